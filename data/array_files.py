@@ -1,0 +1,104 @@
+"""Opens .npy and .npz files without ever unpickling, after checking that their headers tell the truth."""
+
+from __future__ import annotations
+
+import tokenize
+import zipfile
+import zlib
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.contract import DataError
+from data.source_files import nearest
+
+MALFORMED = (ValueError, OSError, EOFError, SyntaxError, tokenize.TokenError, zipfile.BadZipFile, zlib.error, KeyError)
+"""What NumPy and zipfile raise for files that are not what they say."""
+
+
+def read_npy(path: Path) -> NDArray[Any]:
+    """Opens an .npy file, memory-mapped.
+
+    Raises:
+        DataError: it is pickled, malformed, cut short, or of a type that holds no numbers or text.
+    """
+    try:
+        with path.open("rb") as stream:
+            _check_header(stream, path.stat().st_size, path.name)
+        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except MALFORMED as error:
+        raise _malformed(path.name, error) from error
+    return array
+
+
+def npz_names(path: Path) -> list[str]:
+    """Returns the names of the arrays in an .npz file.
+
+    Raises:
+        DataError: it is no such file.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return [name.removesuffix(".npy") for name in archive.namelist()]
+    except MALFORMED as error:
+        raise _malformed(path.name, error) from error
+
+
+def read_npz(path: Path, name: str) -> NDArray[Any]:
+    """Reads one array of an .npz file.
+
+    Raises:
+        DataError: the file is malformed, or the array is missing, pickled or cut short.
+    """
+    names = npz_names(path)
+    if name not in names:
+        raise DataError(
+            f"data.path: expected an array {name!r} in {path.name!r}, got none{nearest(name, names)}. "
+            f"Name one of its arrays: {', '.join(map(repr, names[:12]))}."
+        )
+    try:
+        with zipfile.ZipFile(path) as archive:
+            member = archive.getinfo(f"{name}.npy")
+            with archive.open(member) as stream:
+                _check_header(stream, member.file_size, f"{path.name}:{name}")
+            with archive.open(member) as stream:
+                array: NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
+    except MALFORMED as error:
+        raise _malformed(f"{path.name}:{name}", error) from error
+    return array
+
+
+def _check_header(stream: IO[bytes], num_bytes: int, name: str) -> None:
+    """Compares what the header declares with the bytes there are, before any memory is asked for.
+
+    Raises:
+        DataError: they differ, or the array is pickled.
+        ValueError: there is no header.
+    """
+    version = np.lib.format.read_magic(stream)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(stream)
+    if dtype.hasobject:
+        raise DataError(
+            f"data.path: expected numbers or text, got pickled objects in {name!r}, which could run code when read. "
+            "Save the array with a plain type and numpy.save(..., allow_pickle=False)."
+        )
+    declared = dtype.itemsize
+    for length in shape:
+        declared *= int(length)
+    found = num_bytes - stream.tell()
+    if any(length < 0 for length in shape) or declared != found:
+        raise DataError(
+            f"data.path: expected {declared} bytes of data in {name!r} as its header declares "
+            f"(shape {shape}, {dtype}), got {found}. Save the array again."
+        )
+
+
+def _malformed(name: str, error: Exception) -> DataError:
+    reason = str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__
+    return DataError(
+        f"data.path: expected a file that numpy.save or numpy.savez wrote, without pickles, got {name!r} ({reason}). "
+        "Save it again with allow_pickle=False."
+    )

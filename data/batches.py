@@ -1,0 +1,78 @@
+"""Whole shuffled batches, gathered from memory-mapped arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.contract import derive_seed
+
+
+class ArrayBatches:
+    """Training rows in shuffled batches; implements `data.contract.Batches`.
+
+    The order of epoch e is a permutation drawn from (seed, e) alone: any batch of any epoch can be
+    asked for at any time, which is what exact resume needs. Only the current epoch's order is kept.
+
+    Example:
+        >>> batches = ArrayBatches(np.arange(6, dtype=np.uint8)[:, None], np.arange(6), 4, seed=1, divisor=1.0)
+        >>> [len(batches.batch(0, index)[1]) for index in range(batches.num_batches)]
+        [4, 2]
+    """
+
+    def __init__(self, x: NDArray[Any], y: NDArray[Any], batch_size: int, seed: int, divisor: float = 1.0) -> None:
+        """Takes x (rows, ...) as stored and y (rows,); a batch of x is given as float32(x) / divisor."""
+        if len(x) != len(y) or len(y) == 0 or batch_size < 1:
+            raise ValueError(
+                f"batches: expected as many inputs as targets, at least one, in batches of at least one, "
+                f"got {len(x)} inputs, {len(y)} targets, batches of {batch_size}. Check the arrays."
+            )
+        self._x, self._y = x, y
+        self._batch_size = batch_size
+        self._seed = seed
+        self._divisor = np.float32(divisor)
+        self._order: tuple[int, NDArray[np.int64]] | None = None
+
+    @property
+    def num_rows(self) -> int:
+        """Rows an epoch passes over."""
+        return len(self._y)
+
+    @property
+    def num_batches(self) -> int:
+        """Batches an epoch; the last may be smaller."""
+        return -(-len(self._y) // self._batch_size)
+
+    @property
+    def batch_size(self) -> int:
+        """Rows of every batch but the last."""
+        return self._batch_size
+
+    def order(self, epoch: int) -> NDArray[np.int64]:
+        """Returns (rows,) int64: the order of the rows in an epoch, drawn from (seed, epoch) alone."""
+        kept = self._order  # read once: batches may be asked for from more than one thread
+        if kept is None or kept[0] != epoch:
+            generator = np.random.Generator(np.random.PCG64(derive_seed(self._seed, "shuffle", str(epoch))))
+            kept = (epoch, generator.permutation(len(self._y)))
+            self._order = kept
+        return kept[1]
+
+    def batch(self, epoch: int, index: int) -> tuple[NDArray[np.float32], NDArray[Any]]:
+        """Returns one batch.
+
+        Args:
+            epoch: number of the epoch, from 0.
+            index: number of the batch, in [0, num_batches).
+
+        Returns:
+            x float32 (rows, *input_shape), divided by the divisor, and y (rows,).
+        """
+        if not 0 <= index < self.num_batches:
+            raise IndexError(f"batches.index: expected 0 to {self.num_batches - 1}, got {index}. Check num_batches.")
+        chosen = self.order(epoch)[index * self._batch_size : (index + 1) * self._batch_size]
+        x = self._x[chosen].astype(np.float32)
+        if self._divisor != 1.0:
+            x /= self._divisor
+        return x, self._y[chosen]

@@ -1,0 +1,255 @@
+"""The preprocessing of a vector input as C99: no allocation, tables in read-only memory."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from data.preprocessing import BooleanColumn, CategoricalColumn, NumericColumn, Preprocessing, TableColumn
+from data.storage import write_text
+
+HEADER_FILE = "preprocessing.h"
+SOURCE_FILE = "preprocessing.c"
+
+
+def write_c_source(preprocessing: Preprocessing, folder: Path) -> None:
+    """Writes preprocessing.h and preprocessing.c into a folder."""
+    header, source = c_source(preprocessing)
+    write_text(folder / HEADER_FILE, header)
+    write_text(folder / SOURCE_FILE, source)
+
+
+def c_source(preprocessing: Preprocessing) -> tuple[str, str]:
+    """Writes the preprocessing of a vector input in C99.
+
+    `penjing_preprocess` does in float what `Preprocessing.transform` does in float32, operation by operation.
+
+    Args:
+        preprocessing: of kind `vector`.
+
+    Returns:
+        The text of the header and of the source.
+
+    Raises:
+        ValueError: the inputs are images, whose preprocessing is `pixel - 128`.
+    """
+    if preprocessing.kind != "vector":
+        raise ValueError("c_source: expected a vector input, got images. Their int8 input is pixel - 128.")
+    return _header(preprocessing), _source(preprocessing)
+
+
+def c_string(text: str) -> str:
+    """Returns a C string literal of the UTF-8 bytes of a text.
+
+    Bytes that are not plain are octal escapes of three digits, which end where they end; a question mark is escaped,
+    so that no trigraph comes about.
+    """
+    plain = set(range(0x20, 0x7F)) - set(b'"\\?')
+    return '"' + "".join(chr(byte) if byte in plain else f"\\{byte:03o}" for byte in text.encode()) + '"'
+
+
+def c_float(value: float) -> str:
+    """Returns a C float literal that reads back as the same float32."""
+    text = np.format_float_scientific(np.float32(value), unique=True, trim="0")
+    return f"{text}f"
+
+
+def _header(preprocessing: Preprocessing) -> str:
+    names = _enum_names(preprocessing.columns)
+    columns = "\n".join(
+        f"  {name} = {position}, /* {_comment(column)} */"
+        for position, (name, column) in enumerate(zip(names, preprocessing.columns, strict=True))
+    )
+    target = ""
+    if not preprocessing.class_names:
+        target = f"""
+/* The model's output in the unit of the target, {_commented(preprocessing.target_name)}. */
+float penjing_postprocess(float output);
+"""
+    return f"""/* From raw columns to the input of the model; generated with it, not to be edited.
+ *
+ * A raw row holds one float a column: a number; 1 or 0 for yes or no; for a category what penjing_category()
+ * returns. NAN stands for a missing value. */
+#ifndef PENJING_PREPROCESSING_H
+#define PENJING_PREPROCESSING_H
+
+#ifdef __cplusplus
+extern "C" {{
+#endif
+
+#define PENJING_NUM_COLUMNS {len(preprocessing.columns)}
+#define PENJING_NUM_FEATURES {preprocessing.input_shape[0]}
+#define PENJING_UNSEEN_CATEGORY (-1.0f)
+
+enum penjing_column {{
+{columns}
+}};
+
+/* Fills input with the float input of the model; quantize it by the scale and zero point of the model's input. */
+void penjing_preprocess(const float raw[PENJING_NUM_COLUMNS], float input[PENJING_NUM_FEATURES]);
+
+/* The raw value of a category, UTF-8: PENJING_UNSEEN_CATEGORY where the column has no such category,
+ * NAN where category is a null pointer. */
+float penjing_category(enum penjing_column column, const char *category);
+{target}
+#ifdef __cplusplus
+}}
+#endif
+
+#endif /* PENJING_PREPROCESSING_H */
+"""
+
+
+def _source(preprocessing: Preprocessing) -> str:
+    names = _enum_names(preprocessing.columns)
+    tables, steps, cases, start = [], [], [], 0
+    for position, (name, column) in enumerate(zip(names, preprocessing.columns, strict=True)):
+        if isinstance(column, CategoricalColumn):
+            tables.append(_category_tables(position, column))
+            steps.append(
+                f"  encode_category(raw[{name}], categories_{position}_count, {len(column.slots)}, "
+                f"unseen_{position}, missing_{position}, &input[{start}]);"
+            )
+            cases.append(
+                f"    case {name}:\n      return find_category(categories_{position}, categories_{position}_count, "
+                "category);"
+            )
+        else:
+            steps.append(_number_step(name, start, column, preprocessing.clip))
+        start += len(column.features)
+    finders = _FIND_CATEGORY if cases else ""
+    encoder = _ENCODE_CATEGORY if cases else ""
+    number = _STANDARDIZE if any(isinstance(column, NumericColumn) for column in preprocessing.columns) else ""
+    logarithm = _SIGNED_LOG if any(getattr(column, "log", None) is not None for column in preprocessing.columns) else ""
+    lookup = "  switch (column) {\n" + "\n".join(cases) + "\n    default:\n      break;\n  }\n" if cases else ""
+    unused = "" if cases else "  (void)column;\n"
+    postprocess = "" if preprocessing.class_names else _postprocess(preprocessing)
+    body = "\n".join(steps)
+    return f"""#include "{HEADER_FILE}"
+
+#include <math.h>
+#include <stddef.h>
+#include <string.h>
+
+{"".join(tables)}{logarithm}{number}{encoder}{finders}void penjing_preprocess(
+    const float raw[PENJING_NUM_COLUMNS], float input[PENJING_NUM_FEATURES]) {{
+{body}
+}}
+
+float penjing_category(enum penjing_column column, const char *category) {{
+{unused}  if (category == NULL) {{
+    return NAN;
+  }}
+{lookup}  return PENJING_UNSEEN_CATEGORY;
+}}
+{postprocess}"""
+
+
+def _number_step(name: str, start: int, column: NumericColumn | BooleanColumn, clip: float) -> str:
+    """Returns the statements for a column of numbers or of yes and no."""
+    value = f"isnan(raw[{name}]) ? {c_float(column.impute)} : "
+    if isinstance(column, BooleanColumn):
+        step = f"  input[{start}] = {value}(raw[{name}] != 0.0f ? 1.0f : 0.0f);"
+    else:
+        value += f"raw[{name}]"
+        if column.log is not None:
+            value = f"signed_log({value}, {c_float(column.log.center)}, {c_float(column.log.unit)})"
+        figures = ", ".join(c_float(figure) for figure in (column.mean, column.scale, clip))
+        step = f"  input[{start}] = standardize({value}, {figures});"
+    if column.indicator:
+        step += f"\n  input[{start + 1}] = isnan(raw[{name}]) ? 1.0f : 0.0f;"
+    return step
+
+
+def _category_tables(position: int, column: CategoricalColumn) -> str:
+    strings = ",\n".join(f"  {c_string(category)}" for category in column.categories)
+    unseen = ", ".join(c_float(value) for value in column.unseen)
+    missing = ", ".join(c_float(value) for value in column.missing)
+    return f"""#define categories_{position}_count {len(column.categories)}
+static const char *const categories_{position}[categories_{position}_count] = {{
+{strings}
+}};
+static const float unseen_{position}[{len(column.slots)}] = {{{unseen}}};
+static const float missing_{position}[{len(column.slots)}] = {{{missing}}};
+
+"""
+
+
+def _postprocess(preprocessing: Preprocessing) -> str:
+    mean, scale = c_float(preprocessing.target_mean), c_float(preprocessing.target_scale)
+    return f"""
+float penjing_postprocess(float output) {{
+  return {mean} + {scale} * output;
+}}
+"""
+
+
+def _enum_names(columns: tuple[TableColumn, ...]) -> list[str]:
+    """Returns one C name a column; the position keeps names apart that differ in other than letters and digits."""
+    names: list[str] = []
+    for position, column in enumerate(columns):
+        word = re.sub(r"[^A-Z0-9]+", "_", column.name.upper().encode("ascii", "replace").decode()).strip("_")
+        name = f"PENJING_COLUMN_{word}"[:60]
+        names.append(f"{name}_{position}" if not word or name in names else name)
+    return names if len(set(names)) == len(names) else [f"{name}_AT_{place}" for place, name in enumerate(names)]
+
+
+def _comment(column: TableColumn) -> str:
+    what = {"numeric": "number", "boolean": "1 or 0", "categorical": "penjing_category()"}[column.kind]
+    return f"{_commented(column.name)}: {what}"
+
+
+def _commented(name: str) -> str:
+    """Returns a name that can stand in a comment: printable ASCII, no end of the comment, no trigraph or backslash."""
+    ascii_name = name.encode("ascii", "replace").decode()
+    return re.sub(r"[^ -~]|[*/?\\]", "_", ascii_name)
+
+
+_SIGNED_LOG = """/* sign(value - center) * log(1 + |value - center| / unit) */
+static float signed_log(float value, float center, float unit) {
+  const float distance = value - center;
+  return copysignf(log1pf(fabsf(distance) / unit), distance);
+}
+
+"""
+
+_STANDARDIZE = """static float standardize(float value, float mean, float scale, float clip) {
+  const float standardized = (value - mean) / scale;
+  if (standardized > clip) {
+    return clip;
+  }
+  return standardized < -clip ? -clip : standardized;
+}
+
+"""
+
+_ENCODE_CATEGORY = """static void encode_category(
+    float raw, int count, int slots, const float *unseen, const float *missing, float *input) {
+  const int known = raw >= 0.0f && raw < (float)count;
+  int slot;
+  for (slot = 0; slot < slots; ++slot) {
+    if (isnan(raw)) {
+      input[slot] = missing[slot];
+    } else if (known) {
+      input[slot] = slot == (int)raw ? 1.0f : 0.0f;
+    } else {
+      input[slot] = unseen[slot];
+    }
+  }
+}
+
+"""
+
+_FIND_CATEGORY = """static float find_category(const char *const *categories, int count, const char *category) {
+  int position;
+  for (position = 0; position < count; ++position) {
+    if (strcmp(categories[position], category) == 0) {
+      return (float)position;
+    }
+  }
+  return PENJING_UNSEEN_CATEGORY;
+}
+
+"""

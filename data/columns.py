@@ -1,0 +1,241 @@
+"""Recognises what the columns of a table hold: numbers, yes or no, categories, or nothing to learn from."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.contract import DataError
+from data.sources.loaded import Column
+
+if TYPE_CHECKING:
+    import pandas
+
+BOOLEAN_WORDS = {"true": 1.0, "yes": 1.0, "y": 1.0, "t": 1.0, "false": 0.0, "no": 0.0, "n": 0.0, "f": 0.0}
+
+DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T]\d{1,2}:\d{2}.*)?$")
+"""Dates that pyarrow does not take for dates: 31/12/2020, 12-31-20 10:15."""
+
+ID_NAME = re.compile(r"(?:^|[\W_])(?:id|Id|ID|uuid|UUID|guid|GUID)$|[a-z](?:Id|ID)$")
+"""Names of columns whose whole numbers name the rows where all differ: id, customer_id, userId."""
+
+MOST_DISTINCT_FRACTION = 0.5
+"""Text with more distinct values than this fraction of its rows is no category."""
+
+IDENTIFIER_FRACTION = 0.9
+"""Words with more distinct values than this fraction of the rows are identifiers."""
+
+FREE_TEXT_WORDS = 3.0
+"""Values of more words than this, on average, are free text where most are distinct."""
+
+
+def recognise(name: str, series: pandas.Series[Any], override: str | None, asked_for: bool) -> Column:
+    """Recognises one column.
+
+    Args:
+        name: its name.
+        series: (rows,) Arrow-backed values.
+        override: `numeric`, `boolean` or `categorical` where the config says so.
+        asked_for: whether the config names it as a feature; numbers are then taken as they are.
+
+    Returns:
+        The column; `why_left_out` says why it cannot be learned from.
+
+    Raises:
+        DataError: an infinite number, or values that are not of the type the config says.
+    """
+    import pyarrow
+
+    arrow = series.dtype.pyarrow_dtype  # type: ignore[union-attr]
+    missing = int(series.isna().sum())
+    if override == "numeric":
+        return _numeric(name, as_numbers(series, name))
+    if override == "boolean":
+        return _boolean(name, as_booleans(series, name))
+    if override == "categorical":
+        return _categorical(name, *as_categories(series))
+    if missing == len(series):
+        return Column(name, "empty", None, (), missing, 0, "no value in any row")
+    if pyarrow.types.is_boolean(arrow):
+        return _boolean(name, as_booleans(series, name))
+    if _is_number(arrow):
+        return _numbers(name, as_numbers(series, name), asked_for)
+    if pyarrow.types.is_temporal(arrow):
+        return Column(name, "date", None, (), missing, int(series.nunique()), "dates or times")
+    if pyarrow.types.is_string(arrow) or pyarrow.types.is_large_string(arrow):
+        return _text(name, series)
+    return Column(name, "unsupported", None, (), missing, 0, f"values of type {arrow}")
+
+
+def as_numbers(series: pandas.Series[Any], name: str) -> NDArray[np.float64]:
+    """Returns (rows,) float64 numbers, NaN where missing.
+
+    Raises:
+        DataError: a value is no number, is infinite, or is beyond float32.
+    """
+    import pandas
+    import pyarrow
+
+    arrow = series.dtype.pyarrow_dtype  # type: ignore[union-attr]
+    if _is_number(arrow) or pyarrow.types.is_boolean(arrow) or pyarrow.types.is_null(arrow):
+        numbers = series.to_numpy(dtype=np.float64, na_value=np.nan)
+    elif pyarrow.types.is_string(arrow) or pyarrow.types.is_large_string(arrow):
+        texts = stripped(series)
+        numbers = pandas.to_numeric(texts.astype(object), errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+        wrong = np.isnan(numbers) & texts.notna().to_numpy()
+        if wrong.any():
+            row = int(np.flatnonzero(wrong)[0])
+            raise DataError(
+                f"data.types: expected numbers in column {name!r}, got {str(texts.iloc[row])[:40]!r} in row {row + 1} "
+                f"({int(wrong.sum())} such rows). Correct them, or set its type to categorical."
+            )
+    else:
+        raise DataError(f"data.types: expected numbers in column {name!r}, got {arrow}. Convert or drop it.")
+    infinite = np.isinf(numbers)
+    if infinite.any():
+        raise DataError(
+            f"data.path: expected finite numbers, got {int(infinite.sum())} infinite in column {name!r} (first in row "
+            f"{int(np.flatnonzero(infinite)[0]) + 1}). Correct them, or leave them empty as missing."
+        )
+    if np.nanmax(np.abs(numbers), initial=0.0) > np.finfo(np.float32).max:
+        raise DataError(
+            f"data.path: expected numbers within ±3.4e38, got larger in column {name!r}. Scale or drop the column."
+        )
+    return numbers
+
+
+def as_booleans(series: pandas.Series[Any], name: str) -> NDArray[np.float64]:
+    """Returns (rows,) float64 of 1, 0 and NaN where missing.
+
+    Raises:
+        DataError: a value is neither true/false, yes/no, y/n, t/f nor 1/0.
+    """
+    import pyarrow
+
+    arrow = series.dtype.pyarrow_dtype  # type: ignore[union-attr]
+    if pyarrow.types.is_string(arrow) or pyarrow.types.is_large_string(arrow):
+        texts = stripped(series).str.lower()
+        codes, words = texts.factorize()
+        values = np.array([*(BOOLEAN_WORDS.get(str(word), _zero_or_one(str(word))) for word in words), np.nan])
+        numbers: NDArray[np.float64] = values[codes]
+        wrong = np.isnan(numbers) & (codes >= 0)
+    else:
+        numbers = as_numbers(series, name)
+        wrong = ~np.isnan(numbers) & (numbers != 0) & (numbers != 1)
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0])
+        raise DataError(
+            f"data.types: expected true or false, yes or no, 1 or 0 in column {name!r}, got {series.iloc[row]!r} in "
+            f"row {row + 1}. Correct it, or set its type to categorical."
+        )
+    return numbers
+
+
+def as_categories(series: pandas.Series[Any]) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Returns (rows,) int64 positions in the sorted distinct values, -1 where missing, and these values as text."""
+    import pyarrow
+
+    arrow = series.dtype.pyarrow_dtype  # type: ignore[union-attr]
+    if pyarrow.types.is_string(arrow) or pyarrow.types.is_large_string(arrow):
+        series = stripped(series)
+    codes, found = series.factorize()
+    names = [_as_text(value) for value in found]
+    vocabulary = sorted(set(names))
+    position = {name: place for place, name in enumerate(vocabulary)}
+    places = np.array([*(position[name] for name in names), -1], np.int64)
+    return places[codes], tuple(vocabulary)
+
+
+def stripped(series: pandas.Series[Any]) -> pandas.Series[Any]:
+    """Returns text without spaces around it; nothing and `?` become missing."""
+    texts = series.str.strip()
+    return texts.mask(texts.isin(["", "?"]))
+
+
+def _zero_or_one(word: str) -> float:
+    return {"1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0}.get(word, np.nan)
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, (bool, np.bool_)):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def _is_number(arrow: Any) -> bool:
+    import pyarrow
+
+    types = pyarrow.types
+    return bool(types.is_integer(arrow) or types.is_floating(arrow) or types.is_decimal(arrow))
+
+
+def _numeric(name: str, values: NDArray[np.float64]) -> Column:
+    present = values[~np.isnan(values)]
+    return Column(name, "numeric", values, (), len(values) - len(present), len(np.unique(present)))
+
+
+def _boolean(name: str, values: NDArray[np.float64]) -> Column:
+    present = values[~np.isnan(values)]
+    return Column(name, "boolean", values, (), len(values) - len(present), len(np.unique(present)))
+
+
+def _categorical(name: str, codes: NDArray[np.int64], vocabulary: tuple[str, ...]) -> Column:
+    values = np.where(codes < 0, np.nan, codes)
+    return Column(name, "categorical", values, vocabulary, int((codes < 0).sum()), len(vocabulary))
+
+
+def _numbers(name: str, values: NDArray[np.float64], asked_for: bool) -> Column:
+    """Takes numbers for inputs unless they only count or name the rows."""
+    column = _numeric(name, values)
+    if asked_for or column.distinct < len(values) or len(values) < 2:
+        return column
+    if values[0] in (0.0, 1.0) and (np.diff(values) == 1.0).all():
+        return Column(name, "row_number", None, (), 0, column.distinct, "row numbers")
+    if ID_NAME.search(name) and (values == np.round(values)).all():
+        return Column(name, "identifier", None, (), 0, column.distinct, "identifiers: distinct in every row")
+    return column
+
+
+def _text(name: str, series: pandas.Series[Any]) -> Column:
+    texts = stripped(series)
+    codes, vocabulary = as_categories(texts)
+    present = int((codes >= 0).sum())
+    missing, distinct = len(codes) - present, len(vocabulary)
+    if present == 0:
+        return Column(name, "empty", None, (), missing, 0, "no value in any row")
+    if distinct == 2 and {BOOLEAN_WORDS.get(word.lower()) for word in vocabulary} == {0.0, 1.0}:
+        return _boolean(name, as_booleans(texts, name))
+    if sum(DATE.match(word) is not None for word in vocabulary) >= 0.95 * distinct:
+        return Column(name, "date", None, (), missing, distinct, "dates or times")
+    if distinct > max(2.0, MOST_DISTINCT_FRACTION * present):
+        return Column(name, *_why_no_category(vocabulary, distinct / present, missing, distinct))
+    return _categorical(name, codes, vocabulary)
+
+
+def _why_no_category(
+    vocabulary: tuple[str, ...], distinct_fraction: float, missing: int, distinct: int
+) -> tuple[Any, None, tuple[str, ...], int, int, str]:
+    """Returns the fields of a text column that cannot be learned from, after its name."""
+    numbers = sum(_is_numeral(word) for word in vocabulary) / distinct
+    if numbers >= 0.5:
+        other = next((word for word in vocabulary if not _is_numeral(word)), "")
+        reason = f"text, though {numbers:.0%} of its distinct values are numbers (another: {other[:40]!r})"
+        return "text", None, (), missing, distinct, reason
+    words = sum(len(word.split()) for word in vocabulary) / distinct
+    if words <= FREE_TEXT_WORDS and distinct_fraction >= IDENTIFIER_FRACTION:
+        reason = f"identifiers: {distinct_fraction:.0%} of its values are distinct"
+        return "identifier", None, (), missing, distinct, reason
+    return "text", None, (), missing, distinct, f"free text: {distinct_fraction:.0%} of its values are distinct"
+
+
+def _is_numeral(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,114 @@
+"""What ingest leaves on disk, opened: memory-mapped splits, schema, profile, preprocessing."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from data.batches import ArrayBatches
+from data.contract import SPLIT_NAMES, Batches, DataError, Schema, Split
+from data.preprocessing import Preprocessing
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A folder of arrays that a model can eat.
+
+    Attributes:
+        folder: where the arrays lie.
+        schema: what a model eats and what it answers.
+    """
+
+    folder: Path
+    schema: Schema
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Dataset:
+        """Opens a folder that `data.ingest.ingest` wrote.
+
+        Raises:
+            DataError: the folder holds no dataset.
+        """
+        folder = Path(folder)
+        return cls(folder, _read_schema(folder))
+
+    def split(self, name: str) -> Split:
+        """Returns the split `train`, `validation` or `test`, memory-mapped.
+
+        Raises:
+            DataError: an array is missing or damaged.
+        """
+        if name not in SPLIT_NAMES:
+            raise ValueError(f"split: expected one of {', '.join(SPLIT_NAMES)}, got {name!r}. Name one of them.")
+        return Split(*(self._array(f"{name}_{part}.npy") for part in ("x", "y", "rows")))
+
+    def raw(self, name: str) -> NDArray[Any]:
+        """Returns the rows of `validation` or `test` as a device would meet them.
+
+        Returns:
+            Images: uint8 (rows, height, width, channels) pixels. Tables: float32 (rows, columns): numbers, 0/1 or
+            positions of categories (-1: unseen), NaN where missing.
+        """
+        if name not in SPLIT_NAMES[1:]:
+            raise ValueError(f"split: expected validation or test, got {name!r}. Training rows are not kept raw.")
+        return self._array(f"{name}_x.npy" if self.schema.kind == "image" else f"{name}_raw.npy")
+
+    @property
+    def profile(self) -> dict[str, Any]:
+        """What is in the data, and what is wrong with it (`profile.json`)."""
+        profile: dict[str, Any] = json.loads(_read_text(self.folder / "profile.json"))
+        return profile
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """From raw rows to model input (`preprocessing.json`)."""
+        return Preprocessing.from_json(_read_text(self.folder / "preprocessing.json"))
+
+    def batches(self, name: str, batch_size: int, seed: int) -> Batches:
+        """Returns the rows of a split in shuffled batches of float32 model input."""
+        split = self.split(name)
+        return ArrayBatches(split.x, split.y, batch_size, seed, self.schema.storage_divisor)
+
+    def inputs(self, name: str, rows: slice | NDArray[Any] | None = None) -> NDArray[np.float32]:
+        """Returns model input of some rows of a split.
+
+        Args:
+            name: `train`, `validation` or `test`.
+            rows: which rows; all of them when left out.
+
+        Returns:
+            (rows, *input_shape) float32.
+        """
+        stored = self.split(name).x[slice(None) if rows is None else rows]
+        return stored.astype(np.float32) / np.float32(self.schema.storage_divisor)
+
+    def _array(self, file_name: str) -> NDArray[Any]:
+        path = self.folder / file_name
+        try:
+            array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise DataError(f"dataset: expected an array in {path}, got: {error}. Run ingest again.") from error
+        return array
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"dataset: expected the file {path}, got: {error.strerror}. Run ingest again.") from error
+
+
+def _read_schema(folder: Path) -> Schema:
+    try:
+        return Schema.model_validate_json(_read_text(folder / "schema.json"))
+    except ValidationError as error:
+        raise DataError(
+            f"dataset: expected a schema in {folder / 'schema.json'}, got: {error.errors()[0]['msg']}. "
+            "Run ingest again."
+        ) from error

@@ -1,0 +1,169 @@
+"""From a source to arrays a model can eat: loads, checks, splits, fits, stores, profiles."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.config import ArraysData, BuiltinData, DataConfig, IdxData, ImagesData, TableData
+from data.contract import SPLIT_NAMES, Progress, Schema
+from data.preprocessing import Preprocessing
+from data.profile import (
+    PROFILE_VERSION,
+    duplicate_rows,
+    duplicate_warnings,
+    number,
+    target_profile,
+    target_warnings,
+)
+from data.sources.loaded import Loaded, LoadedImages, LoadedTable
+from data.splits import TRAIN, split_rows
+from data.storage import digest_arrays, write_array, write_text
+from data.storing import Stored, store_images, store_table
+from data.targets import check_targets
+
+
+def ingest(config: DataConfig, task: str, folder: Path, seed: int, progress: Progress) -> dict[str, Any]:
+    """Makes a dataset folder from a source; the same source, config and seed make the same bytes.
+
+    Args:
+        config: the `data` section.
+        task: `classification` or `regression`.
+        folder: where schema.json, profile.json, preprocessing.json, labels.txt, the arrays of the splits and
+            (for vectors) preprocessing.c and .h are written.
+        seed: the run's seed.
+        progress: told how far it is.
+
+    Returns:
+        The profile, as written.
+
+    Raises:
+        ConfigError: the task does not fit the source.
+        DataError: the data cannot be used as the config asks.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    loaded = load(config, task, folder, progress)
+    check_targets(loaded, task)
+    assignment = split_rows(loaded, config, seed)
+    target_mean, target_scale = _store_targets(loaded, assignment, folder)
+    common = {
+        "source": config.source,
+        "class_names": loaded.targets.class_names,
+        "target_name": loaded.targets.name,
+        "target_mean": target_mean,
+        "target_scale": target_scale,
+        "array_name": config.x if isinstance(config, ArraysData) else "x",
+    }
+    if isinstance(loaded, LoadedImages):
+        stored = store_images(loaded, assignment, common, folder, progress)
+    elif isinstance(loaded, LoadedTable):
+        stored = store_table(loaded, assignment, common, folder, progress)
+    else:
+        raise TypeError(f"ingest: expected images or a table from a source, got {type(loaded).__name__}.")
+    schema = _schema(stored.preprocessing)
+    write_text(folder / "schema.json", schema.model_dump_json(indent=2) + "\n")
+    write_text(folder / "preprocessing.json", stored.preprocessing.to_json())
+    # A class name may hold a line break; a label is one line.
+    labels = "".join(" ".join(name.split()) + "\n" for name in schema.class_names)
+    write_text(folder / "labels.txt", labels)
+    profile = _profile(loaded, task, assignment, stored, schema, folder)
+    text = json.dumps(profile, indent=2, ensure_ascii=False, allow_nan=False)
+    write_text(folder / "profile.json", text + "\n")
+    result: dict[str, Any] = json.loads(text)
+    return result
+
+
+def load(config: DataConfig, task: str, folder: Path, progress: Progress) -> Loaded:
+    """Loads the rows of a source; each source imports its own libraries, and only when it is asked for."""
+    if isinstance(config, BuiltinData):
+        from data.sources.builtin import load_builtin
+
+        return load_builtin(config, task)
+    if isinstance(config, TableData):
+        from data.sources.table import load_table
+
+        return load_table(config, task)
+    if isinstance(config, ImagesData):
+        from data.sources.images import load_images
+
+        return load_images(config, task, folder, progress)
+    if isinstance(config, IdxData):
+        from data.sources.idx import load_idx
+
+        return load_idx(config, task)
+    from data.sources.arrays import load_arrays
+
+    return load_arrays(config, task)
+
+
+def _schema(preprocessing: Preprocessing) -> Schema:
+    return Schema(
+        kind=preprocessing.kind,
+        input_shape=preprocessing.input_shape,
+        input_range=(0.0, 1.0) if preprocessing.kind == "image" else None,
+        storage_divisor=preprocessing.divisor,
+        class_names=preprocessing.class_names,
+        target_name=preprocessing.target_name,
+        target_mean=preprocessing.target_mean,
+        target_scale=preprocessing.target_scale,
+        feature_names=preprocessing.feature_names,
+    )
+
+
+def _store_targets(loaded: Loaded, assignment: NDArray[np.int8], folder: Path) -> tuple[float, float]:
+    """Writes the targets and row numbers of each split; returns mean and scale of the training targets."""
+    values, mean, scale = loaded.targets.values, 0.0, 1.0
+    if not loaded.targets.class_names:
+        training = values[assignment == TRAIN]
+        mean, deviation = float(training.mean()), float(training.std())
+        scale = 1.0 if deviation == 0.0 else deviation
+        values = ((values - mean) / scale).astype(np.float32)
+    for code, name in enumerate(SPLIT_NAMES):
+        chosen = np.flatnonzero(assignment == code)
+        for part, array in (("y", values[chosen]), ("rows", loaded.positions[chosen])):
+            write_array(folder / f"{name}_{part}.npy", array.shape, array.dtype, array.__getitem__)
+    return mean, scale
+
+
+def _profile(
+    loaded: Loaded,
+    task: str,
+    assignment: NDArray[np.int8],
+    stored: Stored,
+    schema: Schema,
+    folder: Path,
+) -> dict[str, Any]:
+    duplicates = duplicate_rows(stored.digests, loaded.targets.values, assignment)
+    target = target_profile(loaded.targets, assignment)
+    left_out = [{"name": c["name"], "reason": c["why_left_out"]} for c in stored.columns if not c["used"]]
+    arrays = [folder / f"{split}_{part}.npy" for split in SPLIT_NAMES for part in ("x", "y", "rows")]
+    rows = {name: int((assignment == code).sum()) for code, name in enumerate(SPLIT_NAMES)}
+    return {
+        "version": PROFILE_VERSION,
+        "source": dict(loaded.description),
+        "task": task,
+        "rows": {"total": len(assignment), **rows},
+        "input_kind": schema.kind,
+        "input_shape": list(schema.input_shape),
+        "input_range": None if schema.input_range is None else list(schema.input_range),
+        "stored_range": [number(value) for value in stored.value_range],
+        "target": {key: value for key, value in target.items() if key != "class_balance"},
+        "class_balance": target.get("class_balance"),
+        "columns": stored.columns,
+        "left_out": left_out,
+        "constant_columns": [item["name"] for item in left_out if item["reason"].startswith("constant")],
+        "duplicate_columns": stored.same_columns,
+        "duplicates": duplicates,
+        "warnings": [
+            *loaded.warnings,
+            *stored.warnings,
+            *target_warnings(loaded.targets, assignment),
+            *duplicate_warnings(duplicates, stored.same_columns),
+        ],
+        "stored_bytes": sum(path.stat().st_size for path in arrays),
+        "dataset_sha256": digest_arrays(arrays, schema.model_dump_json()),
+    }

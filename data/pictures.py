@@ -1,0 +1,88 @@
+"""Decodes image files to pixels of one size."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.contract import DataError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+MOST_PIXELS = 64_000_000
+"""Larger images are refused before they are decoded: a file of kilobytes can ask for gigabytes."""
+
+TOO_MANY = f"more than the {MOST_PIXELS // 10**6} million that are decoded"
+
+NUM_LISTED = 20
+"""Unreadable files that an error names."""
+
+
+class UnreadablePicture(Exception):  # noqa: N818 - a finding about a file, gathered with others into one DataError
+    """A file that is no whole PNG, JPEG or BMP image; the message is the reason."""
+
+
+def read_picture(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Decodes an image file.
+
+    The orientation that EXIF records is applied; transparent parts show a white ground; 16-bit grey is divided
+    by 257 and rounded; the image is resized bilinearly, its aspect ratio given up.
+
+    Args:
+        path: a PNG, JPEG or BMP file.
+        shape: (height, width, channels); one channel is grey (ITU-R 601 luma), three are RGB.
+
+    Returns:
+        (height, width, channels) uint8.
+
+    Raises:
+        UnreadablePicture: the file is no image, is damaged, or is refused for its size.
+    """
+    import PIL.Image
+    import PIL.ImageOps
+
+    height, width, channels = shape
+    try:
+        with PIL.Image.open(path, formats=("PNG", "JPEG", "BMP")) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise UnreadablePicture(f"{image.width}x{image.height} pixels, {TOO_MANY}")
+            image.load()
+            upright = PIL.ImageOps.exif_transpose(image)
+            plain = _plain(upright).convert("L" if channels == 1 else "RGB")
+            resized = plain.resize((width, height), PIL.Image.Resampling.BILINEAR)
+    except PIL.Image.DecompressionBombError as error:
+        raise UnreadablePicture(TOO_MANY) from error
+    except PIL.UnidentifiedImageError as error:
+        raise UnreadablePicture("no PNG, JPEG or BMP image") from error
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error) as error:
+        reason = str(error).strip() or type(error).__name__
+        raise UnreadablePicture(reason.splitlines()[0][:120]) from error
+    return np.asarray(resized, np.uint8).reshape(height, width, channels)
+
+
+def unreadable_error(unreadable: list[tuple[str, str]], advice: str) -> DataError:
+    """Returns the error that lists unreadable files, each with its reason."""
+    named = "; ".join(f"{name}: {reason}" for name, reason in unreadable[:NUM_LISTED])
+    more = f"; and {len(unreadable) - NUM_LISTED} more" if len(unreadable) > NUM_LISTED else ""
+    return DataError(
+        f"data.path: expected readable images, got {len(unreadable)} that are not ({named}{more}). {advice}"
+    )
+
+
+def _plain(image: Image) -> Image:
+    """Returns the image without transparency and with 8 bits a channel."""
+    import PIL.Image
+
+    if image.mode.startswith("I"):
+        wide = np.asarray(image).astype(np.int64).clip(0, 65535)
+        return PIL.Image.fromarray(np.rint(wide / 257.0).astype(np.uint8))
+    if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
+        opaque = PIL.Image.new("RGBA", image.size, (255, 255, 255, 255))
+        return PIL.Image.alpha_composite(opaque, image.convert("RGBA"))
+    return image

@@ -1,0 +1,178 @@
+"""What is in the data, and what is wrong with it: the figures of `profile.json`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.contract import SPLIT_NAMES
+from data.sources.loaded import Column, Targets
+from data.splits import TRAIN
+
+PROFILE_VERSION = 1
+
+NUM_TOP_CATEGORIES = 20
+"""Categories that are listed with their counts."""
+
+RARE_CLASS_ROWS = 20
+"""Classes with fewer training rows than this are worth a warning."""
+
+IMBALANCE_RATIO = 10.0
+"""A largest class this many times the smallest is worth a warning."""
+
+
+def number(value: float) -> float:
+    """Returns a figure as it is shown: six significant digits."""
+    return float(f"{value:.6g}")
+
+
+def column_profile(column: Column, why_left_out: str | None) -> dict[str, Any]:
+    """Describes one column over all rows of the source that are used.
+
+    Args:
+        column: as the source recognised it.
+        why_left_out: reason for which it is no input; None for an input.
+
+    Returns:
+        name, kind, missing, distinct, used, why_left_out; min, max, mean, std of numbers; top categories with counts.
+    """
+    figures: dict[str, Any] = {
+        "name": column.name,
+        "kind": column.kind,
+        "missing": column.missing,
+        "distinct": column.distinct,
+        "used": why_left_out is None,
+        "why_left_out": why_left_out,
+    }
+    if column.values is None:
+        return figures
+    present = column.values[~np.isnan(column.values)].astype(np.float64)
+    if column.kind == "categorical":
+        counts = np.bincount(present.astype(np.int64), minlength=len(column.vocabulary))
+        order = np.lexsort((np.arange(len(counts)), -counts))[:NUM_TOP_CATEGORIES]
+        figures["top"] = [{"value": column.vocabulary[code], "rows": int(counts[code])} for code in order]
+    elif len(present):
+        figures |= {"min": number(present.min()), "max": number(present.max())}
+        figures |= {"mean": number(present.mean()), "std": number(present.std())}
+    return figures
+
+
+def duplicate_columns(columns: Sequence[Column]) -> list[list[str]]:
+    """Returns groups of names of columns that hold the same values in every row."""
+    same: dict[bytes, list[str]] = defaultdict(list)
+    for column in columns:
+        if column.values is not None:
+            values = np.asarray(column.values, np.float64) + 0.0
+            key = hashlib.blake2b(values.tobytes() + repr(column.vocabulary).encode(), digest_size=16).digest()
+            same[key].append(column.name)
+    return [names for names in same.values() if len(names) > 1]
+
+
+def duplicate_rows(digests: NDArray[np.uint64], targets: NDArray[Any], assignment: NDArray[np.int8]) -> dict[str, Any]:
+    """Counts exact duplicates.
+
+    Args:
+        digests: (rows,) digest of each row's inputs.
+        targets: (rows,) targets.
+        assignment: (rows,) split codes.
+
+    Returns:
+        `rows`: rows that repeat an earlier one, inputs and target; `across_splits`: for each pair of splits, rows of
+        the second whose inputs and target also occur in the first; `conflicting`: rows whose inputs occur with
+        another target too.
+    """
+    _, inputs = np.unique(digests, return_inverse=True)
+    _, target_codes = np.unique(targets, return_inverse=True)
+    pairs, example = np.unique(inputs * (int(target_codes.max()) + 1) + target_codes, return_inverse=True)
+    in_split = np.zeros((3, len(pairs)), bool)
+    in_split[assignment, example] = True
+    across = {
+        f"{SPLIT_NAMES[first]}/{SPLIT_NAMES[second]}": int((in_split[first][example] & (assignment == second)).sum())
+        for first, second in ((0, 1), (0, 2), (1, 2))
+    }
+    targets_of_inputs = np.bincount(pairs // (int(target_codes.max()) + 1), minlength=int(inputs.max()) + 1)
+    return {
+        "rows": len(digests) - len(pairs),
+        "across_splits": across,
+        "conflicting": int((targets_of_inputs[inputs] > 1).sum()),
+    }
+
+
+def target_profile(targets: Targets, assignment: NDArray[np.int8]) -> dict[str, Any]:
+    """Describes the targets: rows of each class in each split, or the range of the numbers."""
+    if targets.class_names:
+        balance = {
+            split: {
+                name: int(rows)
+                for name, rows in zip(
+                    targets.class_names,
+                    np.bincount(targets.values[assignment == code], minlength=len(targets.class_names)),
+                    strict=True,
+                )
+            }
+            for code, split in enumerate(SPLIT_NAMES)
+        }
+        return {"name": targets.name, "class_balance": balance}
+    values = targets.values
+    return {
+        "name": targets.name,
+        "min": number(values.min()),
+        "max": number(values.max()),
+        "mean": number(values.mean()),
+        "std": number(values.std()),
+    }
+
+
+def target_warnings(targets: Targets, assignment: NDArray[np.int8]) -> list[str]:
+    """Returns what a user should know of the class balance."""
+    if not targets.class_names:
+        return []
+    warnings = []
+    counts = np.bincount(targets.values[assignment == TRAIN], minlength=len(targets.class_names))
+    rare = [targets.class_names[code] for code in np.flatnonzero(counts < RARE_CLASS_ROWS)]
+    if rare:
+        warnings.append(
+            f"{len(rare)} of {len(counts)} classes have fewer than {RARE_CLASS_ROWS} training rows: {_listed(rare)}."
+        )
+    if counts.max() >= IMBALANCE_RATIO * counts.min():
+        largest, smallest = targets.class_names[int(counts.argmax())], targets.class_names[int(counts.argmin())]
+        warnings.append(
+            f"Classes are unbalanced: {counts.max()} training rows of {largest!r}, {counts.min()} of {smallest!r}."
+        )
+    for code, split in enumerate(SPLIT_NAMES[1:], start=1):
+        absent = set(range(len(counts))) - set(targets.values[assignment == code].tolist())
+        if absent:
+            names = [targets.class_names[position] for position in sorted(absent)]
+            warnings.append(f"The {split} split has no row of {_listed(names)}.")
+    return warnings
+
+
+def duplicate_warnings(duplicates: Mapping[str, Any], same_columns: Sequence[Sequence[str]]) -> list[str]:
+    """Returns what a user should know of duplicates."""
+    warnings = []
+    for pair, rows in duplicates["across_splits"].items():
+        if rows:
+            first, second = pair.split("/")
+            warnings.append(
+                f"{rows} rows of the {second} split also occur in the {first} split, inputs and target: "
+                "they flatter its score."
+            )
+    if duplicates["conflicting"]:
+        warnings.append(f"{duplicates['conflicting']} rows have the same inputs as a row with another target.")
+    warnings.extend(f"Columns {_listed(list(names))} hold the same values in every row." for names in same_columns)
+    return warnings
+
+
+def repeated(names: Sequence[str]) -> list[str]:
+    """Returns the names that occur more than once, in order of first occurrence."""
+    return [name for name, times in Counter(names).items() if times > 1]
+
+
+def _listed(names: Sequence[str], most: int = 10) -> str:
+    shown = ", ".join(repr(name) for name in names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

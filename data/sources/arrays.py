@@ -1,0 +1,168 @@
+"""NumPy arrays: one .npz, or .npy files in a folder; inputs, targets, perhaps a test split."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.array_files import npz_names, read_npy, read_npz
+from data.config import ArraysData
+from data.contract import DataError
+from data.pixels import as_pixels, check_finite, pixel_maximum
+from data.source_files import array_files
+from data.sources.loaded import Column, Loaded, LoadedImages, LoadedTable, Targets
+from data.splits import TEST, TRAIN
+from data.targets import classes_from_names, classes_from_numbers
+
+
+def load_arrays(config: ArraysData, task: str) -> Loaded:
+    """Loads arrays.
+
+    Rows of two or three dimensions are images if 0 to 255 holds them without loss (uint8, whole numbers of 0 to 255,
+    booleans, floats that are k/255); all other rows are vectors of floats, flattened.
+
+    Args:
+        config: path and names of the arrays; `kind` overrules what a row is.
+        task: `classification` or `regression`.
+
+    Returns:
+        Images, or a table of numbers.
+
+    Raises:
+        DataError: an array is missing, pickled, malformed, not finite, or does not fit the others.
+    """
+    arrays = _read(config)
+    parts_x = [arrays[name] for name in (config.x, f"{config.x}_test") if name in arrays]
+    parts_y = [arrays[name] for name in (config.y, f"{config.y}_test") if name in arrays]
+    for name in (config.x, f"{config.x}_test"):
+        if name in arrays:
+            _check_inputs(arrays[name], name)
+    for x, y, suffix in zip(parts_x, parts_y, ("", "_test"), strict=True):
+        _check_pair(x, y, config.x + suffix, config.y + suffix)
+    if len({part.shape[1:] for part in parts_x}) > 1:
+        shapes = " and ".join(str(part.shape[1:]) for part in parts_x)
+        raise DataError(f"data.x: expected rows of one shape, got {shapes} in training and test. Save them alike.")
+    num_rows = sum(len(part) for part in parts_x)
+    given = None
+    if len(parts_x) == 2:
+        given = np.repeat(np.array([TRAIN, TEST], np.int8), [len(part) for part in parts_x])
+    maximum, warnings = _kind(config, parts_x)
+    common: dict[str, Any] = {
+        "targets": _targets(np.concatenate([part.reshape(-1) for part in parts_y]), config.y, task),
+        "description": {
+            "source": "arrays",
+            "file": Path(config.path).name,
+            "x": {"shape": [num_rows, *parts_x[0].shape[1:]], "type": str(parts_x[0].dtype)},
+            "ships_splits": given is not None,
+        },
+        "positions": np.arange(num_rows, dtype=np.int64),
+        "warnings": warnings,
+        "given": given,
+    }
+    if maximum is not None:
+        return _images(parts_x, maximum, common)
+    matrix = np.concatenate([part.reshape(len(part), -1).astype(np.float32) for part in parts_x])
+    names = [f"{config.x}_{position}" for position in range(matrix.shape[1])]
+    columns = tuple(
+        Column(name, "numeric", matrix[:, position], distinct=len(np.unique(matrix[:, position])))
+        for position, name in enumerate(names)
+    )
+    return LoadedTable(**common, columns=columns)
+
+
+def _read(config: ArraysData) -> dict[str, NDArray[Any]]:
+    files = array_files(config)
+    if Path(config.path).is_file():
+        names = npz_names(Path(config.path))
+        wanted = [config.x, config.y]
+        wanted += [name for name in (f"{config.x}_test", f"{config.y}_test") if name in names]
+        arrays = {name: read_npz(Path(config.path), name) for name in wanted}
+    else:
+        arrays = {name: read_npy(path) for name, path in files.items()}
+    if (f"{config.x}_test" in arrays) != (f"{config.y}_test" in arrays):
+        lone, other = f"{config.x}_test", f"{config.y}_test"
+        if other in arrays:
+            lone, other = other, lone
+        raise DataError(f"data.path: expected {other!r} beside {lone!r}, got none. Add it, or rename {lone!r}.")
+    return arrays
+
+
+def _check_inputs(x: NDArray[Any], name: str) -> None:
+    if x.dtype.kind not in "biuf":
+        raise DataError(f"data.x: expected numbers in {name!r}, got {x.dtype}. Convert the array.")
+    if x.ndim < 2 or 0 in x.shape:
+        raise DataError(
+            f"data.x: expected (rows, ...) with one or more values a row in {name!r}, got shape {x.shape}. "
+            "Give every row at least one value."
+        )
+    check_finite(x, name)
+    if x.dtype.kind in "iuf" and x.dtype != np.uint8:
+        largest = max(abs(float(x.max())), abs(float(x.min())))
+        if largest > np.finfo(np.float32).max:
+            raise DataError(f"data.x: expected numbers within ±3.4e38 in {name!r}, got {largest:g}. Scale the array.")
+
+
+def _check_pair(x: NDArray[Any], y: NDArray[Any], x_name: str, y_name: str) -> None:
+    if y.ndim not in (1, 2) or (y.ndim == 2 and y.shape[1] != 1):
+        raise DataError(
+            f"data.y: expected one target a row in {y_name!r}, got shape {y.shape}. Save class codes, not one-hot rows."
+        )
+    if len(x) != len(y):
+        raise DataError(
+            f"data.y: expected as many targets as inputs, got {len(y)} in {y_name!r} and {len(x)} in {x_name!r}. "
+            "Save the arrays row by row alike."
+        )
+
+
+def _kind(config: ArraysData, parts: list[NDArray[Any]]) -> tuple[float | None, tuple[str, ...]]:
+    """Returns the pixels' maximum for images, None for vectors; and a warning where images become vectors."""
+    dimensions = parts[0].ndim - 1
+    if config.kind == "vector" or (config.kind == "auto" and dimensions not in (2, 3)):
+        return None, ()
+    maxima = {pixel_maximum(part) for part in parts} if dimensions in (2, 3) else {None}
+    if None in maxima:
+        if config.kind == "image":
+            raise DataError(
+                f"data.kind: expected images, rows of (height, width[, channels]) with whole numbers of 0 to 255 or "
+                f"floats that are k/255, got shape {parts[0].shape}, {parts[0].dtype}. Save uint8, or set kind: vector."
+            )
+        return None, (
+            f"{config.x!r} has rows of {dimensions} dimensions, but 0 to 255 does not hold its values without loss: "
+            "each row is taken for a vector.",
+        )
+    return max(value for value in maxima if value is not None), ()
+
+
+def _images(parts: list[NDArray[Any]], maximum: float, common: dict[str, Any]) -> LoadedImages:
+    shape = (*parts[0].shape[1:], 1) if parts[0].ndim == 3 else parts[0].shape[1:]
+    first = len(parts[0])
+
+    def read(rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        pixels = np.empty((len(rows), *shape), np.uint8)
+        for part, start in zip(parts, (0, first), strict=False):
+            inside = (rows >= start) & (rows < start + len(part))
+            pixels[inside] = as_pixels(part[rows[inside] - start], maximum).reshape(-1, *shape)
+        return pixels
+
+    return LoadedImages(**common, shape=(shape[0], shape[1], shape[2]), read=read, pixel_maximum=maximum)
+
+
+def _targets(y: NDArray[Any], name: str, task: str) -> Targets:
+    check_finite(y, name)
+    if task == "regression":
+        if y.dtype.kind not in "iuf":
+            raise DataError(f"data.y: expected numbers for task regression, got {y.dtype}. Set task: classification.")
+        return Targets(y.astype(np.float64), (), name)
+    if y.dtype.kind in "US":
+        labels, codes = np.unique(y, return_inverse=True)
+        try:
+            names = [label.decode("utf-8") if isinstance(label, bytes) else str(label) for label in labels]
+        except UnicodeDecodeError as error:
+            raise DataError(f"data.y: expected UTF-8 labels in {name!r}, got others. Save them as text.") from error
+        return classes_from_names(codes, names, name)
+    if y.dtype.kind not in "biuf":
+        raise DataError(f"data.y: expected class labels in {name!r}, got {y.dtype}. Save whole numbers or text.")
+    return classes_from_numbers(y, name)

@@ -1,0 +1,106 @@
+"""What a source hands to ingest: rows of named columns, or pixels that are read when they are stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+ColumnKind = Literal[
+    "numeric", "boolean", "categorical", "date", "text", "identifier", "row_number", "empty", "unsupported"
+]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table, recognised.
+
+    Attributes:
+        name: as the source names it.
+        kind: what it holds; the first three kinds can be learned from.
+        values: (rows,) numbers, 0/1, or positions in `vocabulary`; NaN where missing. None where it cannot be learned.
+        vocabulary: the distinct values of a categorical column, sorted.
+        missing: rows without a value.
+        distinct: number of distinct values, missing ones aside.
+        why_left_out: reason for which it is no input; None for an input.
+    """
+
+    name: str
+    kind: ColumnKind
+    values: NDArray[Any] | None
+    vocabulary: tuple[str, ...] = ()
+    missing: int = 0
+    distinct: int = 0
+    why_left_out: str | None = None
+
+    def without_rows(self, keep: NDArray[np.bool_]) -> Column:
+        """Returns the column with only the rows that `keep` (rows,) marks; counts stay those of the source."""
+        values = None if self.values is None else self.values[keep]
+        return Column(self.name, self.kind, values, self.vocabulary, self.missing, self.distinct, self.why_left_out)
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What is to be predicted.
+
+    Attributes:
+        values: (rows,) int32 class codes, or float64 numbers for regression.
+        class_names: names in the order of their codes; empty for regression.
+        name: name of the predicted column, or `class`.
+    """
+
+    values: NDArray[Any]
+    class_names: tuple[str, ...]
+    name: str = "class"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What every source says about its rows.
+
+    Attributes:
+        targets: what is to be predicted.
+        description: JSON-able account of the source for the profile; names no absolute path.
+        warnings: what the user should know, one sentence each.
+        given: (rows,) split of each row where the source ships splits, 0 train, 1 validation, 2 test; else None.
+        groups: (rows,) group of each row where groups are kept together; else None.
+        positions: (rows,) int64 position of each row in the source.
+    """
+
+    targets: Targets
+    description: Mapping[str, Any]
+    positions: NDArray[np.int64]
+    warnings: tuple[str, ...] = ()
+    given: NDArray[np.int8] | None = None
+    groups: NDArray[Any] | None = None
+
+
+@dataclass(frozen=True)
+class LoadedTable(Loaded):
+    """Rows of named columns.
+
+    Attributes:
+        columns: every column of the source but target and group, inputs and left-out ones.
+        max_categories: most categories a column keeps.
+    """
+
+    columns: tuple[Column, ...] = ()
+    max_categories: int = 32
+
+
+@dataclass(frozen=True)
+class LoadedImages(Loaded):
+    """Images of one shape.
+
+    Attributes:
+        shape: (height, width, channels).
+        read: takes row numbers (n,) and returns their pixels, uint8 (n, height, width, channels).
+        pixel_maximum: largest pixel value in the source's own units; stored pixels are scaled to 0 to 255.
+    """
+
+    shape: tuple[int, int, int] = (0, 0, 0)
+    read: Callable[[NDArray[np.int64]], NDArray[np.uint8]] = field(default=lambda _rows: np.empty(0, np.uint8))
+    pixel_maximum: float = 255.0

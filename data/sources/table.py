@@ -1,0 +1,213 @@
+"""Tables: CSV, TSV and Parquet files of rows and named columns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.columns import as_categories, as_numbers, recognise, stripped
+from data.config import TableData
+from data.contract import ConfigError, DataError
+from data.source_files import nearest, table_file
+from data.sources.loaded import Column, LoadedTable, Targets
+from data.table_files import read_frame
+from data.targets import classes_from_names, classes_from_numbers
+
+if TYPE_CHECKING:
+    import pandas
+
+
+def load_table(config: TableData, task: str) -> LoadedTable:
+    """Loads a table and recognises its columns.
+
+    Args:
+        config: path, target, and what else the config says of the columns.
+        task: `classification` or `regression`.
+
+    Returns:
+        Every column but target and group, those left out with the reason.
+
+    Raises:
+        ConfigError: the same column is asked for twice over.
+        DataError: the file is malformed, a column is missing, or values are not what the config says.
+    """
+    _check_config(config)
+    path = table_file(Path(config.path))
+    frame = read_frame(path, [name for name, kind in config.types.items() if kind == "categorical"])
+    _check_columns(config, [str(name) for name in frame.columns])
+    columns = [_column(config, str(name), frame[name]) for name in frame.columns if name not in _aside(config)]
+    target_missing = _missing(frame[config.target])
+    if target_missing.any() and config.missing != "drop_rows":
+        raise DataError(
+            f"data.target: expected a value in every row, got {int(target_missing.sum())} missing in "
+            f"{config.target!r}. Fill them in, remove these rows, or set data.missing: drop_rows."
+        )
+    keep = ~target_missing & ~_rows_to_drop(config, columns, len(frame))
+    if not keep.any():
+        raise DataError(
+            f"data.missing: expected rows without missing values, got none of {len(frame)}. Set data.missing: impute."
+        )
+    dropped = int((~keep).sum())
+    if dropped:
+        frame, columns = frame[keep], [column.without_rows(keep) for column in columns]
+    description = {"source": "table", "file": path.name, "rows": len(keep), "dropped_rows": dropped}
+    return LoadedTable(
+        _targets(frame[config.target], config.target, task),
+        description | {"target": config.target, "group": config.group, "missing": config.missing},
+        np.flatnonzero(keep).astype(np.int64),
+        tuple(_warnings(columns, dropped, config)),
+        groups=_groups(frame, config),
+        columns=tuple(columns),
+        max_categories=config.max_categories,
+    )
+
+
+def _aside(config: TableData) -> set[str]:
+    return {config.target} | ({config.group} if config.group is not None else set())
+
+
+def _check_config(config: TableData) -> None:
+    """Refuses a column that is asked for in two roles."""
+    features = set(config.features) if config.features is not None else set()
+    roles = (
+        ("data.features", features, "data.drop", set(config.drop)),
+        ("data.features", features, "data.target", {config.target}),
+        ("data.drop", set(config.drop), "data.target", {config.target}),
+        ("data.types", set(config.types), "data.target", {config.target}),
+    )
+    for field, names, other, others in roles:
+        for name in sorted(names & others):
+            raise ConfigError(f"{field}: expected columns that are not in {other}, got {name!r}. Take it out of one.")
+    if config.group == config.target:
+        raise ConfigError(f"data.group: expected another column than data.target, got {config.group!r}. Name another.")
+
+
+def _check_columns(config: TableData, names: list[str]) -> None:
+    asked = [("data.target", config.target)]
+    asked += [("data.features", name) for name in config.features or ()]
+    asked += [("data.drop", name) for name in config.drop]
+    asked += [("data.types", name) for name in config.types]
+    asked += [("data.group", config.group)] if config.group is not None else []
+    for field, name in asked:
+        if name not in names:
+            shown = ", ".join(map(repr, names[:12])) + (" …" if len(names) > 12 else "")
+            raise DataError(
+                f"{field}: expected a column of the table, got {name!r}{nearest(name, names)}. "
+                f"Name one of its columns: {shown}."
+            )
+
+
+def _column(config: TableData, name: str, series: pandas.Series[Any]) -> Column:
+    """Recognises a column, unless the config leaves it out."""
+    if name in config.drop:
+        return Column(name, "unsupported", None, (), int(series.isna().sum()), 0, "dropped by data.drop")
+    asked_for = config.features is not None and name in config.features
+    if config.features is not None and not asked_for:
+        return Column(name, "unsupported", None, (), int(series.isna().sum()), 0, "not in data.features")
+    column = recognise(name, series, config.types.get(name), asked_for)
+    if asked_for and column.why_left_out is not None:
+        raise DataError(
+            f"data.features: expected columns to learn from, got {name!r} ({column.why_left_out}). "
+            "Take it out, or overrule its type in data.types."
+        )
+    return column
+
+
+def _missing(series: pandas.Series[Any]) -> NDArray[np.bool_]:
+    import pyarrow
+
+    texts = stripped(series) if pyarrow.types.is_string(series.dtype.pyarrow_dtype) else series  # type: ignore[union-attr]
+    missing: NDArray[np.bool_] = texts.isna().to_numpy()
+    if pyarrow.types.is_floating(series.dtype.pyarrow_dtype):  # type: ignore[union-attr]
+        # Parquet tells NaN from null; here both are missing.
+        missing = missing | np.isnan(series.to_numpy(dtype=np.float64, na_value=np.nan))
+    return missing
+
+
+def _rows_to_drop(config: TableData, columns: list[Column], num_rows: int) -> NDArray[np.bool_]:
+    """Marks (rows,) that lack a feature, where the config does not impute."""
+    drop = np.zeros(num_rows, bool)
+    if config.missing == "impute":
+        return drop
+    for column in columns:
+        if column.values is not None:
+            drop |= np.isnan(column.values)
+    if config.missing == "error" and drop.any():
+        named = ", ".join(f"{column.name!r}: {column.missing}" for column in columns if _lacks(column))
+        raise DataError(
+            f"data.missing: expected a value in every row, got missing values ({named}). "
+            "Fill them in, or set data.missing to impute or drop_rows."
+        )
+    return drop
+
+
+def _lacks(column: Column) -> bool:
+    return column.values is not None and column.missing > 0
+
+
+def _targets(series: pandas.Series[Any], name: str, task: str) -> Targets:
+    """Returns class codes or numbers; no value is missing any more.
+
+    Raises:
+        DataError: text under regression, quantities under classification, infinite numbers.
+    """
+    import pyarrow
+
+    arrow = series.dtype.pyarrow_dtype  # type: ignore[union-attr]
+    number = pyarrow.types.is_integer(arrow) or pyarrow.types.is_floating(arrow) or pyarrow.types.is_decimal(arrow)
+    if task == "regression":
+        if not number:
+            raise DataError(
+                f"data.target: expected numbers for task regression, got {_first(series)!r} in {name!r}. "
+                "Set task: classification, or name a column of numbers."
+            )
+        return Targets(as_numbers(series, name), (), name)
+    if number:
+        return classes_from_numbers(as_numbers(series, name), name)
+    if pyarrow.types.is_temporal(arrow):
+        raise DataError(f"data.target: expected class labels, got dates in {name!r}. Name another column.")
+    codes, vocabulary = as_categories(series)
+    return classes_from_names(codes, vocabulary, name)
+
+
+def _first(series: pandas.Series[Any]) -> str:
+    import pandas
+
+    texts = series.astype(str)
+    other = pandas.to_numeric(texts.astype(object), errors="coerce").isna().to_numpy()
+    return str(texts.iloc[int(other.argmax())])[:40]
+
+
+def _groups(frame: pandas.DataFrame, config: TableData) -> NDArray[np.int64] | None:
+    if config.group is None:
+        return None
+    codes, _ = as_categories(frame[config.group])
+    if (codes < 0).any():
+        raise DataError(
+            f"data.group: expected a value in every row, got {int((codes < 0).sum())} missing in {config.group!r}. "
+            "Fill them in, or remove these rows."
+        )
+    return codes
+
+
+def _warnings(columns: list[Column], dropped: int, config: TableData) -> list[str]:
+    warnings = [f"{dropped} rows with missing values are left out (data.missing: drop_rows)."] if dropped else []
+    for column in columns:
+        if column.why_left_out is not None and not column.why_left_out.endswith(("data.drop", "data.features")):
+            warnings.append(f"Column {column.name!r} is left out: {column.why_left_out}.")
+        if column.kind == "categorical" and column.distinct > config.max_categories:
+            warnings.append(
+                f"Column {column.name!r} has {column.distinct} categories; those beyond the {config.max_categories} "
+                "most frequent share one slot (data.max_categories)."
+            )
+        if column.kind == "numeric" and column.values is not None:
+            present = column.values[~np.isnan(column.values)]
+            lost = np.abs(present - present.astype(np.float32)).max(initial=0.0)
+            if len(present) and lost > 0.01 * present.std() > 0.0:
+                warnings.append(
+                    f"Column {column.name!r} loses precision in float32 (by up to {lost:.3g}): subtract an offset."
+                )
+    return warnings

@@ -1,0 +1,87 @@
+"""Writes arrays to disk: memory-mapped, in blocks, flushed; and digests of what was written."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+BLOCK_BYTES = 16 * 2**20
+"""Arrays are written and hashed in blocks of about this size."""
+
+
+def blocks(num_rows: int, row_bytes: int) -> Iterator[slice]:
+    """Yields slices that cover `num_rows` rows in blocks of about `BLOCK_BYTES`."""
+    size = max(1, BLOCK_BYTES // max(1, row_bytes))
+    for start in range(0, num_rows, size):
+        yield slice(start, min(start + size, num_rows))
+
+
+def write_array(
+    path: Path,
+    shape: tuple[int, ...],
+    dtype: DTypeLike,
+    block: Callable[[slice], NDArray[Any]],
+    told: Callable[[int], None] = lambda _rows: None,
+) -> None:
+    """Writes an array block by block, so that it never lies in memory as a whole.
+
+    Args:
+        path: the .npy file.
+        shape: (rows, ...).
+        dtype: type that is stored.
+        block: gives the rows of a slice.
+        told: told how many rows are written so far.
+    """
+    row_bytes = int(np.prod(shape[1:], dtype=np.int64)) * np.dtype(dtype).itemsize
+    array = np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape)
+    for rows in blocks(shape[0], row_bytes):
+        array[rows] = block(rows)
+        told(rows.stop)
+    array.flush()
+    del array
+    flush_file(path)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file, UTF-8, and flushes it to disk."""
+    path.write_text(text, encoding="utf-8", newline="\n")
+    flush_file(path)
+
+
+def flush_file(path: Path) -> None:
+    """Waits until the bytes of a file are on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def digest_rows(x: NDArray[Any]) -> NDArray[np.uint64]:
+    """Returns (rows,) uint64: BLAKE2b of the bytes of each row, for finding exact duplicates."""
+    digests = np.empty(len(x), np.uint64)
+    row_bytes = int(np.prod(x.shape[1:], dtype=np.int64)) * x.dtype.itemsize
+    for rows in blocks(len(x), row_bytes):
+        # `+ 0` makes -0.0 a 0.0: equal numbers, equal bytes.
+        block = np.ascontiguousarray(x[rows] + x.dtype.type(0))
+        for position, row in enumerate(block, start=rows.start):
+            digests[position] = int.from_bytes(hashlib.blake2b(row.tobytes(), digest_size=8).digest(), "little")
+    return digests
+
+
+def digest_arrays(paths: list[Path], text: str) -> str:
+    """Returns the SHA-256, in hexadecimal, of a text and of the arrays in .npy files: shape, type and bytes."""
+    digest = hashlib.sha256(text.encode())
+    for path in paths:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        digest.update(f"{path.name} {array.shape} {array.dtype.str}\n".encode())
+        row_bytes = int(np.prod(array.shape[1:], dtype=np.int64)) * array.dtype.itemsize
+        for rows in blocks(len(array), row_bytes):
+            digest.update(np.ascontiguousarray(array[rows]).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,193 @@
+"""Stores the inputs of each split: pixels as they are, tables through their fitted transforms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.c_source import write_c_source
+from data.contract import SPLIT_NAMES, DataError, Progress
+from data.fitting import FittedColumn, fit_column, raw_matrix
+from data.preprocessing import Preprocessing
+from data.profile import column_profile, duplicate_columns
+from data.sources.loaded import LoadedImages, LoadedTable
+from data.splits import TRAIN
+from data.storage import digest_rows, write_array
+
+DARK_MAXIMUM = 64
+"""Images whose brightest pixel is below this are worth a warning."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What storing the inputs tells.
+
+    Attributes:
+        preprocessing: from raw rows to what is stored.
+        digests: (rows,) digest of each row's inputs.
+        columns: figures of each column, for the profile.
+        same_columns: names of columns that hold the same values.
+        value_range: least and largest stored value.
+        warnings: what the user should know.
+    """
+
+    preprocessing: Preprocessing
+    digests: NDArray[np.uint64]
+    columns: list[dict[str, Any]]
+    same_columns: list[list[str]]
+    value_range: tuple[float, float]
+    warnings: list[str]
+
+
+def store_images(
+    loaded: LoadedImages,
+    assignment: NDArray[np.int8],
+    common: Mapping[str, Any],
+    folder: Path,
+    progress: Progress,
+) -> Stored:
+    """Writes the pixels of each split, uint8, without ever holding a split in memory.
+
+    Args:
+        loaded: the images.
+        assignment: (rows,) split codes.
+        common: fields of `Preprocessing` that every source has.
+        folder: where the arrays go.
+        progress: told how many rows are stored.
+    """
+    digests = np.empty(len(assignment), np.uint64)
+    lowest, highest, done = 255, 0, 0
+
+    def told(before: int, rows: int) -> None:
+        progress.step("store", before + rows, len(assignment), {})
+
+    for code, name in enumerate(SPLIT_NAMES):
+        chosen = np.flatnonzero(assignment == code)
+        path = folder / f"{name}_x.npy"
+        write_array(
+            path, (len(chosen), *loaded.shape), np.uint8, partial(_gathered, loaded.read, chosen), partial(told, done)
+        )
+        done += len(chosen)
+        pixels = np.load(path, mmap_mode="r", allow_pickle=False)
+        digests[chosen] = digest_rows(pixels)
+        lowest, highest = min(lowest, int(pixels.min())), max(highest, int(pixels.max()))
+    preprocessing = Preprocessing(
+        kind="image",
+        input_shape=loaded.shape,
+        divisor=255.0,
+        pixel_maximum=loaded.pixel_maximum,
+        columns=(),
+        **common,
+    )
+    return Stored(preprocessing, digests, [], [], (lowest, highest), _pixel_warnings(lowest, highest))
+
+
+def store_table(
+    loaded: LoadedTable,
+    assignment: NDArray[np.int8],
+    common: Mapping[str, Any],
+    folder: Path,
+    progress: Progress,
+) -> Stored:
+    """Fits the columns on the training rows and writes the features of each split, float32.
+
+    Args:
+        loaded: the table.
+        assignment: (rows,) split codes.
+        common: fields of `Preprocessing` that every source has.
+        folder: where the arrays and the C source go.
+        progress: told how many columns are fitted.
+
+    Raises:
+        DataError: no column can be learned from.
+    """
+    fitted = _fit(loaded, assignment == TRAIN, progress)
+    transforms = tuple(column.transform for column in fitted if column.transform is not None)
+    preprocessing = Preprocessing(
+        kind="vector",
+        input_shape=(sum(len(transform.features) for transform in transforms),),
+        divisor=1.0,
+        pixel_maximum=1.0,
+        columns=transforms,
+        source_columns=tuple(column.name for column in loaded.columns),
+        **common,
+    )
+    raw = raw_matrix(fitted)
+    lowest, highest = _write_features(preprocessing, raw, assignment, folder)
+    write_c_source(preprocessing, folder)
+    pairs = list(zip(loaded.columns, fitted, strict=True))
+    columns = [column_profile(column, fit.why_left_out) for column, fit in pairs]
+    same = duplicate_columns([column for column, fit in pairs if fit.raw is not None])
+    return Stored(preprocessing, digest_rows(raw), columns, same, (lowest, highest), _constant_warnings(pairs))
+
+
+def _gathered(
+    read: Callable[[NDArray[np.int64]], NDArray[Any]], chosen: NDArray[np.int64], rows: slice
+) -> NDArray[Any]:
+    return read(chosen[rows])
+
+
+def _pixel_warnings(lowest: int, highest: int) -> list[str]:
+    if lowest == highest:
+        return [f"Every pixel of every image is {lowest}."]
+    if highest < DARK_MAXIMUM:
+        return [f"The brightest pixel is {highest} of 255: scale the images, or the model hardly sees them."]
+    return []
+
+
+def _fit(loaded: LoadedTable, train: NDArray[np.bool_], progress: Progress) -> list[FittedColumn]:
+    fitted: list[FittedColumn] = []
+    for position, column in enumerate(loaded.columns):
+        if column.why_left_out is None:
+            fitted.append(fit_column(column, train, loaded.max_categories))
+        else:
+            fitted.append(FittedColumn(None, None, column.why_left_out))
+        progress.step("fit", position + 1, len(loaded.columns), {})
+    if all(column.transform is None for column in fitted):
+        pairs = zip(loaded.columns, fitted, strict=True)
+        reasons = "; ".join(f"{column.name}: {fit.why_left_out}" for column, fit in pairs)
+        raise DataError(
+            f"data.features: expected one or more columns to learn from, got none ({reasons}). "
+            "Add columns, or overrule their recognised type in data.types."
+        )
+    return fitted
+
+
+def _write_features(
+    preprocessing: Preprocessing, raw: NDArray[np.float32], assignment: NDArray[np.int8], folder: Path
+) -> tuple[float, float]:
+    """Writes features of all splits, raw rows of the held-out ones; returns the features' least and largest value."""
+
+    def features_of(rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        return preprocessing.transform(raw[rows])
+
+    def raw_of(rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        return raw[rows]
+
+    lowest, highest = np.inf, -np.inf
+    for code, name in enumerate(SPLIT_NAMES):
+        chosen = np.flatnonzero(assignment == code)
+        path = folder / f"{name}_x.npy"
+        shape = (len(chosen), *preprocessing.input_shape)
+        write_array(path, shape, np.float32, partial(_gathered, features_of, chosen))
+        if name != "train":
+            shape = (len(chosen), raw.shape[1])
+            write_array(folder / f"{name}_raw.npy", shape, np.float32, partial(_gathered, raw_of, chosen))
+        features = np.load(path, mmap_mode="r", allow_pickle=False)
+        lowest, highest = min(lowest, float(features.min())), max(highest, float(features.max()))
+    return lowest, highest
+
+
+def _constant_warnings(pairs: list[tuple[Any, FittedColumn]]) -> list[str]:
+    """Names the columns that only fitting found useless; recognition names its own."""
+    return [
+        f"Column {column.name!r} is left out: {fit.why_left_out}."
+        for column, fit in pairs
+        if column.why_left_out is None and fit.why_left_out is not None
+    ]

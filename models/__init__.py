@@ -1,0 +1,1 @@
+"""Everything that touches a network; knows nothing of files, runs or stages."""

@@ -1,0 +1,49 @@
+"""From a config and a schema to an untrained network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from data.contract import ConfigError, Schema, derive_seed
+from models.architectures import cnn, mlp
+from models.config import CnnConfig, MlpConfig
+from models.legacy_keras import keras
+from models.shapes import check_shapes
+from models.tasks import task_for
+
+NUM_CLASSES_MINIMUM = 2
+
+
+def build(config: MlpConfig | CnnConfig, schema: Schema, task_name: str, seed: int) -> Any:
+    """Builds an untrained functional model with stable layer names, the last one `output`.
+
+    Each kernel is drawn from a seed derived from `seed` and its layer's name, so a layer starts from
+    the same numbers whatever is built around it.
+
+    Args:
+        config: the section `model`.
+        schema: shape of one input and the classes.
+        task_name: `classification` or `regression`.
+        seed: seed of the initial weights.
+
+    Returns:
+        A keras.Model from float32 (rows, *schema.input_shape) to (rows, num_classes) probabilities
+        or (rows, 1) standardized values.
+
+    Raises:
+        ConfigError: the shapes are impossible, or the task does not fit the schema.
+    """
+    check_shapes(config, schema.input_shape)
+    task = task_for(task_name)
+    if task.name == "classification" and schema.num_classes < NUM_CLASSES_MINIMUM:
+        raise ConfigError(
+            f"task: expected regression for data without classes, got {task.name} with {schema.num_classes} classes. "
+            "Set task to regression, or name a target column of classes."
+        )
+    inputs = keras.Input(shape=schema.input_shape, name="input")
+    if isinstance(config, CnnConfig):
+        features = cnn.features(config, inputs, seed)
+    else:
+        features = mlp.features(config, inputs, seed)
+    outputs = task.output_layer(schema, derive_seed(seed, "output"))(features)
+    return keras.Model(inputs, outputs, name=config.family)

@@ -1,0 +1,89 @@
+"""The convolutional network: blocks of convolution, batch normalization, activation and pooling."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from data.contract import derive_seed
+from models.architectures.mlp import dense_stack, kernel_initializer
+from models.config import BlockConfig, CnnConfig
+from models.legacy_keras import keras
+
+# Keras's 0.99 remembers 100 steps and more: a small data set has fewer steps in its first epochs, and
+# validation would judge the network by statistics that lag behind its weights.
+NORMALIZATION_MOMENTUM = 0.9
+
+
+def features(config: CnnConfig, inputs: Any, seed: int) -> Any:
+    """Lays the blocks on an image, then the head.
+
+    Layers are named `block_1_conv`, `block_1_bn`, `block_1_activation`, `block_1_pool`, …; a separable
+    block has `_depthwise` and `_pointwise` in place of `_conv`. Where batch normalization follows, a
+    convolution has no bias.
+
+    Args:
+        config: blocks and head; its shapes are checked.
+        inputs: symbolic tensor (rows, height, width, channels).
+        seed: seed of the initial weights.
+
+    Returns:
+        Symbolic tensor (rows, features).
+    """
+    maps = inputs
+    for index, block in enumerate(config.blocks, start=1):
+        maps = _block(maps, block, config.activation, f"block_{index}", seed)
+    if config.head == "global_average":
+        vector = keras.layers.GlobalAveragePooling2D(name="global_average")(maps)
+    else:
+        vector = keras.layers.Flatten(name="flatten")(maps)
+    return dense_stack(vector, config.head_units, config.activation, seed)
+
+
+def _block(maps: Any, block: BlockConfig, activation: str, name: str, seed: int) -> Any:
+    if block.separable:
+        maps = _depthwise(maps, block, activation, f"{name}_depthwise", seed)
+        maps = _normalized(maps, block, activation, f"{name}_depthwise")
+        maps = _convolution(maps, block, 1, 1, activation, f"{name}_pointwise", seed)
+        maps = _normalized(maps, block, activation, f"{name}_pointwise")
+    else:
+        maps = _convolution(maps, block, block.kernel, block.stride, activation, f"{name}_conv", seed)
+        maps = _normalized(maps, block, activation, name)
+    if block.pool > 1:
+        maps = keras.layers.MaxPooling2D(block.pool, name=f"{name}_pool")(maps)
+    return maps
+
+
+def _convolution(
+    maps: Any, block: BlockConfig, kernel: int, stride: int, activation: str, name: str, seed: int
+) -> Any:
+    return keras.layers.Conv2D(
+        block.filters,
+        kernel,
+        strides=stride,
+        padding=block.padding,
+        use_bias=not block.batch_normalization,
+        kernel_initializer=kernel_initializer(activation, derive_seed(seed, name)),
+        name=name,
+    )(maps)
+
+
+def _depthwise(maps: Any, block: BlockConfig, activation: str, name: str, seed: int) -> Any:
+    # Keras takes kernel² x channels for the fan-in of a depthwise kernel; each output sums kernel² inputs only.
+    # He and Glorot uniform with the true fans (Glorot's fan-in and fan-out are equal here).
+    gain = 6.0 if activation in ("relu", "relu6") else 3.0
+    limit = math.sqrt(gain / block.kernel**2)
+    return keras.layers.DepthwiseConv2D(
+        block.kernel,
+        strides=block.stride,
+        padding=block.padding,
+        use_bias=not block.batch_normalization,
+        depthwise_initializer=keras.initializers.RandomUniform(-limit, limit, seed=derive_seed(seed, name)),
+        name=name,
+    )(maps)
+
+
+def _normalized(maps: Any, block: BlockConfig, activation: str, name: str) -> Any:
+    if block.batch_normalization:
+        maps = keras.layers.BatchNormalization(momentum=NORMALIZATION_MOMENTUM, name=f"{name}_bn")(maps)
+    return keras.layers.Activation(activation, name=f"{name}_activation")(maps)

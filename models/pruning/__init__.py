@@ -1,0 +1,1 @@
+"""Removal of weights, global and local."""

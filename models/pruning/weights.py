@@ -1,0 +1,241 @@
+"""Pruning single weights by magnitude, ranked within each layer or over the whole network.
+
+One mask a kernel serves both scopes. A masked weight is zero after every step, so it ranks lowest
+when the masks are drawn again. Biases are never pruned: they are few, and each shifts a whole unit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.contract import ConfigError
+from models.config import PruneConfig
+from models.legacy_keras import keras, tf
+
+
+@dataclass(frozen=True)
+class PrunableKernels:
+    """Which weights of a model can be pruned.
+
+    Attributes:
+        kernels: tf.Variable of each prunable layer by layer name, in the order of the layers.
+        left_out: why each other layer that holds weights stays dense, by layer name.
+    """
+
+    kernels: dict[str, Any]
+    left_out: dict[str, str]
+
+
+def prunable_kernels(model: Any) -> PrunableKernels:
+    """Finds the kernels that can be pruned: those of Dense and Conv2D layers, the output's included.
+
+    Args:
+        model: a built Keras model.
+
+    Returns:
+        The kernels, and the layers with weights that are left out, each with its reason.
+
+    Raises:
+        ConfigError: the model has no prunable layer.
+    """
+    kernels, left_out = {}, {}
+    for layer in model.layers:
+        if type(layer) in (keras.layers.Dense, keras.layers.Conv2D):
+            kernels[layer.name] = layer.kernel
+        elif layer.weights:
+            left_out[layer.name] = _reason(layer)
+    if not kernels:
+        raise ConfigError(
+            "prune: expected a model with Dense or Conv2D layers, got none. Leave the section out, or change the model."
+        )
+    return PrunableKernels(kernels, left_out)
+
+
+def cubic_sparsity(step: int, begin: int, end: int, initial: float, final: float) -> float:
+    """Sparsity asked for at a step: `s_f + (s_i - s_f) * (1 - (t - t_0) / (t_end - t_0))^3`.
+
+    It rises fast while there is much to spare and slowly at the end.
+
+    Args:
+        step: t, in training steps; before `begin` it counts as `begin`, after `end` as `end`.
+        begin: t_0, where the rise begins.
+        end: t_0 + n * dt, where `final` is reached; above `begin`.
+        initial: s_i, a fraction in [0, 1].
+        final: s_f, a fraction in [0, 1].
+
+    Returns:
+        A fraction in [0, 1].
+
+    Reference:
+        Zhu & Gupta 2017, To prune, or not to prune, eq. (1).
+    """
+    fraction = min(max((step - begin) / (end - begin), 0.0), 1.0)
+    return float(final + (initial - final) * (1.0 - fraction) ** 3)
+
+
+class MagnitudePruning:
+    """Masks that follow the cubic schedule; the constraint that the training loop applies.
+
+    The masks are drawn every `config.update_steps` steps and, whatever that number, at the very last
+    step of the ramp of `config.epochs`; from then on they are fixed.
+
+    Args:
+        kernels: tf.Variable of each layer by name, as `prunable_kernels` finds them.
+        config: scope, sparsity, ramp and floor.
+        steps_per_epoch: training steps an epoch.
+
+    Raises:
+        ConfigError: the floor of each layer leaves fewer weights than are to be pruned.
+    """
+
+    def __init__(self, kernels: Mapping[str, Any], config: PruneConfig, steps_per_epoch: int) -> None:
+        self._kernels = dict(kernels)
+        self._config = config
+        self.settled_step: int = config.epochs * steps_per_epoch
+        self.update_steps: Sequence[int] = (
+            *range(config.update_steps, self.settled_step, config.update_steps),
+            self.settled_step,
+        )
+        self._masks = {
+            name: tf.Variable(tf.ones_like(kernel), trainable=False, name="mask") for name, kernel in kernels.items()
+        }
+        # Refused here, before any training, rather than at the last step.
+        self._draw(config.sparsity)
+
+    @property
+    def variables(self) -> Sequence[Any]:
+        """The masks: float32, 0 where a weight is pruned, else 1; in the order of the kernels."""
+        return tuple(self._masks.values())
+
+    @property
+    def schedule(self) -> list[dict[str, float | int]]:
+        """Sparsity asked for at each update: `step`, counted from 1, and `sparsity`, a fraction."""
+        return [{"step": step, "sparsity": self._sparsity(step)} for step in self.update_steps]
+
+    def masks(self) -> dict[str, NDArray[np.bool_]]:
+        """Returns what stays: (kernel's shape) booleans by layer name, True where a weight is kept."""
+        return {name: mask.numpy() > 0.0 for name, mask in self._masks.items()}
+
+    def update(self, step: int) -> None:
+        """Draws the masks anew from the weights as they are, and zeroes what they leave out.
+
+        Args:
+            step: training steps done, counted from 1.
+        """
+        for name, keep in self._draw(self._sparsity(step)).items():
+            self._masks[name].assign(keep.astype(np.float32))
+        self.apply()
+
+    def apply(self) -> None:
+        """Multiplies each kernel by its mask, after each optimizer step: the step revives pruned weights."""
+        for name, kernel in self._kernels.items():
+            kernel.assign(kernel * self._masks[name])
+
+    def _sparsity(self, step: int) -> float:
+        return cubic_sparsity(step, 0, self.settled_step, 0.0, self._config.sparsity)
+
+    def _draw(self, sparsity: float) -> dict[str, NDArray[np.bool_]]:
+        weights = {name: kernel.numpy() for name, kernel in self._kernels.items()}
+        if self._config.scope == "local":
+            return {name: local_mask(array, sparsity) for name, array in weights.items()}
+        return global_masks(weights, sparsity, self._config.min_layer_density)
+
+
+def local_mask(weights: NDArray[Any], sparsity: float) -> NDArray[np.bool_]:
+    """Chooses a layer's smallest weights: `round(sparsity * size)` of them, but never all.
+
+    Args:
+        weights: a kernel of any shape.
+        sparsity: fraction to prune, in [0, 1].
+
+    Returns:
+        Booleans of the kernel's shape, True where a weight is kept.
+    """
+    pruned = min(round(sparsity * weights.size), weights.size - 1)
+    return _keep_largest(np.abs(weights).ravel(), pruned).reshape(weights.shape)
+
+
+def global_masks(
+    weights: Mapping[str, NDArray[Any]], sparsity: float, min_layer_density: float
+) -> dict[str, NDArray[np.bool_]]:
+    """Chooses the smallest weights of all layers together: `round(sparsity * total)` of them, exactly.
+
+    The `ceil(min_layer_density * size)` largest weights of each layer are out of the ranking: what a
+    layer is spared that way, the others give.
+
+    Args:
+        weights: kernels of any shapes by layer name.
+        sparsity: fraction to prune of all weights together, in [0, 1].
+        min_layer_density: fraction of each layer that stays, in (0, 1].
+
+    Returns:
+        Booleans of each kernel's shape by layer name, True where a weight is kept.
+
+    Raises:
+        ConfigError: fewer weights are in the ranking than are to be pruned.
+    """
+    magnitudes = [np.abs(array).ravel() for array in weights.values()]
+    total = sum(array.size for array in magnitudes)
+    # The product is rounded first: 0.07 * 100 is a little above 7 in floating point.
+    floors = [math.ceil(round(min_layer_density * array.size, 9)) for array in magnitudes]
+    pruned = round(sparsity * total)
+    if pruned > total - sum(floors):
+        raise ConfigError(
+            f"prune.sparsity: expected at most {1.0 - sum(floors) / total:.4f} where every layer keeps "
+            f"{min_layer_density} of its weights, got {sparsity}. Lower it, or prune.min_layer_density."
+        )
+    ranked = np.concatenate(
+        [
+            np.where(_keep_largest(array, array.size - floor), np.float32(np.inf), array)
+            for array, floor in zip(magnitudes, floors, strict=True)
+        ]
+    )
+    keep = np.split(_keep_largest(ranked, pruned), np.cumsum([array.size for array in magnitudes])[:-1])
+    return {name: part.reshape(weights[name].shape) for name, part in zip(weights, keep, strict=True)}
+
+
+def layer_sparsity(model: Any) -> list[dict[str, Any]]:
+    """Counts the zeros of each prunable kernel.
+
+    Args:
+        model: a built Keras model.
+
+    Returns:
+        One entry a layer: `name`, `weights` and `nonzero` (counts), `sparsity` (fraction of zeros).
+    """
+    rows = []
+    for name, kernel in prunable_kernels(model).kernels.items():
+        weights = kernel.numpy()
+        nonzero = int(np.count_nonzero(weights))
+        rows.append(
+            {"name": name, "weights": weights.size, "nonzero": nonzero, "sparsity": 1.0 - nonzero / weights.size}
+        )
+    return rows
+
+
+def _keep_largest(magnitudes: NDArray[Any], pruned: int) -> NDArray[np.bool_]:
+    """Leaves out the `pruned` smallest; of equal ones at the threshold, those that come first."""
+    keep = np.ones(magnitudes.size, np.bool_)
+    if pruned > 0:
+        threshold = np.partition(magnitudes, pruned - 1)[pruned - 1]
+        below = magnitudes < threshold
+        keep[below] = False
+        equal = np.flatnonzero(magnitudes == threshold)
+        keep[equal[: pruned - np.count_nonzero(below)]] = False
+    return keep
+
+
+def _reason(layer: Any) -> str:
+    if isinstance(layer, keras.layers.DepthwiseConv2D):
+        return "depthwise kernels hold few weights, and each is a large share of its channel"
+    if isinstance(layer, keras.layers.BatchNormalization):
+        return "batch normalization has no kernel; it is folded into the layer before it on conversion"
+    if isinstance(layer, keras.Model):
+        return "a nested model; its layers cannot be pruned one by one"
+    return f"layers of type {type(layer).__name__} have no kernel that is pruned"

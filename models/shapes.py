@@ -1,0 +1,82 @@
+"""Shapes that a network would have, worked out without TensorFlow, so that a config can be refused early."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from data.contract import ConfigError
+from models.config import BlockConfig, CnnConfig, MlpConfig
+
+IMAGE_DIMENSIONS = 3
+
+
+def check_shapes(config: MlpConfig | CnnConfig, input_shape: Sequence[int]) -> None:
+    """Checks that a network can be built on an input.
+
+    Args:
+        config: the section `model`.
+        input_shape: (height, width, channels) of an image in pixels, or (features,) of a vector,
+            where -1 is a length not known yet.
+
+    Raises:
+        ConfigError: the family cannot eat such an input, or a block's kernel or pooling is larger
+            than the feature map it meets.
+    """
+    if isinstance(config, CnnConfig):
+        feature_map_shapes(config, input_shape)
+
+
+def feature_map_shapes(config: CnnConfig, input_shape: Sequence[int]) -> list[tuple[int, int, int]]:
+    """Works out what each block of a convolutional network yields.
+
+    Sides become `ceil(side / stride)` with padding `same`, `floor((side - kernel) / stride) + 1` with
+    `valid`, and then `floor(side / pool)`.
+
+    Args:
+        config: the section `model`.
+        input_shape: (height, width, channels) of an image in pixels.
+
+    Returns:
+        (height, width, filters) after each block.
+
+    Raises:
+        ConfigError: as `check_shapes`.
+    """
+    if len(input_shape) != IMAGE_DIMENSIONS:
+        raise ConfigError(
+            f"model.family: expected mlp for a vector, got cnn with inputs of shape {_shape(input_shape)}. "
+            "Set model.family to mlp, or give the data as images."
+        )
+    shapes = []
+    height, width = input_shape[0], input_shape[1]
+    for index, block in enumerate(config.blocks):
+        where = f"model.blocks[{index}]"
+        origin = f"after block {index}" if index > 0 else "from the input"
+        height, width = _convolved(block, (height, width), where, origin)
+        if min(height, width) < block.pool:
+            raise ConfigError(
+                f"{where}.pool: expected a feature map of at least {block.pool}x{block.pool}, got {height}x{width} "
+                f"from the convolution of block {index + 1}. Remove this pooling or an earlier one, lower a stride, "
+                "or use larger images."
+            )
+        height, width = height // block.pool, width // block.pool
+        shapes.append((height, width, block.filters))
+    return shapes
+
+
+def _convolved(block: BlockConfig, sides: tuple[int, int], where: str, origin: str) -> tuple[int, int]:
+    if block.padding == "same":
+        height, width = (-(-side // block.stride) for side in sides)
+        return height, width
+    if min(sides) < block.kernel:
+        raise ConfigError(
+            f"{where}.kernel: expected a feature map of at least {block.kernel}x{block.kernel} for padding valid, "
+            f"got {sides[0]}x{sides[1]} {origin}. Set its padding to same, use a smaller kernel, "
+            "or remove an earlier pooling."
+        )
+    height, width = ((side - block.kernel) // block.stride + 1 for side in sides)
+    return height, width
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return "(" + ", ".join("?" if side < 0 else str(side) for side in shape) + ("," if len(shape) == 1 else "") + ")"

@@ -1,0 +1,93 @@
+"""The inside of the training loop: whole batches through tf.data, many steps a call of one graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.contract import Batches
+from models.legacy_keras import tf
+
+# Batches gathered ahead, in bytes and in number: enough to hide the gathering, little enough for a small machine.
+PREFETCH_BYTES = 32_000_000
+PREFETCH_BATCHES = 16
+
+
+class BatchStream:
+    """All batches of a training from some epoch on, in order, gathered ahead in a thread of tf.data.
+
+    Args:
+        batches: where rows come from.
+        first_epoch: epochs that are done, so the first of the stream; counted from 0.
+        epochs: epochs of the whole training.
+    """
+
+    def __init__(self, batches: Batches, first_epoch: int, epochs: int) -> None:
+        self._batches = batches
+        self._failure: Exception | None = None
+        x, y = batches.batch(first_epoch, 0)
+        self._types = (np.float32, np.dtype(y.dtype))
+        ahead = max(2, min(PREFETCH_BATCHES, PREFETCH_BYTES // max(1, x.nbytes + y.nbytes)))
+        shapes = ([None, *x.shape[1:]], [None, *y.shape[1:]])
+
+        def gather(number: Any) -> tuple[Any, Any]:
+            # A batch is a pure function of its number: declared stateless, it may be gathered ahead of its use
+            # although operations are deterministic.
+            x_rows, y_rows = tf.numpy_function(
+                self._gather, [number], (tf.float32, tf.as_dtype(self._types[1])), stateful=False
+            )
+            return tf.ensure_shape(x_rows, shapes[0]), tf.ensure_shape(y_rows, shapes[1])
+
+        dataset = tf.data.Dataset.range(first_epoch * batches.num_batches, epochs * batches.num_batches)
+        dataset = dataset.map(gather).prefetch(ahead).with_options(_options())
+        self.iterator = iter(dataset)
+
+    def failure(self) -> Exception | None:
+        """Returns what `Batches.batch` raised, which TensorFlow would only report as text; else None."""
+        return self._failure
+
+    def _gather(self, number: np.int64) -> tuple[NDArray[np.float32], NDArray[Any]]:
+        epoch, index = divmod(int(number), self._batches.num_batches)
+        try:
+            x, y = self._batches.batch(epoch, index)
+        except Exception as error:
+            self._failure = error
+            raise
+        return np.asarray(x, self._types[0]), np.asarray(y, self._types[1])
+
+
+def compile_steps(step: Callable[[Any, Any], Any], iterator: Any) -> Callable[[int], float]:
+    """Compiles a training step into a graph that runs many of them a call.
+
+    A small network is bound by what happens between steps, not in them: one call for many steps, its
+    number of steps a tensor, needs neither Python between them nor a second trace.
+
+    Args:
+        step: adds one step to a graph: (x, y) -> scalar float32 loss, summed over the rows.
+        iterator: tf.data iterator of (x, y).
+
+    Returns:
+        A function from a number of steps to the sum of their losses.
+    """
+
+    def body(index: Any, total: Any, steps: Any) -> tuple[Any, Any, Any]:
+        x, y = iterator.get_next()
+        return index + 1, total + step(x, y), steps
+
+    @tf.function(input_signature=[tf.TensorSpec([], tf.int32)], autograph=False)  # type: ignore[untyped-decorator]
+    def run(steps: Any) -> Any:
+        start = (tf.constant(0), tf.constant(0.0), steps)
+        return tf.while_loop(lambda index, _, steps: index < steps, body, start)[1]
+
+    return lambda steps: float(run(tf.constant(steps)))
+
+
+def _options() -> Any:
+    options = tf.data.Options()
+    options.deterministic = True
+    options.autotune.enabled = False
+    options.experimental_optimization.map_parallelization = False
+    return options

@@ -1,0 +1,104 @@
+"""What stages hand each other on disk, as typed objects: saved models and TFLite variants."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from data.contract import FrozenConfig, Schema
+from models.config import Precision, TaskName
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_MODEL = "model.keras"
+_RECORD = "model.json"
+_MASKS = "masks.npz"
+
+
+class ModelRecord(FrozenConfig):
+    """What has to be known of a saved model besides its layers and weights."""
+
+    task: TaskName
+    """What it predicts."""
+
+    data_schema: Schema
+    """What it eats and answers."""
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """A Keras model on disk, with what has to be known to go on with it.
+
+    Attributes:
+        folder: where it lies.
+        record: task and schema.
+    """
+
+    folder: Path
+    record: ModelRecord
+
+    @staticmethod
+    def open(folder: Path) -> SavedModel:
+        """Opens a model's folder; the model itself is read by `load`."""
+        text = (folder / _RECORD).read_text(encoding="utf-8")
+        return SavedModel(folder, ModelRecord.model_validate_json(text))
+
+    def load(self) -> Any:
+        """Returns the Keras model, uncompiled. Code in the file (Lambda layers, pickles) is never run."""
+        from models.legacy_keras import keras
+
+        return keras.models.load_model(self.folder / _MODEL, compile=False, safe_mode=True)
+
+    def masks(self) -> dict[str, NDArray[np.bool_]]:
+        """Returns layer name -> (shape of its kernel) booleans, True where a weight was kept; empty if not pruned."""
+        import numpy as np
+
+        path = self.folder / _MASKS
+        if not path.exists():
+            return {}
+        with np.load(path, allow_pickle=False) as masks:
+            return {name: masks[name] for name in masks.files}
+
+
+def save_model(
+    folder: Path, model: Any, record: ModelRecord, masks: dict[str, NDArray[np.bool_]] | None = None
+) -> None:
+    """Writes a Keras model, its record and its masks into a folder.
+
+    Args:
+        folder: an existing folder.
+        model: a tf_keras model.
+        record: its task and schema.
+        masks: layer name -> booleans, True where a weight was kept; None where nothing was pruned.
+    """
+    import numpy as np
+
+    model.save(folder / _MODEL)
+    (folder / _RECORD).write_text(record.model_dump_json(), encoding="utf-8")
+    if masks is not None:
+        np.savez(folder / _MASKS, **masks)  # type: ignore[arg-type]  # numpy types **kwds as its own flags
+
+
+@dataclass(frozen=True)
+class Variants:
+    """TFLite files of one model, one a precision.
+
+    Attributes:
+        folder: where `<precision>.tflite` lie.
+        chosen: precision of the one that is handed over.
+    """
+
+    folder: Path
+    chosen: Precision
+
+    def path(self, precision: str) -> Path:
+        """Returns the file of a precision."""
+        return self.folder / f"{precision}.tflite"
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """The precisions that are there, by name."""
+        return tuple(sorted(path.stem for path in self.folder.glob("*.tflite")))

@@ -1,0 +1,118 @@
+"""RunConfig: everything one YAML file says about a run, composed of the sections each room declares."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field, model_validator
+
+from data.config import DataConfig
+from data.contract import FrozenConfig
+from models.config import (
+    ConvertConfig,
+    ModelConfig,
+    Precision,
+    PretrainConfig,
+    PruneConfig,
+    QuantizeConfig,
+    TaskName,
+    TrainConfig,
+    TuneConfig,
+)
+from pipeline.config_checks import DisagreementError, disagreements
+
+
+class ExportConfig(FrozenConfig):
+    """What the bundle proves, and with how many rows."""
+
+    golden_rows: int = Field(default=32, ge=1, le=10_000)
+    """Rows of the test split whose inputs and outputs are kept as golden vectors; all of them where there are fewer."""
+
+    c_golden_rows: int = Field(default=4, ge=1, le=256)
+    """How many of those also go into the C header, for a test on the device."""
+
+    latency_repeats: int = Field(default=200, ge=1, le=100_000)
+    """Timed inferences that the median latency is taken over."""
+
+
+class TargetConfig(FrozenConfig):
+    """What the model must meet, judged on the validation split; a limit that is left out is not judged."""
+
+    max_score_drop: Annotated[float, Field(ge=0.0)] | None = None
+    """How far the score may fall below the dense float model's, in units of the score (0.01: one point of accuracy)."""
+
+    min_score: Annotated[float, Field(le=1.0)] | None = None
+    """Lowest score of `model.tflite`: accuracy, or R²."""
+
+    max_model_bytes: Annotated[int, Field(ge=1)] | None = None
+    """Largest `model.tflite`, in bytes."""
+
+    max_gzip_bytes: Annotated[int, Field(ge=1)] | None = None
+    """Largest `model.tflite` after gzip, in bytes."""
+
+    max_arena_bytes: Annotated[int, Field(ge=1)] | None = None
+    """Most working memory in bytes, measured by TFLite Micro on this host."""
+
+    max_latency_us: Annotated[float, Field(gt=0.0)] | None = None
+    """Longest median inference in microseconds: LiteRT, one thread, this machine."""
+
+
+def _implied_pretrain(validated: dict[str, Any]) -> PretrainConfig | None:
+    """Returns the section `pretrain` of a config that leaves it out: defaults where layers train one by one."""
+    train = validated.get("train")
+    return PretrainConfig() if isinstance(train, TrainConfig) and train.mode == "layer_wise" else None
+
+
+class RunConfig(FrozenConfig):
+    """One run. A section that is left out means its stage is skipped, or does its work with defaults."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64)
+    """Name of the run and of its folder below the work directory: small letters, digits, `_` and `-`."""
+
+    seed: int = Field(default=1, ge=0, le=2**31 - 1)
+    """What every random choice of the run derives from; the same seed gives the same model."""
+
+    task: TaskName
+    """What is predicted: one of several classes, or a number."""
+
+    data: DataConfig
+    """Where the rows come from and how they are split."""
+
+    model: ModelConfig
+    """The network."""
+
+    train: TrainConfig = TrainConfig()
+    """Training of the whole network; runs with defaults when left out."""
+
+    pretrain: PretrainConfig | None = Field(default_factory=_implied_pretrain)
+    """Layer-wise pretraining; only with `train.mode: layer_wise`, and then with defaults when left out."""
+
+    tune: TuneConfig | None = None
+    """Search for a better regularization; skipped when left out."""
+
+    prune: PruneConfig | None = None
+    """Pruning; skipped when left out."""
+
+    quantize: QuantizeConfig | None = None
+    """Precision of the chosen model; float32 when left out."""
+
+    convert: ConvertConfig = ConvertConfig()
+    """Conversion to TFLite; runs with defaults when left out."""
+
+    export: ExportConfig = ExportConfig()
+    """The bundle and its checks; runs with defaults when left out."""
+
+    target: TargetConfig = TargetConfig()
+    """Limits the model must meet; none when left out."""
+
+    @property
+    def chosen_precision(self) -> Precision:
+        """Precision of `model.tflite`: what `quantize` says, float32 without that section."""
+        return "float32" if self.quantize is None else self.quantize.precision
+
+    @model_validator(mode="after")
+    def _sections_agree(self) -> RunConfig:
+        found = disagreements(self)
+        if found:
+            raise DisagreementError(found)
+        return self

@@ -1,0 +1,180 @@
+"""What the sections of a config must agree on, beyond what each field says by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from data.config import ArraysData, BuiltinData, IdxData, ImagesData, TableData, known_input_shape
+from data.contract import ConfigError
+from models.config import CnnConfig
+from models.shapes import check_shapes
+
+if TYPE_CHECKING:
+    from pipeline.config import RunConfig
+
+Location = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """Two fields that are right alone and wrong together.
+
+    Attributes:
+        location: where a user would mend it, as keys and list positions.
+        message: `expected <rule>, got <value>. <what to do>`.
+        involves: the other fields the rule looked at; where one of them is wrong itself, this is not said.
+    """
+
+    location: Location
+    message: str
+    involves: tuple[Location, ...] = ()
+
+
+class DisagreementError(ValueError):
+    """All disagreements of a config at once; pydantic carries it inside its ValidationError."""
+
+    def __init__(self, found: list[Disagreement]) -> None:
+        super().__init__("\n".join(f"{'.'.join(map(str, each.location))}: {each.message}" for each in found))
+        self.found = found
+
+
+def disagreements(config: RunConfig) -> list[Disagreement]:
+    """Returns everything about which the sections of `config` disagree; empty when all is well."""
+    checks = (
+        _task_fits_data,
+        _names_are_given,
+        _columns_differ,
+        _family_fits_data,
+        _mode_fits_model,
+        _training_fits_task,
+        _pruning_adds_up,
+        _export_adds_up,
+        _lists_hold_each_once,
+    )
+    return [each for check in checks for each in check(config)]
+
+
+def _task_fits_data(config: RunConfig) -> Iterator[Disagreement]:
+    data = config.data
+    involves: tuple[Location, ...] = (("data", "source"), ("data", "name"))
+    if isinstance(data, BuiltinData):
+        fitting = "regression" if data.name == "diabetes" else "classification"
+        if config.task != fitting:
+            message = f"expected '{fitting}' with the data set '{data.name}', got '{config.task}'."
+            yield Disagreement(("task",), message, involves)
+    elif isinstance(data, ImagesData | IdxData) and config.task == "regression":
+        message = (
+            f"expected 'classification' with the source '{data.source}', got 'regression'. "
+            "Its labels are classes; numbers to predict come with 'table' or 'arrays'."
+        )
+        yield Disagreement(("task",), message, involves)
+
+
+def _names_are_given(config: RunConfig) -> Iterator[Disagreement]:
+    for key in ("path", "target", "x", "y"):
+        value = getattr(config.data, key, None)
+        if value is not None and (not value or "\0" in value):
+            yield Disagreement(("data", key), f"expected a name, got {value!r}.")
+
+
+def _columns_differ(config: RunConfig) -> Iterator[Disagreement]:
+    data = config.data
+    if not isinstance(data, TableData):
+        return
+    if data.features is not None and not data.features:
+        yield Disagreement(
+            ("data", "features"), "expected at least one column, got []. Leave the key out to learn from all columns."
+        )
+    for name in ("features", "drop"):
+        columns = getattr(data, name) or ()
+        for position, column in enumerate(columns):
+            if column == data.target:
+                message = f"expected a column other than data.target, got '{column}'. Take it out of the list."
+                yield Disagreement(("data", name, position), message, (("data", "target"),))
+            elif name == "drop" and column in (data.features or ()):
+                message = f"expected a column that is not in data.features, got '{column}'. Take it out of one list."
+                yield Disagreement(("data", name, position), message, (("data", "features"),))
+    if data.group is not None and data.group == data.target:
+        message = f"expected a column other than data.target, got '{data.group}'."
+        yield Disagreement(("data", "group"), message, (("data", "target"),))
+
+
+def _family_fits_data(config: RunConfig) -> Iterator[Disagreement]:
+    shape = known_input_shape(config.data)
+    if isinstance(config.data, ArraysData) and config.data.kind == "vector":
+        shape = (-1,)
+    if shape is None:
+        return
+    try:
+        check_shapes(config.model, shape)
+    except ConfigError as error:
+        location, message = _split_location(str(error))
+        yield Disagreement(location, message, (("data",), ("model",)))
+
+
+def _split_location(text: str) -> tuple[Location, str]:
+    """Takes the location off a message `model.blocks[2].kernel: expected …`."""
+    head, separator, rest = text.partition(": ")
+    if not separator or " " in head:
+        return ("model",), text
+    parts = head.replace("[", ".").replace("]", "").split(".")
+    return tuple(int(part) if part.isdigit() else part for part in parts), rest
+
+
+def _mode_fits_model(config: RunConfig) -> Iterator[Disagreement]:
+    layer_wise = config.train.mode == "layer_wise"
+    mode: Location = ("train", "mode")
+    if layer_wise and isinstance(config.model, CnnConfig):
+        message = "expected 'end_to_end' with a cnn, got 'layer_wise'. Layers are pretrained one by one in an mlp only."
+        yield Disagreement(mode, message, (("model", "family"),))
+    if layer_wise and config.pretrain is None:
+        message = "expected a section with train.mode: layer_wise, got null. Leave it out to take the defaults."
+        yield Disagreement(("pretrain",), message, (mode,))
+    if not layer_wise and config.pretrain is not None:
+        message = (
+            f"expected no such section with train.mode: {config.train.mode}, got one. "
+            "Say `train: {mode: layer_wise}`, or take `pretrain` out."
+        )
+        yield Disagreement(("pretrain",), message, (mode,))
+
+
+def _training_fits_task(config: RunConfig) -> Iterator[Disagreement]:
+    location: Location = ("train", "class_weights")
+    weights = config.train.class_weights
+    if weights is None:
+        return
+    if config.task == "regression":
+        message = "expected no class weights with task: regression, got some. Take the key out."
+        yield Disagreement(location, message, (("task",),))
+    elif isinstance(weights, dict) and not weights:
+        yield Disagreement(location, "expected a weight for each class, got {}. Leave the key out for equal weights.")
+
+
+def _pruning_adds_up(config: RunConfig) -> Iterator[Disagreement]:
+    prune = config.prune
+    # Rounding in 1 - 0.9 must not refuse a floor of exactly 0.1.
+    if prune is not None and prune.scope == "global" and prune.min_layer_density > 1.0 - prune.sparsity + 1e-9:
+        message = (
+            f"expected at most 1 - prune.sparsity ({1.0 - prune.sparsity:g}), got {prune.min_layer_density:g}. "
+            "What every layer keeps would be more than the network may keep: lower it, or the sparsity."
+        )
+        yield Disagreement(("prune", "min_layer_density"), message, (("prune", "sparsity"), ("prune", "scope")))
+
+
+def _export_adds_up(config: RunConfig) -> Iterator[Disagreement]:
+    export = config.export
+    if export.c_golden_rows > export.golden_rows:
+        message = f"expected at most export.golden_rows ({export.golden_rows}), got {export.c_golden_rows}."
+        yield Disagreement(("export", "c_golden_rows"), message, (("export", "golden_rows"),))
+
+
+def _lists_hold_each_once(config: RunConfig) -> Iterator[Disagreement]:
+    lists: list[tuple[Location, tuple[str, ...]]] = [(("convert", "variants"), config.convert.variants)]
+    if config.tune is not None:
+        lists.append((("tune", "penalties"), config.tune.penalties))
+    for location, names in lists:
+        for position, name in enumerate(names):
+            if name in names[:position]:
+                yield Disagreement((*location, position), f"expected each once, got '{name}' again. Take it out.")

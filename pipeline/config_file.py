@@ -1,0 +1,226 @@
+"""Reads a run's config from a YAML file and overrides, and reports all that is wrong with it at once."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from pipeline.config import RunConfig
+from pipeline.config_messages import Fault, faults_of, shown, unavailable_faults
+from pipeline.config_overrides import OverrideError, apply_override
+from pipeline.config_problems import ConfigErrors, Problem
+from pipeline.config_schema import dotted
+from pipeline.config_text import read_text
+from pipeline.yaml_document import Document, YamlError, read_document
+
+Location = tuple[str | int, ...]
+
+MAX_ROUNDS = 8
+"""How often a config is mended and looked at again for what an earlier fault hid."""
+
+
+@dataclass(frozen=True)
+class LoadedConfig:
+    """A config that is right as far as can be known without opening the data.
+
+    Attributes:
+        config: the run's config; a relative `data.path` is made absolute, `~` is expanded.
+        path: the file it was read from, as given.
+        text: the file's text, comments included.
+        written: what the file and the overrides say, as plain values, `data.path` as it was written.
+        resolved: the whole config as plain values, defaults included; loads as a config again.
+        overrides: the overrides, as given.
+    """
+
+    config: RunConfig
+    path: Path
+    text: str
+    written: dict[str, Any]
+    resolved: dict[str, Any]
+    overrides: tuple[str, ...]
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> LoadedConfig:
+    """Reads a config from a file, sets the overrides, and checks all of it.
+
+    A relative `data.path` in the file counts from the file's folder, one in an override from the
+    current folder.
+
+    Args:
+        path: a YAML 1.2 file in UTF-8, of at most 1 MiB.
+        overrides: `a.b=value` each, the value in YAML; `a.b=null` unsets, lists by position.
+
+    Returns:
+        The config and where it comes from.
+
+    Raises:
+        ConfigErrors: with every problem of the file and of the overrides.
+    """
+    source = _Source(Path(path))
+    text = read_text(source.path)
+    try:
+        source.document = read_document(text)
+    except YamlError as error:
+        where = f"{path}:{error.line}" if error.column is None else f"{path}:{error.line}:{error.column}"
+        raise ConfigErrors([Problem(error.line, "", error.message, where)]) from error
+    if not isinstance(source.document.value, dict):
+        raise ConfigErrors([_not_a_mapping(source)])
+    problems = source.apply(overrides)
+    written = deepcopy(source.document.value)
+    config, faults = _validate(source.document)
+    problems += [source.problem(fault) for fault in faults]
+    if config is not None and not problems:
+        config, problems = _with_absolute_path(config, source)
+    if config is None or problems:
+        # Sorting is stable: faults of one line stay in the order they were found in.
+        raise ConfigErrors(sorted(problems, key=lambda problem: (problem.line is None, problem.line or 0)))
+    return LoadedConfig(config, source.path, text, written, config.model_dump(mode="json"), tuple(overrides))
+
+
+@dataclass
+class _Source:
+    """Where each value of a config comes from: a line of the file, or an override."""
+
+    path: Path
+    document: Document = field(default_factory=Document)
+    overridden: dict[Location, str] = field(default_factory=dict)
+
+    def apply(self, overrides: Sequence[str]) -> list[Problem]:
+        problems = []
+        for override in overrides:
+            try:
+                location = apply_override(self.document, override)
+            except OverrideError as error:
+                problems.append(Problem(None, "", str(error), f"override {override}"))
+            else:
+                for other in [each for each in self.overridden if each[: len(location)] == location]:
+                    del self.overridden[other]
+                self.overridden[location] = f"override {override}"
+        return problems
+
+    def override_of(self, location: Location) -> str | None:
+        """Returns the override that a place comes from; None where it comes from the file."""
+        for length in range(len(location), 0, -1):
+            if location[:length] in self.overridden:
+                return self.overridden[location[:length]]
+            if location[:length] in self.document.lines:
+                return None
+        return None
+
+    def problem(self, fault: Fault) -> Problem:
+        override = self.override_of(fault.location)
+        if isinstance(fault, _FoundFault):
+            line = fault.line
+        elif override is not None:
+            return Problem(None, dotted(fault.location), fault.message, override)
+        else:
+            line = self._line_of(fault.location)
+        return Problem(line, dotted(fault.location), fault.message, f"{self.path}:{line}")
+
+    def _line_of(self, location: Location) -> int:
+        for length in range(len(location), 0, -1):
+            line = self.document.lines.get(location[:length])
+            if line is not None:
+                return line
+        return 1
+
+
+@dataclass(frozen=True)
+class _FoundFault(Fault):
+    """A fault whose line the reader knows better: the second of two equal keys."""
+
+    line: int = 1
+
+
+def _validate(document: Document) -> tuple[RunConfig | None, list[Fault]]:
+    """Validates a document, mends a copy of it and validates again, until nothing new comes to light.
+
+    pydantic compares sections only once each is right by itself, and looks into a section of several
+    kinds only once its kind is known; mending shows a user all of it at once.
+    """
+    known: list[Fault] = [_FoundFault(each.location, each.message, line=each.line) for each in document.findings]
+    known += [each for each in unavailable_faults(document.value) if not _hidden_by(each, known)]
+    trial = deepcopy(document.value)
+    fresh = list(known)
+    for _ in range(MAX_ROUNDS):
+        for fault in fresh:
+            _mend(trial, fault)
+        try:
+            config = RunConfig.model_validate_json(json.dumps(trial))
+        except ValidationError as error:
+            found = faults_of(error.errors(), trial)
+            fresh = [each for each in found if not _hidden_by(each, known)]
+            known += fresh
+        else:
+            return (None if known else config), known
+        if not fresh:
+            break
+    return None, known
+
+
+def _mend(trial: dict[str, Any], fault: Fault) -> None:
+    """Puts the nearest word in place of a wrong one, or takes the wrong value out, lists as a whole."""
+    keys = list(fault.location)
+    while keys and isinstance(keys[-1], int):
+        keys.pop()
+    container: Any = trial
+    for key in keys[:-1]:
+        inside = key < len(container) if isinstance(container, list) and isinstance(key, int) else key in container
+        if not inside or not isinstance(container[key], dict | list):
+            return
+        container = container[key]
+    if keys and isinstance(container, dict) and keys[-1] in container:
+        if fault.mended_by is not None and len(keys) == len(fault.location):
+            container[keys[-1]] = fault.mended_by
+        else:
+            del container[keys[-1]]
+    if fault.location == ("name",):
+        # No rule but its own looks at the name; any name lets the other sections be compared.
+        trial["name"] = "unnamed"
+
+
+def _hidden_by(fault: Fault, known: Sequence[Fault]) -> bool:
+    """Whether a fault only follows from one that is known already."""
+    for other in known:
+        if fault.location[: len(other.location)] == other.location:
+            return True
+        if not other.superfluous and any(_overlap(place, other.location) for place in fault.involves):
+            return True
+    return False
+
+
+def _overlap(one: Location, other: Location) -> bool:
+    length = min(len(one), len(other))
+    return one[:length] == other[:length]
+
+
+def _with_absolute_path(config: RunConfig, source: _Source) -> tuple[RunConfig, list[Problem]]:
+    written = getattr(config.data, "path", None)
+    if written is None:
+        return config, []
+    try:
+        given = Path(written).expanduser()
+    except RuntimeError:
+        message = f"expected a home folder that exists, got {shown(written)}. Write the whole path."
+        return config, [source.problem(Fault(("data", "path"), message))]
+    # What is typed is completed by a shell from where it stands; a file's words travel with the file.
+    folder = source.path.absolute().parent if source.override_of(("data", "path")) is None else Path.cwd()
+    absolute = os.path.abspath(folder / given)  # noqa: PTH100 - pathlib has nothing that removes `..` and keeps links
+    data = config.data.model_copy(update={"path": absolute})
+    return config.model_copy(update={"data": data}), []
+
+
+def _not_a_mapping(source: _Source) -> Problem:
+    value = source.document.value
+    if value is None:
+        message = "expected name, task, data and model at least, got an empty file. Start from configs/digits.yaml."
+        return Problem(None, "", message, str(source.path))
+    got = "a list" if isinstance(value, list) else shown(value)
+    return Problem(1, "", f"expected keys with values (name: …, task: …), got {got}.", f"{source.path}:1")

@@ -1,0 +1,136 @@
+"""Keys and values that are known, and that this version cannot serve: refused by name instead of as a typing error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from typing import Any
+
+Location = tuple[str | int, ...]
+
+_OTHER_OPTIMIZER = "Nesterov momentum, AdamW and RMSprop are"
+_OTHER_SCHEDULE = "Step schedules and warm-up are"
+_OTHER_ACTIVATION = "Activations other than relu, relu6, sigmoid and tanh are"
+_OTHER_PRECISION = "Precisions other than float32, float16, dynamic_range and int8 are"
+_SEARCHING = "A search over whole chains of compression is"
+_RECURRENT = "Recurrent networks are"
+_BASELINE = "Classical models are"
+_OWN_MODEL = "Models from a file or a function of your own are"
+_REMOTE = "Reading from URLs is"
+_DROPOUT = "Dropout is"
+
+UNAVAILABLE_KEYS: dict[str, str] = {
+    "cluster": "Clustering weights is",
+    "engine": "Running trials on other processes or machines is",
+    "search": _SEARCHING,
+    "baselines": "Comparing with classical models is",
+    "data.unlabeled": "Learning from rows without labels is",
+    "data.num_labels": "Learning from rows without labels is",
+    "data.window": "Windows over series are",
+    "data.stride": "Windows over series are",
+    "data.augmentation": "Augmenting images is",
+    "model.file": _OWN_MODEL,
+    "model.builder": _OWN_MODEL,
+    "model.dropout": _DROPOUT,
+    "model.dropout_fraction": _DROPOUT,
+    "model.residual": "Residual blocks are",
+    "model.blocks.residual": "Residual blocks are",
+    "model.blocks.dropout": _DROPOUT,
+    "model.blocks.dropout_fraction": _DROPOUT,
+    "train.workers": "One training on several workers is",
+    "train.control": "Training a control side by side is",
+    "train.loss": "Choosing the loss is",
+    "train.metric": "Choosing the metric is",
+    "train.label_smoothing": "Label smoothing is",
+    "train.stop.steps": "Stopping after a number of steps is",
+    "train.stop.gradient_norm_below": "Stopping by the norm of the gradient is",
+    "*.optimizer.warmup_steps": _OTHER_SCHEDULE,
+    "*.optimizer.nesterov": _OTHER_OPTIMIZER,
+    "pretrain.control": "Training a control side by side is",
+    "tune.objective": "Tuning for the pruned model is",
+    "tune.space": "Tuning anything but regularization is",
+    "tune.workers": "Running trials on other processes or machines is",
+    "tune.batch_trials": "Running trials on other processes or machines is",
+    "prune.criterion": "Ranking by anything but magnitude is",
+    "prune.distillation": "Distillation is",
+    "prune.distill": "Distillation is",
+    "prune.steps": "Pruning in several steps with recovery between them is",
+    "prune.inputs": "Removing inputs is",
+    "quantize.aware": "Quantization-aware training is",
+    "quantize.layers": "Another precision for single layers is",
+}
+"""Dotted key (`*`: any one key; list positions left out) -> what is not there, up to its verb."""
+
+UNAVAILABLE_VALUES: tuple[tuple[str, str, str], ...] = (
+    ("task", "reconstruction", "Reconstruction is"),
+    ("task", "clustering", "Clustering rows is"),
+    ("data.source", "series", "Reading series is"),
+    ("data.path", "*://*", _REMOTE),
+    ("model.family", "linear", "Linear models are"),
+    ("model.family", "rnn", _RECURRENT),
+    ("model.family", "lstm", _RECURRENT),
+    ("model.family", "gru", _RECURRENT),
+    ("model.family", "autoencoder", "Autoencoders as models of their own are"),
+    ("model.family", "logistic_regression", _BASELINE),
+    ("model.family", "svm", _BASELINE),
+    ("model.family", "decision_tree", _BASELINE),
+    ("model.family", "random_forest", _BASELINE),
+    ("model.activation", "leaky_relu", _OTHER_ACTIVATION),
+    ("model.activation", "elu", _OTHER_ACTIVATION),
+    ("model.activation", "hard_swish", _OTHER_ACTIVATION),
+    ("*.optimizer.name", "nesterov", _OTHER_OPTIMIZER),
+    ("*.optimizer.name", "adamw", _OTHER_OPTIMIZER),
+    ("*.optimizer.name", "rmsprop", _OTHER_OPTIMIZER),
+    ("*.optimizer.schedule", "step", _OTHER_SCHEDULE),
+    ("*.optimizer.schedule", "warmup", _OTHER_SCHEDULE),
+    ("*.optimizer.schedule", "warm_up", _OTHER_SCHEDULE),
+    ("*.optimizer.schedule", "warm-up", _OTHER_SCHEDULE),
+    ("*.batch_size", "full", "Full-batch gradient descent is"),
+    ("tune.oracle", "hyperband", "The Hyperband oracle is"),
+    ("tune.oracle", "grid", "The grid oracle is"),
+    ("prune.unit", "node", "Removing nodes is"),
+    ("prune.sparsity", "auto", "Choosing each layer's sparsity by itself is"),
+    ("quantize.precision", "int4", _OTHER_PRECISION),
+    ("quantize.precision", "int16x8", _OTHER_PRECISION),
+    ("convert.variants", "int4", _OTHER_PRECISION),
+    ("convert.variants", "int16x8", _OTHER_PRECISION),
+    ("convert.variants", "int8_sparse_micro", _OTHER_PRECISION),
+)
+"""(dotted key, text value as a shell pattern, what is not there, up to its verb)."""
+
+
+def unavailable(document: Any) -> Iterator[tuple[Location, bool, str]]:
+    """Finds what a document asks for that this version does not have.
+
+    Args:
+        document: a config as plain values.
+
+    Returns:
+        (location, whether the key itself is unavailable rather than its value, one sentence) each.
+    """
+    yield from _search(document, ())
+
+
+def _search(value: Any, location: Location) -> Iterator[tuple[Location, bool, str]]:
+    key = tuple(part for part in location if isinstance(part, str))
+    for pattern, what in UNAVAILABLE_KEYS.items():
+        if location and location[-1] == key[-1] and _matches(key, pattern):
+            yield location, True, _sentence(what)
+            return
+    if isinstance(value, str):
+        for pattern, word, what in UNAVAILABLE_VALUES:
+            if _matches(key, pattern) and fnmatchcase(value, word):
+                yield location, False, _sentence(what)
+                return
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for part, item in items:
+        yield from _search(item, (*location, part))
+
+
+def _matches(key: tuple[str, ...], pattern: str) -> bool:
+    parts = pattern.split(".")
+    return len(parts) == len(key) and all(each in ("*", name) for each, name in zip(parts, key, strict=True))
+
+
+def _sentence(what: str) -> str:
+    return f"{what} not available in this version."

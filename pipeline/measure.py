@@ -1,0 +1,37 @@
+"""The measurements that every stage yielding a model records."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from data.dataset import Dataset
+from models.measurements import count_macs, count_nonzero, count_parameters, gzip_bytes
+from models.tasks import Task
+from models.tflite.convert import convert
+from models.training import predict
+from pipeline.ledger import LedgerRow
+
+
+def measure(stage: str, model: Any, dataset: Dataset, task: Task, seconds: float) -> LedgerRow:
+    """Measures a Keras model: validation score, parameters, MACs, and its size as a float32 .tflite.
+
+    Args:
+        stage: the stage that yields it.
+        model: a tf_keras model.
+        dataset: rows to score it on.
+        task: how to score it.
+        seconds: wall-clock seconds the stage took so far.
+    """
+    validation = dataset.split("validation")
+    file = convert(model, "float32", None)
+    return LedgerRow(
+        stage=stage,
+        variant="keras",
+        score=task.score(validation.y, predict(model, dataset.inputs("validation"))),
+        parameters=count_parameters(model),
+        nonzero_parameters=count_nonzero(model),
+        macs=count_macs(model),
+        tflite_bytes=len(file),
+        tflite_gzip_bytes=gzip_bytes(file),
+        seconds=seconds,
+    )

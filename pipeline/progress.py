@@ -1,0 +1,81 @@
+"""How far a run is: a bar on a terminal, plain lines elsewhere, and all lines in the run's log."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+_LINES = 10
+"""Most lines that one piece of work prints where no bar can be drawn."""
+
+
+class RunProgress:
+    """Draws the progress of stages on a console, and keeps what is said in a log.
+
+    Args:
+        console: where to draw; a bar if it is a terminal.
+        log: file that lines are appended to; None keeps no log.
+    """
+
+    def __init__(self, console: Console, log: Path | None = None) -> None:
+        self._console = console
+        self._log: TextIO | None = None
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+        self._label = ""
+        if log is not None:
+            self._log = log.open("a", encoding="utf-8")
+
+    def note(self, text: str) -> None:
+        """Says one line that stays."""
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._write(text)
+
+    def step(self, label: str, done: int, total: int, figures: Mapping[str, float | str]) -> None:
+        """Says that `done` of `total` units are finished, with figures worth seeing."""
+        told = "  ".join(f"{name} {_shown(value)}" for name, value in figures.items())
+        line = f"    {label} {done}/{total}  {told}"
+        self._write(line)
+        if self._console.is_terminal:
+            self._draw(label, done, total, told)
+        elif done == total or done == 1 or done % max(1, -(-total // _LINES)) == 0:
+            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def rest(self) -> None:
+        """Takes the bar away, before something else is printed."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = self._task = None
+
+    def close(self) -> None:
+        """Takes the bar away and closes the log."""
+        self.rest()
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+
+    def _draw(self, label: str, done: int, total: int, told: str) -> None:
+        if self._bar is None:
+            columns = (TextColumn("    {task.description}"), BarColumn(), TextColumn("{task.fields[told]}"))
+            self._bar = Progress(*columns, console=self._console, transient=True)
+            self._bar.start()
+        if self._task is None or self._label != label:
+            if self._task is not None:
+                self._bar.remove_task(self._task)
+            self._task, self._label = self._bar.add_task(label, total=total, told=""), label
+        self._bar.update(self._task, description=f"{label} {done}/{total}", completed=done, total=total, told=told)
+
+    def _write(self, line: str) -> None:
+        if self._log is not None:
+            self._log.write(line + "\n")
+            self._log.flush()
+
+
+def _shown(value: float | str) -> str:
+    if isinstance(value, str):
+        return value
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"

@@ -1,0 +1,182 @@
+"""What a run shows the world: its report, and the bundle, swapped in as one."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from data.contract import GateError, PenjingError, TargetMissed
+from pipeline.code_digest import code_parts
+from pipeline.files import sha256_of_file, sha256_of_json, sync_tree, write_atomically
+from pipeline.planner import versions_of
+from pipeline.report.record import RunRecord, StageRecord
+from pipeline.runs import RunFile, Workdir
+from pipeline.store import MANIFEST, Artifact, explained
+
+_EXCHANGE = 2
+"""RENAME_EXCHANGE of renameat2(2)."""
+_AT_FDCWD = -100
+_LIBRARIES = ("tensorflow", "tf_keras", "numpy", "ai-edge-litert", "tflite-micro")
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a run left to be looked at.
+
+    Attributes:
+        report: the HTML report.
+        bundle: the bundle's folder (`export`, or `rejected`); None where the run made none.
+        summary: the bundle's `summary.json`; empty where there is none.
+        verdict: the error that says why the bundle is not what was asked for; None where it is.
+    """
+
+    report: Path
+    bundle: Path | None
+    summary: dict[str, Any]
+    verdict: PenjingError | None
+
+
+def publish(
+    workdir: Workdir, run: RunFile, stages: Sequence[tuple[Artifact, bool]], *, anew: bool = False
+) -> Published:
+    """Writes the report of a run and, where it has one, its bundle; nothing where they are already there.
+
+    Args:
+        workdir: where the run lies.
+        run: the run, its keys as planned.
+        stages: its artifacts in order, and whether each was there already.
+        anew: draw the report again in any case.
+
+    Raises:
+        StoreError: no permission, or no space; what was published before stays.
+    """
+    folder = workdir.run_folder(run.name)
+    export = next((artifact for artifact, _ in stages if artifact.manifest.stage == "export"), None)
+    summary = _summary(run.name, stages, export)
+    failed = export is not None and not export.manifest.details["passed"]
+    bundle = None if export is None else folder / ("rejected" if failed else "export")
+    report = folder / "report.html"
+    # The same artifacts, asked for in the same words, drawn by the same code, look the same.
+    code = code_parts([("pipeline.report.html", None), ("pipeline.model_card", None), ("pipeline.summary", None)])
+    origin = sha256_of_json([run.name, run.config_text, [artifact.manifest.key for artifact, _ in stages], code])
+    if anew or run.published != origin or not report.exists() or not _whole(bundle):
+        with explained(folder):
+            record = _record(run, stages, summary)
+            _write_report(report, record)
+            if export is not None and bundle is not None:
+                _swap_in(_assemble(folder, export, record, report), bundle)
+        workdir.write(replace(run, published=origin))
+    return Published(report, bundle, summary, _verdict(export, bundle))
+
+
+def _summary(name: str, stages: Sequence[tuple[Artifact, bool]], export: Artifact | None) -> dict[str, Any]:
+    if export is None:
+        return {}
+    from pipeline.summary import summary_of
+
+    ledger = [row for artifact, _ in stages for row in artifact.manifest.ledger]
+    seconds = round(sum(artifact.manifest.seconds for artifact, _ in stages), 3)
+    return summary_of(name, export.manifest.details, ledger, seconds).model_dump(mode="json")
+
+
+def _record(run: RunFile, stages: Sequence[tuple[Artifact, bool]], summary: dict[str, Any]) -> RunRecord:
+    ingest = next((artifact for artifact, _ in stages if artifact.manifest.stage == "ingest"), None)
+    profile = {} if ingest is None else json.loads((ingest.folder / "profile.json").read_text(encoding="utf-8"))
+    return RunRecord(
+        name=run.name,
+        task=run.task,
+        config_text=run.config_text,
+        seed=run.seed,
+        stages=tuple(
+            StageRecord(
+                name=artifact.manifest.stage,
+                key=artifact.manifest.key,
+                seconds=artifact.manifest.seconds,
+                cached=cached,
+                ledger=artifact.manifest.ledger,
+                details=artifact.manifest.details,
+            )
+            for artifact, cached in stages
+        ),
+        profile=profile,
+        summary=summary,
+        versions=versions_of(_LIBRARIES),
+        command=run.command,
+    )
+
+
+def _write_report(path: Path, record: RunRecord) -> None:
+    from pipeline.report.html import render_report
+
+    write_atomically(path, render_report(record))
+
+
+def _assemble(folder: Path, export: Artifact, record: RunRecord, report: Path) -> Path:
+    """Puts the bundle together beside its place and returns its folder."""
+    from pipeline.model_card import render_model_card
+
+    staging = folder / ".bundle"
+    shutil.rmtree(staging, ignore_errors=True)
+    shutil.copytree(export.folder, staging, ignore=shutil.ignore_patterns(MANIFEST))
+    text = json.dumps(record.summary, indent=2, ensure_ascii=False, allow_nan=False)
+    (staging / "summary.json").write_text(text + "\n", encoding="utf-8")
+    (staging / "MODEL_CARD.md").write_text(render_model_card(record), encoding="utf-8")
+    shutil.copyfile(report, staging / "report.html")
+    sums = [f"{sha256_of_file(path)}  {path.relative_to(staging)}\n" for path in _files(staging)]
+    (staging / "SHA256SUMS").write_text("".join(sums), encoding="utf-8")
+    sync_tree(staging)
+    return staging
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _whole(bundle: Path | None) -> bool:
+    """Whether a published bundle is still what was written; True where none is wanted."""
+    if bundle is None:
+        return True
+    try:
+        lines = (bundle / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
+        return bool(lines) and all(sha256_of_file(bundle / line[66:]) == line[:64] for line in lines)
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _swap_in(staging: Path, target: Path) -> None:
+    """Puts a folder in another's place in one step: a reader sees the old bundle or the new one, whole."""
+    if not target.exists():
+        staging.rename(target)
+        return
+    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    swapped = renameat2 is not None and (
+        renameat2(_AT_FDCWD, os.fsencode(staging), _AT_FDCWD, os.fsencode(target), _EXCHANGE) == 0
+    )
+    if not swapped:  # a filesystem or system without the exchange: two renames, a moment apart
+        old = target.with_name(f".{target.name}.old")
+        shutil.rmtree(old, ignore_errors=True)
+        target.rename(old)
+        staging.rename(target)
+        staging = old
+    shutil.rmtree(staging)
+
+
+def _verdict(export: Artifact | None, bundle: Path | None) -> PenjingError | None:
+    if export is None:
+        return None
+    details = export.manifest.details
+    if not details["passed"]:
+        failed = [gate for gate in details["gates"] if not gate["passed"]]
+        lines = [f"gate.{gate['name']} (caused by {gate['stage']}): {gate['message']}" for gate in failed]
+        return GateError("\n".join([*lines, f"The bundle was not handed over; it lies in {bundle} with its report."]))
+    missed = [target for target in details["targets"] if not target["met"]]
+    if missed:
+        lines = [f"target.{each['name']}: expected {each['asked']}, got {each['got']}." for each in missed]
+        return TargetMissed("\n".join([*lines, f"The best attempt lies in {bundle} all the same."]))
+    return None

@@ -1,0 +1,165 @@
+"""What a run's record adds up to: the verdict, and what zeros did to the file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ruamel.yaml import YAML
+
+from pipeline.ledger import LedgerRow
+from pipeline.report import wording
+from pipeline.report.record import RunRecord
+
+UNTRAINED_STAGES = ("build", "pretrain")
+"""Stages whose models have not learned the task yet: their score says nothing of their size."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a run ended.
+
+    Attributes:
+        kind: `good`: bundle handed over; `warn`: handed over, but a target is missed; `bad`: the gate refused it;
+            `plain`: the run did not go as far as `export`.
+        headline: the verdict in a few words.
+        sentence: what stands behind it.
+    """
+
+    kind: Literal["good", "warn", "bad", "plain"]
+    headline: str
+    sentence: str
+
+
+def config_of(record: RunRecord) -> dict[str, Any]:
+    """Returns the resolved config as plain values."""
+    loaded = YAML(typ="safe", pure=True).load(record.config_text)
+    return dict(loaded) if isinstance(loaded, dict) else {}
+
+
+def section_of(record: RunRecord, name: str) -> dict[str, Any]:
+    """Returns one section of the resolved config; empty where it is left out."""
+    value = config_of(record).get(name)
+    return dict(value) if isinstance(value, dict) else {}
+
+
+def targets_asked(record: RunRecord) -> dict[str, Any]:
+    """Returns the limits that the config asks for, by name."""
+    return {name: limit for name, limit in section_of(record, "target").items() if limit is not None}
+
+
+def verdict(record: RunRecord) -> Verdict:
+    """Judges a run by its gates and targets."""
+    export = record.details("export")
+    if record.stage("export") is None:
+        last = record.stages[-1].name if record.stages else None
+        reached = f"It ran up to the stage {last}." if last else "No stage has finished yet."
+        return Verdict("plain", "Nothing was exported", f"{reached} A bundle is written, and judged, by the stage export.")
+    gates = export.get("gates", [])
+    failed = [gate for gate in gates if not gate["passed"]]
+    if failed:
+        names = [f"{gate['name']} (stage {gate['stage']})" for gate in failed]
+        passed = len(gates) - len(failed)
+        return Verdict(
+            "bad",
+            "Rejected by the gate",
+            f"{passed} of {wording.plural(len(gates), 'check')} passed; failed: {wording.listed(names)}.",
+        )
+    held = f"{'The only check' if len(gates) == 1 else f'All {len(gates)} checks'} of the export gate passed"
+    targets = export.get("targets", [])
+    missed = [wording.words(target["name"]) for target in targets if not target["met"]]
+    if missed:
+        return Verdict("warn", "Verified, but a target was missed", f"{held}; missed: {wording.listed(missed)}.")
+    if targets:
+        return Verdict("good", "Verified, every target met", f"{held}; {wording.plural(len(targets), 'target')} met.")
+    return Verdict("good", "Verified", f"{held}; no target was set.")
+
+
+def keras_rows(record: RunRecord) -> list[LedgerRow]:
+    """Returns the ledger's rows of Keras models, in the order of the flow."""
+    return [row for row in record.ledger if row.variant == "keras"]
+
+
+def chosen_variant(record: RunRecord) -> str | None:
+    """Returns the precision of `model.tflite`; None before `convert`."""
+    chosen = record.details("convert").get("chosen")
+    return None if chosen is None else str(chosen)
+
+
+def dense_row(record: RunRecord) -> LedgerRow | None:
+    """Returns the dense float model before any compression: the last Keras row up to `tune`; None before training."""
+    rows = [row for row in keras_rows(record) if row.stage in ("train", "tune")]
+    return rows[-1] if rows else None
+
+
+@dataclass(frozen=True)
+class ZerosReport:
+    """What a stage's zeros did, in words.
+
+    Attributes:
+        saved: whether the .tflite file became smaller.
+        finding: the figures, one or two sentences.
+        reason: why, and what it means on a device.
+    """
+
+    saved: bool
+    finding: str
+    reason: str
+
+
+def zeros_report(record: RunRecord) -> ZerosReport | None:
+    """Says whether pruning's zeros made the .tflite file smaller, from the ledger alone.
+
+    Args:
+        record: the run.
+
+    Returns:
+        The finding; None where no pruning is recorded beside a model before it, or no weight became zero.
+    """
+    rows = keras_rows(record)
+    position = next((i for i, row in enumerate(rows) if row.stage == "prune"), 0)
+    if position == 0:
+        return None
+    before, after = rows[position - 1], rows[position]
+    if after.nonzero_parameters >= before.nonzero_parameters:
+        return None
+    saved = after.tflite_bytes < before.tflite_bytes
+    compressed = _change("gzipped", before.tflite_gzip_bytes, after.tflite_gzip_bytes)
+    finding = f"{_what_became_zero(record, before, after)} {_file_change(before, after)} ({compressed})."
+    return ZerosReport(saved, finding, _reason(before, after, saved))
+
+
+def _what_became_zero(record: RunRecord, before: LedgerRow, after: LedgerRow) -> str:
+    layers = record.details("prune").get("layers", [])
+    weights = sum(layer["weights"] for layer in layers)
+    if weights:
+        zeros = weights - sum(layer["nonzero"] for layer in layers)
+        share = f"{wording.fraction(zeros / weights)} of the prunable weights ({zeros:,d} of {weights:,d})"
+        return f"Pruning set {share} to zero."
+    return f"Pruning cut the nonzero parameters from {before.nonzero_parameters:,d} to {after.nonzero_parameters:,d}."
+
+
+def _file_change(before: LedgerRow, after: LedgerRow) -> str:
+    old, new = before.tflite_bytes, after.tflite_bytes
+    if new == old:
+        return f"The .tflite file stayed at {new:,d} bytes"
+    verb = "shrank" if new < old else "did not shrink: it went"
+    return f"The .tflite file {verb} from {old:,d} to {new:,d} bytes"
+
+
+def _change(what: str, old: int, new: int) -> str:
+    return f"{what}: still {new:,d}" if old == new else f"{what}: {old:,d} → {new:,d}"
+
+
+def _reason(before: LedgerRow, after: LedgerRow, saved: bool) -> str:
+    if saved:
+        return "Both sizes are of the float32 conversion, so the difference is the pruning's own."
+    multiplied = (
+        f"the {after.macs:,d} multiply-accumulates of an inference are all still done"
+        if after.macs == before.macs
+        else f"multiply-accumulates went from {before.macs:,d} to {after.macs:,d}"
+    )
+    return (
+        "A .tflite file spends as many bytes on a zero as on any other weight. Zeros pay off where the file is "
+        f"compressed, as in an update sent to a device; in the device's flash they save nothing, and {multiplied}."
+    )

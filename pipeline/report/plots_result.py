@@ -1,0 +1,189 @@
+"""The plots of what came out: zeros, sizes against scores, decisions on the test split."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipeline.ledger import LedgerRow
+from pipeline.report import wording
+from pipeline.report.figures import BLUE, GREY, PALETTE, SYMBOLS, VERMILION, Figure, axis, decades, layout, plot_text
+from pipeline.report.findings import UNTRAINED_STAGES
+
+MAX_SCATTER_POINTS = 2000
+"""Most points of a scatter plot; more of them make the file heavy and the picture no clearer."""
+
+
+def sparsity_figure(layers: Sequence[Mapping[str, Any]], asked: float | None) -> Figure:
+    """Draws the fraction of each layer's weights that are zero, with the fraction asked for as a line."""
+    names = [str(layer["name"]) for layer in layers]
+    values = [float(layer["sparsity"]) for layer in layers]
+    trace = {
+        "type": "bar",
+        "orientation": "h",
+        "x": values,
+        "y": [plot_text(name) for name in names],
+        "marker": {"color": BLUE},
+        "text": [f"{value * 100:.0f} %" for value in values],
+        "textposition": "auto",
+        "textangle": 0,
+        "customdata": [[layer["weights"] - layer["nonzero"], layer["weights"]] for layer in layers],
+        "hovertemplate": "%{y}: %{customdata[0]:,} of %{customdata[1]:,} weights are zero<extra></extra>",
+    }
+    settings = layout(
+        axis("Fraction of the weights that are zero", range=[0, 1], tickformat=".0%"),
+        axis("", autorange="reversed", type="category", showgrid=False),
+        bargap=0.35,
+    )
+    note = ""
+    if asked is not None:
+        line = {"color": VERMILION, "width": 2, "dash": "dash"}
+        settings["shapes"] = [
+            {"type": "line", "x0": asked, "x1": asked, "yref": "paper", "y0": 0, "y1": 1, "line": line}
+        ]
+        note = f"Dashed: the {wording.fraction(asked)} asked for."
+    ends = ", ".join(f"{name} {value * 100:.0f} %" for name, value in zip(names, values, strict=True))
+    height = max(280, 120 + 34 * len(names))
+    return Figure("sparsity", "Zeros in each layer", f"Bar chart of zeros: {ends}.", [trace], settings, height, note)
+
+
+def schedule_figure(schedule: Sequence[Mapping[str, Any]]) -> Figure:
+    """Draws the sparsity that was asked for at each update of the masks."""
+    steps = [point["step"] for point in schedule]
+    trace = {
+        "type": "scatter",
+        "mode": "lines+markers" if len(steps) <= 40 else "lines",
+        "x": steps,
+        "y": [point["sparsity"] for point in schedule],
+        "line": {"color": BLUE, "width": 2, "shape": "hv"},
+        "marker": {"size": 5},
+        "hovertemplate": "step %{x:,}: %{y:.1%}<extra></extra>",
+    }
+    x = axis("Training step", tickformat=",d", rangemode="tozero")
+    y = axis("Fraction of the weights that are zero", tickformat=".0%", rangemode="tozero")
+    alt = f"Step curve: sparsity rises to {wording.fraction(schedule[-1]['sparsity'])} at step {steps[-1]:,d}."
+    return Figure("schedule", "How sparsity rose", alt, [trace], layout(x, y), 280)
+
+
+def ledger_figure(rows: Sequence[LedgerRow], chosen: str | None, metric: str) -> Figure | None:
+    """Draws bytes against validation score: each model as it is (filled) and gzipped (open).
+
+    Args:
+        rows: the ledger; untrained and pretrained models are left out, their score says nothing yet.
+        chosen: precision of `model.tflite`, ringed; None before `convert`.
+        metric: name of the score.
+
+    Returns:
+        The figure; None where no trained model is in the ledger.
+    """
+    drawn = [row for row in rows if row.stage not in UNTRAINED_STAGES]
+    if not drawn:
+        return None
+    traces: list[dict[str, Any]] = []
+    for i, row in enumerate(drawn):
+        traces += _ledger_points(row, PALETTE[i % len(PALETTE)], SYMBOLS[i % len(SYMBOLS)])
+    traces += [_chosen_ring(row) for row in drawn if row.stage == "convert" and row.variant == chosen]
+    sizes = [float(size) for row in drawn for size in (row.tflite_bytes, row.tflite_gzip_bytes)]
+    ticks = _byte_ticks(min(sizes), max(sizes))
+    x = axis("Bytes (log scale)", type="log", range=decades(sizes), tickvals=ticks, tickformat=",d")
+    alt = "Scatter plot of file size against score: " + "; ".join(
+        f"{row.stage} {row.variant} {row.tflite_bytes:,d} bytes, {row.score:.4f}" for row in drawn
+    )
+    note = "Filled: the .tflite file; open: the same file gzipped. Keras models are measured as float32 conversions."
+    left_out = list(dict.fromkeys(row.stage for row in rows if row.stage in UNTRAINED_STAGES))
+    if left_out:
+        note += f" Not drawn, as it has not learned the task yet: {wording.listed(left_out)}."
+    settings = layout(x, axis(f"Validation {metric}"), showlegend=True)
+    height = 380 + 12 * len(drawn)
+    return Figure("bytes-score", "Bytes against score", f"{alt}.", traces, settings, height, note)
+
+
+def _ledger_points(row: LedgerRow, color: str, symbol: str) -> list[dict[str, Any]]:
+    name = f"{row.stage} · {row.variant}"
+    sizes = [row.tflite_bytes, row.tflite_gzip_bytes]
+    common = {"type": "scatter", "legendgroup": name, "x": sizes, "y": [row.score, row.score]}
+    outline = {"width": 1.5, "color": color}
+    return [
+        {**common, "mode": "lines", "showlegend": False, "line": {**outline, "dash": "dot"}, "hoverinfo": "skip"},
+        {
+            **common,
+            "mode": "markers",
+            "name": plot_text(name),
+            "text": [name, f"{name}, gzipped"],
+            "marker": {"size": 11, "symbol": [symbol, f"{symbol}-open"], "color": color, "line": outline},
+            "hovertemplate": "%{text}: %{x:,} bytes, score %{y:.4f}<extra></extra>",
+        },
+    ]
+
+
+def _chosen_ring(row: LedgerRow) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": "model.tflite",
+        "x": [row.tflite_bytes],
+        "y": [row.score],
+        "marker": {"size": 22, "symbol": "circle-open", "color": VERMILION, "line": {"width": 2}},
+        "hoverinfo": "skip",
+    }
+
+
+def _byte_ticks(low: float, high: float) -> list[int]:
+    """Returns round sizes on and around a range: 1, 2 and 5 times powers of ten, fewer where the range is wide."""
+    factors = (1, 2, 5) if high / low < 100 else (1,)
+    steps = [factor * 10**power for power in range(11) for factor in factors]
+    return [step for step in steps if low / 3 <= step <= high * 3]
+
+
+def scatter_figure(true: Sequence[float], predicted: Sequence[float], target: str) -> Figure:
+    """Draws predicted against true values with the diagonal where both agree."""
+    stride = max(1, -(-len(true) // MAX_SCATTER_POINTS))
+    shown_true = [float(f"{value:.6g}") for value in true[::stride]]
+    shown_predicted = [float(f"{value:.6g}") for value in predicted[::stride]]
+    ends = [min(shown_true + shown_predicted), max(shown_true + shown_predicted)]
+    diagonal = {
+        "type": "scatter",
+        "mode": "lines",
+        "name": "predicted = true",
+        "x": ends,
+        "y": ends,
+        "line": {"color": GREY, "dash": "dash", "width": 1.5},
+        "hoverinfo": "skip",
+    }
+    points = {
+        "type": "scatter",
+        "mode": "markers",
+        "name": "rows of the test split",
+        "x": shown_true,
+        "y": shown_predicted,
+        "marker": {"size": 7, "color": BLUE, "opacity": 0.6},
+        "hovertemplate": "true %{x:.5g}, predicted %{y:.5g}<extra></extra>",
+    }
+    rows = wording.plural(len(true), "row")
+    note = f"One in {stride} of {rows} of the test split is drawn." if stride > 1 else f"{rows} of the test split."
+    alt = f"Scatter plot of predicted against true {target}. {note}"
+    settings = layout(axis(f"True {target}"), axis(f"Predicted {target}"), showlegend=True)
+    return Figure("scatter", f"Predicted against true {target}", alt, [diagonal, points], settings, 460, note)
+
+
+def heatmap_figure(classes: Sequence[str], confusion: Sequence[Sequence[int]]) -> Figure:
+    """Draws a confusion matrix that is too large for a table, as fractions of each true class."""
+    shares = [[round(cell / max(1, sum(row)), 4) for cell in row] for row in confusion]
+    names = [plot_text(name) for name in classes]
+    trace = {
+        "type": "heatmap",
+        "z": shares,
+        "x": names,
+        "y": names,
+        "zmin": 0,
+        "zmax": 1,
+        "customdata": [list(row) for row in confusion],
+        "colorscale": [[0, "rgba(40,120,181,0.05)"], [1, "rgba(40,120,181,1)"]],
+        "colorbar": {"title": {"text": "Share"}, "tickformat": ".0%", "thickness": 12},
+        "hovertemplate": "true %{y}, predicted %{x}: %{customdata:,} rows (%{z:.1%})<extra></extra>",
+    }
+    x = axis("Predicted", type="category", showgrid=False)
+    y = axis("True", type="category", autorange="reversed", showgrid=False)
+    alt = f"Heat map of the confusion matrix of {len(classes)} classes; the most frequent confusions are listed below."
+    note = "Share of each true class that was predicted as each class."
+    return Figure("confusion", "Confusion matrix", alt, [trace], layout(x, y), 560, note)

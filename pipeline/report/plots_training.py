@@ -1,0 +1,203 @@
+"""The plots of learning: class balance, learning curves, layers pretrained, regularization searched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipeline.report import wording
+from pipeline.report.figures import (
+    BLUE,
+    GREEN,
+    GREY,
+    PALETTE,
+    SYMBOLS,
+    VERMILION,
+    Figure,
+    axis,
+    decades,
+    layout,
+    plot_text,
+)
+
+PENALTY_NAMES = {"none": "none", "l1": "L1", "l2": "L2", "elastic_net": "elastic net"}
+
+
+def class_balance_figure(balance: Mapping[str, Mapping[str, int]]) -> Figure:
+    """Draws the rows of each class as stacked bars, one part a split.
+
+    Args:
+        balance: split -> class name -> rows.
+
+    Returns:
+        The figure.
+    """
+    names = list(next(iter(balance.values())))
+    traces = [
+        {
+            "type": "bar",
+            "orientation": "h",
+            "name": split,
+            "y": [plot_text(name) for name in names],
+            "x": [rows[name] for name in names],
+            "marker": {"color": PALETTE[i % len(PALETTE)]},
+            "hovertemplate": "%{y}: %{x:,} rows<extra>%{fullData.name}</extra>",
+        }
+        for i, (split, rows) in enumerate(balance.items())
+    ]
+    totals = [sum(rows[name] for rows in balance.values()) for name in names]
+    alt = f"Bar chart of {wording.plural(len(names), 'class', 'classes')}, {min(totals):,d} to {max(totals):,d} rows each."
+    settings = layout(
+        axis("Rows", tickformat=",d", rangemode="tozero"),
+        axis("", autorange="reversed", type="category", showgrid=False, ticklabelstep=1 + len(names) // 60),
+        barmode="stack",
+        bargap=0.3,
+        showlegend=True,
+        legend={"traceorder": "normal"},
+    )
+    height = 130 + min(24 * len(names), 900)
+    return Figure("classes", "Rows of each class", alt, traces, settings, height)
+
+
+def history_figures(
+    prefix: str, what: str, history: Sequence[Mapping[str, Any]], metric: str, best: int | None
+) -> list[Figure]:
+    """Draws a training's loss and validation score over its epochs.
+
+    Args:
+        prefix: beginning of the figures' ids.
+        what: the training, in words.
+        history: the epochs' records.
+        metric: name of the score.
+        best: epoch whose weights were kept; None where it is not recorded.
+
+    Returns:
+        Two figures: loss, and score with the kept epoch marked; none where there is no epoch.
+    """
+    if not history:
+        return []
+    loss = _history_figure(prefix, what, history, "loss", "Training loss", BLUE, None)
+    return [loss, _history_figure(prefix, what, history, "score", f"Validation {metric}", GREEN, best)]
+
+
+def _history_figure(
+    prefix: str, what: str, history: Sequence[Mapping[str, Any]], name: str, title: str, color: str, best: int | None
+) -> Figure:
+    epochs = [record["epoch"] for record in history]
+    values = [record.get(name) for record in history]
+    traces = [_curve(title, epochs, values, color, "circle", "epoch %{x}: %{y:.4f}<extra></extra>")]
+    first, last = wording.score(values[0]), wording.score(values[-1])
+    alt = f"Line plot, {what}: {title} {first} in epoch {epochs[0]}, {last} in epoch {epochs[-1]}."
+    note = ""
+    if best in epochs:
+        kept = values[epochs.index(best)]
+        note = f"Ring: epoch {best}, whose weights were kept ({wording.score(kept)})."
+        ring = {"size": 14, "symbol": "circle-open", "color": VERMILION, "line": {"width": 2.5}}
+        hover = "kept: epoch %{x}, %{y:.4f}<extra></extra>"
+        traces.append(
+            {"type": "scatter", "mode": "markers", "x": [best], "y": [kept], "marker": ring, "hovertemplate": hover}
+        )
+    settings = layout(_epochs(len(epochs)), axis(title))
+    return Figure(f"{prefix}-{name}", title, f"{alt} {note}".strip(), traces, settings, 280, note)
+
+
+def _curve(name: str, x: Sequence[int], y: Sequence[Any], color: str, symbol: str, hover: str) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "mode": "lines+markers" if len(x) <= 40 else "lines",
+        "name": plot_text(name),
+        "x": list(x),
+        "y": list(y),
+        "line": {"color": color, "width": 2},
+        "marker": {"size": 6, "symbol": symbol},
+        "hovertemplate": hover,
+    }
+
+
+def _epochs(number: int) -> dict[str, Any]:
+    # Plotly would put ticks at half epochs where there are few of them.
+    return axis("Epoch", dtick=1) if number <= 10 else axis("Epoch", tickformat=",d")
+
+
+def layerwise_figure(layers: Sequence[Mapping[str, Any]]) -> Figure:
+    """Draws each layer's loss over the epochs of its pretraining."""
+    hover = "epoch %{x}: %{y:.5f}<extra>%{fullData.name}</extra>"
+    traces = [
+        _curve(
+            str(layer["layer"]),
+            range(1, len(layer["loss"]) + 1),
+            layer["loss"],
+            PALETTE[i % len(PALETTE)],
+            SYMBOLS[i % len(SYMBOLS)],
+            hover,
+        )
+        for i, layer in enumerate(layers)
+    ]
+    ends = [f"{layer['layer']} {layer['loss'][0]:.4f} to {layer['loss'][-1]:.4f}" for layer in layers if layer["loss"]]
+    longest = max((len(layer["loss"]) for layer in layers), default=0)
+    settings = layout(_epochs(longest), axis("Loss of the layer", rangemode="tozero"), showlegend=True)
+    return Figure("pretrain-loss", "Loss of each layer", f"Line plot: {'; '.join(ends)}.", traces, settings, 320)
+
+
+def strength(trial: Mapping[str, Any]) -> float:
+    """Returns a trial's place on the strength axis: l1 + l2 (one of them is 0, but for the elastic net)."""
+    return float(trial.get("l1") or 0.0) + float(trial.get("l2") or 0.0)
+
+
+def tuning_figure(trials: Sequence[Mapping[str, Any]], best: int, metric: str) -> Figure:
+    """Draws penalty strength against validation score, one series a kind of penalty, trial 0 as a line.
+
+    Args:
+        trials: the trials; trial 0 is the model that `train` made.
+        best: number of the trial whose model was kept.
+        metric: name of the score.
+
+    Returns:
+        The figure; the kept trial is ringed where it is not trial 0.
+    """
+    done = [trial for trial in trials if trial["state"] == "done" and trial["score"] is not None]
+    searched = [trial for trial in done if trial["trial"] != 0 and strength(trial) > 0]
+    traces: list[dict[str, Any]] = []
+    for i, kind in enumerate(("l1", "l2", "elastic_net")):
+        of_kind = [trial for trial in searched if trial["kind"] == kind]
+        if of_kind:
+            traces.append(_trials(PENALTY_NAMES[kind], of_kind, {"color": PALETTE[i], "symbol": SYMBOLS[i], "size": 10}))
+    kept = [trial for trial in searched if trial["trial"] == best]
+    if kept:
+        ring = {"size": 20, "symbol": "circle-open", "color": VERMILION, "line": {"width": 2.5}}
+        traces.append(_trials("kept", kept, ring))
+    ends = decades([strength(trial) for trial in searched], 1.6) if searched else [-6.0, -2.0]
+    base = next((trial for trial in done if trial["trial"] == 0), None)
+    if base is not None:
+        traces.append(_base_line(base["score"], ends))
+    x = axis("Penalty strength, l1 + l2 (log scale)", type="log", range=ends, exponentformat="power", dtick=1)
+    winner = next((trial for trial in done if trial["trial"] == best), None)
+    says = f"kept is trial {best} with {wording.score(winner['score'])}" if winner else "none finished"
+    alt = f"Scatter plot of {wording.plural(len(searched), 'trial')}: penalty strength against validation {metric}; {says}."
+    settings = layout(x, axis(f"Validation {metric}"), showlegend=True)
+    return Figure("tuning", "Penalty strength against score", alt, traces, settings, 380)
+
+
+def _trials(name: str, trials: Sequence[Mapping[str, Any]], marker: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": name,
+        "x": [strength(trial) for trial in trials],
+        "y": [trial["score"] for trial in trials],
+        "text": [f"trial {t['trial']}: l1 {t.get('l1') or 0:.2g}, l2 {t.get('l2') or 0:.2g}" for t in trials],
+        "marker": marker,
+        "hovertemplate": "%{text}<br>score %{y:.4f}<extra>%{fullData.name}</extra>",
+    }
+
+
+def _base_line(score: float, ends: Sequence[float]) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": "trial 0, train’s own model",
+        "x": [10 ** ends[0], 10 ** ends[1]],
+        "y": [score, score],
+        "line": {"color": GREY, "dash": "dash", "width": 2},
+        "hovertemplate": "trial 0: %{y:.4f}<extra></extra>",
+    }

@@ -1,0 +1,126 @@
+"""The data section: what is in the rows, and what is wrong with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipeline.report import wording
+from pipeline.report.figures import Plots
+from pipeline.report.markup import (
+    NOTHING,
+    Content,
+    Markup,
+    TableColumn,
+    bullets,
+    disclosure,
+    facts,
+    join,
+    paragraph,
+    section,
+    subsection,
+    table,
+    tag,
+)
+from pipeline.report.plots_training import class_balance_figure
+from pipeline.report.record import RunRecord
+
+MAX_OPEN_COLUMNS = 15
+"""Tables of more columns than this are folded away."""
+
+
+def data_section(record: RunRecord, plots: Plots) -> Markup:
+    """Returns the data profile; nothing before `ingest`."""
+    profile = record.profile
+    if not profile:
+        return NOTHING
+    warnings = [str(warning) for warning in profile.get("warnings", [])]
+    parts = [
+        tag("div", subsection("Rows and inputs", facts(_facts(profile))), _balance(profile, plots), class_="pair"),
+        subsection("Warnings", bullets(warnings, "cautions") if warnings else paragraph("None.", class_="quiet")),
+        _left_out(profile.get("left_out", [])),
+        _columns(profile.get("columns", [])),
+    ]
+    return section("data", "Data", *parts)
+
+
+def _facts(profile: Mapping[str, Any]) -> list[tuple[str, Content]]:
+    source = profile.get("source", {})
+    described = ", ".join(f"{wording.words(key)}: {wording.figure(value)}" for key, value in source.items())
+    rows = profile["rows"]
+    splits = ", ".join(f"{wording.count(rows[name])} {name}" for name in ("train", "validation", "test") if name in rows)
+    shape = " × ".join(str(size) for size in profile["input_shape"])
+    pairs: list[tuple[str, Content]] = [
+        ("Source", described or wording.ABSENT),
+        ("Rows", f"{wording.count(rows['total'])}: {splits}"),
+        ("Input", f"{profile['input_kind']}, {shape}"),
+    ]
+    stored = profile.get("stored_range")
+    if stored:
+        pairs.append(("Stored values", f"from {wording.figure(stored[0])} to {wording.figure(stored[1])}"))
+    target = profile["target"]
+    numbers = [f"{key} {wording.figure(target[key])}" for key in ("min", "max", "mean", "std") if key in target]
+    pairs.append(("Target", "; ".join([str(target["name"]), *numbers])))
+    pairs += _duplicates(profile.get("duplicates", {}))
+    for key, title in (("constant_columns", "Constant columns"), ("duplicate_columns", "Columns of equal values")):
+        if profile.get(key):
+            pairs.append((title, _names(profile[key])))
+    if profile.get("stored_bytes") is not None:
+        pairs.append(("Stored arrays", wording.bytes_of(profile["stored_bytes"])))
+    return pairs
+
+
+def _names(groups: Sequence[Any]) -> str:
+    return "; ".join(" = ".join(group) if isinstance(group, list) else str(group) for group in groups)
+
+
+def _duplicates(duplicates: Mapping[str, Any]) -> list[tuple[str, Content]]:
+    if not duplicates:
+        return []
+    across = [f"{pair.replace('/', ' and ')} {wording.count(rows)}" for pair, rows in duplicates["across_splits"].items()]
+    return [
+        ("Duplicate rows", f"{wording.count(duplicates['rows'])}; shared by splits: {', '.join(across)}"),
+        ("Same inputs, other target", wording.plural(duplicates["conflicting"], "row")),
+    ]
+
+
+def _balance(profile: Mapping[str, Any], plots: Plots) -> Markup:
+    balance = profile.get("class_balance")
+    if not balance:
+        return NOTHING
+    return plots.place(class_balance_figure(balance))
+
+
+def _left_out(left_out: Sequence[Mapping[str, Any]]) -> Markup:
+    if not left_out:
+        return NOTHING
+    columns = [TableColumn("Column"), TableColumn("Why it is no input")]
+    rows = [(str(item["name"]), str(item["reason"])) for item in left_out]
+    caption = f"{wording.plural(len(left_out), 'column')} left out"
+    return subsection("Left out", table(caption, columns, rows))
+
+
+def _columns(columns: Sequence[Mapping[str, Any]]) -> Markup:
+    if not columns:
+        return NOTHING
+    used = sum(1 for column in columns if column["used"])
+    heads = [TableColumn("Column"), TableColumn("Kind"), TableColumn("Input")]
+    heads += [TableColumn(title, True) for title in ("Missing", "Distinct", "Min", "Max", "Mean", "Std")]
+    heads.append(TableColumn("Most frequent"))
+    whole = table(f"Columns of the source, {used} of {len(columns)} used", heads, [_row(column) for column in columns])
+    if len(columns) > MAX_OPEN_COLUMNS:
+        whole = disclosure(f"All {len(columns)} columns", whole)
+    return subsection("Columns", join([whole]))
+
+
+def _row(column: Mapping[str, Any]) -> list[Content]:
+    top = ", ".join(f"{item['value']} ({wording.count(item['rows'])})" for item in column.get("top", [])[:3])
+    return [
+        str(column["name"]),
+        wording.words(column["kind"]),
+        "yes" if column["used"] else "no",
+        wording.count(column["missing"]),
+        wording.count(column["distinct"]),
+        *(wording.figure(column.get(key)) for key in ("min", "max", "mean", "std")),
+        top or wording.ABSENT,
+    ]

@@ -1,0 +1,201 @@
+"""The head of the report: what was asked, what came out, and what to be careful about."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipeline.report import wording
+from pipeline.report.findings import (
+    chosen_variant,
+    section_of,
+    targets_asked,
+    verdict,
+    zeros_report,
+)
+from pipeline.report.markup import (
+    NOTHING,
+    Content,
+    Markup,
+    TableColumn,
+    badge,
+    bullets,
+    facts,
+    join,
+    paragraph,
+    subsection,
+    table,
+    tag,
+)
+from pipeline.report.record import RunRecord
+
+VERDICT_MARKS = {"good": "✓", "warn": "!", "bad": "✗", "plain": "–"}
+
+
+def header(record: RunRecord) -> Markup:
+    """Returns the page's title, the verdict and the figures that matter most."""
+    judged = verdict(record)
+    mark = tag("span", VERDICT_MARKS[judged.kind], class_="mark", aria_hidden="true")
+    text = tag("div", tag("strong", judged.headline), tag("span", judged.sentence))
+    return tag(
+        "header",
+        paragraph("Penjing · run report", class_="brand"),
+        tag("h1", record.name),
+        paragraph(asked_sentence(record), class_="lead"),
+        tag("div", mark, text, class_=f"verdict {judged.kind}", role="status"),
+        tiles(record),
+    )
+
+
+def asked_sentence(record: RunRecord) -> str:
+    """Says in a sentence what the run was to do."""
+    data = section_of(record, "data")
+    source = data.get("name") or data.get("path") or data.get("source", "its data")
+    target = record.profile.get("target", {}).get("name", "the target")
+    balance = record.profile.get("class_balance")
+    kinds = f" ({wording.plural(len(balance['train']), 'class', 'classes')})" if balance else ""
+    what = f"Predict {target}{kinds} from {source}"
+    family = section_of(record, "model").get("family")
+    steps = [f"a {family} as small as its score allows"] if family else []
+    return f"{what}: {record.task}{', with ' + steps[0] if steps else ''}."
+
+
+def tiles(record: RunRecord) -> Markup:
+    """Returns the figures of the exported model, or of the last model that was measured."""
+    cells = _bundle_tiles(record) if record.summary else _ledger_tiles(record)
+    items = [
+        tag("div", tag("dt", title), tag("dd", tag("b", figure), tag("span", note))) for title, figure, note in cells
+    ]
+    return tag("dl", *items, class_="tiles") if items else NOTHING
+
+
+def _bundle_tiles(record: RunRecord) -> list[tuple[str, str, str]]:
+    s = record.summary
+    drop = wording.signed(s["model_score"] - s["baseline_score"])
+    precision = chosen_variant(record) or "model.tflite"
+    title = f"{wording.capital(wording.metric(record.metric))} on the test split"
+    cells = [
+        (title, wording.score(s["model_score"]), f"{drop} against the dense float model’s {wording.score(s['baseline_score'])}"),
+        ("Model file", wording.bytes_of(s["model_bytes"]), f"{precision}; gzipped {wording.count(s['model_gzip_bytes'])}"),
+        ("Working memory (arena)", *_arena(s)),
+    ]
+    latency = s.get("latency_us")
+    timed = f"{wording.figure(round(latency, 1))} µs, median, one thread, this machine" if latency is not None else ""
+    cells.append(("Multiply-accumulates", wording.count(s["macs"]), timed))
+    agreement = s.get("agreement")
+    error = f"largest difference of an output {wording.figure(s['max_abs_error'])}"
+    if agreement is None:
+        cells.append(("Largest error against Keras", wording.figure(s["max_abs_error"]), "of any output, test split"))
+    else:
+        cells.append(("Same decision as Keras", wording.fraction(agreement), error))
+    return cells
+
+
+def _arena(summary: dict[str, Any]) -> tuple[str, str]:
+    if summary.get("arena_bytes") is not None:
+        return wording.bytes_of(summary["arena_bytes"]), "measured by TFLite Micro on this host"
+    return "not measured", arena_reason(summary)
+
+
+def arena_reason(summary: dict[str, Any]) -> str:
+    """Returns why the arena could not be measured, as the summary tells it."""
+    reasons = [value for key, value in summary.items() if key.startswith("arena_") and isinstance(value, str)]
+    return reasons[0] if reasons else "TFLite Micro does not run this model"
+
+
+def _ledger_tiles(record: RunRecord) -> list[tuple[str, str, str]]:
+    if not record.ledger:
+        return []
+    row = record.ledger[-1]
+    title = f"{wording.capital(wording.metric(record.metric))} on validation"
+    return [
+        (title, wording.score(row.score), f"after the stage {row.stage}, {row.variant}"),
+        ("As .tflite", wording.bytes_of(row.tflite_bytes), f"gzipped {wording.count(row.tflite_gzip_bytes)}"),
+        ("Parameters", wording.count(row.parameters), f"{wording.count(row.nonzero_parameters)} of them not zero"),
+        ("Multiply-accumulates", wording.count(row.macs), "for one inference"),
+    ]
+
+
+def overview(record: RunRecord) -> Markup:
+    """Returns what was asked and what came out in detail, with every warning."""
+    return join(
+        [
+            tag("div", subsection("Asked", facts(_asked(record))), subsection("Targets", _targets(record)), class_="pair"),
+            _cautions(record),
+        ]
+    )
+
+
+def _asked(record: RunRecord) -> list[tuple[str, Content]]:
+    pairs: list[tuple[str, Content]] = [("Task", record.task)]
+    data = section_of(record, "data")
+    if data:
+        named = [f"{key}: {wording.figure(data[key])}" for key in ("source", "name", "path", "target") if data.get(key)]
+        pairs.append(("Data", ", ".join(named)))
+    pairs.append(("Model", _fields(section_of(record, "model"))))
+    train = section_of(record, "train")
+    pairs.append(("Training", f"{wording.words(str(train.get('mode', 'end_to_end')))}, {train.get('epochs', '?')} epochs at most"))
+    tune, prune = section_of(record, "tune"), section_of(record, "prune")
+    pairs.append(("Tuning", f"{tune['trials']} trials, {tune.get('oracle', '')} search" if tune else "none"))
+    if prune:
+        cut = f"{wording.fraction(prune['sparsity'])} of the {prune.get('unit', 'weight')}s, {prune.get('scope', '')} ranking"
+        pairs.append(("Pruning", cut))
+    else:
+        pairs.append(("Pruning", "none"))
+    pairs.append(("Precision", str(section_of(record, "quantize").get("precision", "float32"))))
+    return pairs
+
+
+def _fields(section: dict[str, Any]) -> str:
+    described = []
+    for key, value in section.items():
+        if key == "blocks":
+            filters = ", ".join(str(block["filters"]) for block in value)
+            described.append(f"{wording.plural(len(value), 'block')} of {filters} filters")
+        elif key == "family":
+            described.insert(0, str(value))
+        elif value not in ((), [], None):
+            described.append(f"{wording.words(key)} {wording.figure(value)}")
+    return "; ".join(described) or wording.ABSENT
+
+
+def _targets(record: RunRecord) -> Markup:
+    targets = record.details("export").get("targets", [])
+    if targets:
+        columns = [TableColumn("Limit"), TableColumn("Asked", True), TableColumn("Got", True), TableColumn("Met")]
+        rows = [
+            (
+                wording.capital(wording.words(target["name"])),
+                wording.named_figure(target["name"], target["asked"]),
+                wording.named_figure(target["name"], target["got"]),
+                badge("✓ met", "good") if target["met"] else badge("✗ missed", "bad"),
+            )
+            for target in targets
+        ]
+        return table("Limits of the config’s target, judged on the validation split", columns, rows)
+    asked = targets_asked(record)
+    if not asked:
+        return paragraph("The config sets no limits.", class_="quiet")
+    named = [f"{wording.capital(wording.words(name))}: {wording.named_figure(name, limit)}" for name, limit in asked.items()]
+    return join([paragraph("Not judged: the run did not reach the stage export.", class_="quiet"), bullets(named)])
+
+
+def _cautions(record: RunRecord) -> Markup:
+    """Returns everything a reader should be careful about, gathered from all stages."""
+    items: list[str] = []
+    for gate in record.details("export").get("gates", []):
+        if not gate["passed"]:
+            items.append(f"Gate check failed: {gate['name']} (stage {gate['stage']}): {gate['message']}")
+    for target in record.details("export").get("targets", []):
+        if not target["met"]:
+            asked, got = (wording.named_figure(target["name"], target[key]) for key in ("asked", "got"))
+            items.append(f"Target missed: {wording.words(target['name'])}: asked {asked}, got {got}.")
+    zeros = zeros_report(record)
+    if zeros is not None and not zeros.saved:
+        items.append(zeros.finding)
+    items += [str(warning) for warning in record.profile.get("warnings", [])]
+    failed = [trial for trial in record.details("tune").get("trials", []) if trial["state"] != "done"]
+    if failed:
+        items.append(f"{wording.plural(len(failed), 'trial')} of the search for regularization failed.")
+    if not items:
+        return NOTHING
+    return tag("div", tag("h3", "Worth knowing"), bullets(items, "cautions"), class_="part caution")

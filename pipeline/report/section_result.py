@@ -1,0 +1,167 @@
+"""The sections on the exported model: its decisions on the test split, and the checks of the gate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipeline.report import wording
+from pipeline.report.figures import Plots
+from pipeline.report.markup import (
+    NOTHING,
+    Content,
+    Markup,
+    TableColumn,
+    badge,
+    bullets,
+    join,
+    paragraph,
+    section,
+    subsection,
+    table,
+    tag,
+)
+from pipeline.report.pictures import picture
+from pipeline.report.plots_result import heatmap_figure, scatter_figure
+from pipeline.report.record import RunRecord
+
+MAX_TABLE_CLASSES = 20
+"""Confusion matrices of more classes are drawn as a heat map; a table of them could not be read."""
+
+MAX_CONFUSIONS = 5
+"""Most frequent confusions that are listed."""
+
+MAX_FEATURES = 12
+"""Features shown beside a wrong prediction."""
+
+
+def result_section(record: RunRecord, plots: Plots) -> Markup:
+    """Returns the exported model's decisions on the test split; nothing before `export`."""
+    export = record.details("export")
+    decisions = [_confusion(export, plots), _scatter(record, export, plots)]
+    parts = [*decisions, _wrong(record, export)]
+    if all(part is NOTHING for part in parts):
+        return NOTHING
+    text = "Decisions of model.tflite, run by LiteRT, on rows that no stage before the export has seen."
+    return section("result", "The exported model on the test split", paragraph(text), *parts)
+
+
+def _confusion(export: Mapping[str, Any], plots: Plots) -> Markup:
+    matrix: Sequence[Sequence[int]] | None = export.get("confusion")
+    if not matrix:
+        return NOTHING
+    classes = [str(name) for name in export["classes"]]
+    large = len(classes) > MAX_TABLE_CLASSES
+    shown = plots.place(heatmap_figure(classes, matrix)) if large else _matrix_table(classes, matrix)
+    return subsection("Confusion matrix", shown, _frequent_confusions(classes, matrix))
+
+
+def _matrix_table(classes: Sequence[str], matrix: Sequence[Sequence[int]]) -> Markup:
+    columns = [TableColumn("True ↓  predicted →"), *(TableColumn(name, True) for name in classes), TableColumn("Found", True)]
+    rows: list[list[Content]] = []
+    for i, (name, counts) in enumerate(zip(classes, matrix, strict=True)):
+        total = sum(counts)
+        cells = [_matrix_cell(rows_here, total, right=i == j) for j, rows_here in enumerate(counts)]
+        rows.append([name, *cells, wording.fraction(counts[i] / total) if total else wording.ABSENT])
+    caption = "Rows of each true class (down) by predicted class (across). Found: fraction of the class that was recognised"
+    return tag("div", table(caption, columns, rows), class_="confusion")
+
+
+def _matrix_cell(rows: int, total: int, *, right: bool) -> Markup:
+    if rows == 0:
+        return tag("span", "0", class_="cell none")
+    share = rows / total
+    kind = "right" if right else "wrong"
+    # A single mistake among many rows must still be seen.
+    tint = share if right else max(0.25, share)
+    strong = " strong" if tint > 0.9 else ""
+    return tag("span", wording.count(rows), class_=f"cell {kind}{strong}", style=f"--share:{tint:.3f}")
+
+
+def _frequent_confusions(classes: Sequence[str], matrix: Sequence[Sequence[int]]) -> Markup:
+    pairs = [
+        (-count, i, j) for i, counts in enumerate(matrix) for j, count in enumerate(counts) if i != j and count > 0
+    ]
+    if not pairs:
+        return paragraph("No row was confused.", class_="quiet")
+    items = [
+        f"{classes[i]} taken for {classes[j]}: {wording.plural(-count, 'row')}"
+        for count, i, j in sorted(pairs)[:MAX_CONFUSIONS]
+    ]
+    return join([paragraph("Most frequent confusions:", class_="quiet"), bullets(items)])
+
+
+def _scatter(record: RunRecord, export: Mapping[str, Any], plots: Plots) -> Markup:
+    scatter = export.get("scatter")
+    if not scatter or not scatter["true"]:
+        return NOTHING
+    target = str(record.profile.get("target", {}).get("name", "target"))
+    return plots.place(scatter_figure(scatter["true"], scatter["predicted"], target))
+
+
+def _wrong(record: RunRecord, export: Mapping[str, Any]) -> Markup:
+    wrong: Sequence[Mapping[str, Any]] = export.get("wrong") or []
+    if not wrong:
+        return NOTHING
+    classified = record.task == "classification"
+    title = "Wrong predictions" if classified else "Largest errors"
+    text = f"{wording.plural(len(wrong), 'row')} of the test split; the numbers of rows are those of the source."
+    with_pixels = [item for item in wrong if item.get("pixels") is not None]
+    shown = _gallery(with_pixels) if with_pixels else _wrong_table(wrong, title, classified=classified)
+    return subsection(title, paragraph(text, class_="quiet"), shown)
+
+
+def _gallery(wrong: Sequence[Mapping[str, Any]]) -> Markup:
+    cards = []
+    for item in wrong:
+        true, predicted = wording.figure(item["true"]), wording.figure(item["predicted"])
+        image = picture(item["pixels"], f"Row {item['row']}: true {true}, predicted {predicted}")
+        sure = [tag("span", f"sure to {wording.fraction(item['probability'])}")] if item.get("probability") is not None else []
+        text = tag(
+            "figcaption",
+            tag("span", "predicted ", tag("b", predicted)),
+            tag("span", "true ", tag("b", true)),
+            *sure,
+            tag("span", f"row {wording.count(item['row'])}"),
+        )
+        cards.append(tag("figure", image, text))
+    return tag("div", *cards, class_="gallery")
+
+
+def _wrong_table(wrong: Sequence[Mapping[str, Any]], title: str, *, classified: bool) -> Markup:
+    features = list((wrong[0].get("features") or {}).keys())
+    shown = features[:MAX_FEATURES]
+    columns = [TableColumn("Row", True), TableColumn("True", not classified), TableColumn("Predicted", not classified)]
+    columns += [TableColumn("Sure to", True)] if classified else [TableColumn("Error", True)]
+    columns += [TableColumn(str(name), True) for name in shown]
+    rows = []
+    for item in wrong:
+        cells: list[Content] = [wording.count(item["row"]), wording.figure(item["true"]), wording.figure(item["predicted"])]
+        judged = wording.fraction(item.get("probability")) if classified else wording.figure(item["predicted"] - item["true"])
+        values = item.get("features") or {}
+        rows.append([*cells, judged, *(wording.figure(values.get(name)) for name in shown)])
+    more = f"; the first {len(shown)} of {len(features)} features" if len(features) > len(shown) else ""
+    return table(f"{title}, with their features{more}" if shown else title, columns, rows)
+
+
+def gate_section(record: RunRecord) -> Markup:
+    """Returns every check of the export gate with its figure and its limit; nothing before `export`."""
+    gates: Sequence[Mapping[str, Any]] = record.details("export").get("gates") or []
+    if not gates:
+        return NOTHING
+    passed = sum(1 for gate in gates if gate["passed"])
+    columns = [TableColumn("Check"), TableColumn("Verdict"), TableColumn("Figure", True), TableColumn("Limit", True)]
+    columns += [TableColumn("Stage"), TableColumn("What was found")]
+    rows = [
+        (
+            wording.capital(wording.words(str(gate["name"]))),
+            badge("✓ passed", "good") if gate["passed"] else badge("✗ failed", "bad"),
+            wording.figure(gate["figure"]),
+            wording.figure(gate["limit"]),
+            str(gate["stage"]),
+            str(gate.get("message") or ""),
+        )
+        for gate in gates
+    ]
+    text = f"A bundle is handed over only if every check passes: {passed} of {len(gates)} did."
+    return section("gate", "The export gate", paragraph(text), table("Checks of the export gate", columns, rows))

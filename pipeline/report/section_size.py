@@ -1,0 +1,157 @@
+"""The sections on size: what pruning did, and the ledger of bytes against score."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipeline.ledger import LedgerRow
+from pipeline.report import wording
+from pipeline.report.figures import Plots
+from pipeline.report.findings import chosen_variant, section_of, zeros_report
+from pipeline.report.markup import (
+    NOTHING,
+    Content,
+    Markup,
+    TableColumn,
+    disclosure,
+    join,
+    paragraph,
+    section,
+    subsection,
+    table,
+    tag,
+)
+from pipeline.report.plots_result import ledger_figure, schedule_figure, sparsity_figure
+from pipeline.report.record import RunRecord
+from pipeline.report.section_training import learning_curves
+
+
+def pruning_section(record: RunRecord, plots: Plots) -> Markup:
+    """Returns what pruning removed, where and when; nothing where it was not asked for."""
+    prune = record.details("prune")
+    if not prune:
+        return NOTHING
+    asked = prune.get("sparsity")
+    layers = prune.get("layers") or []
+    figures = [sparsity_figure(layers, asked)] if layers else []
+    if prune.get("schedule"):
+        figures.append(schedule_figure(prune["schedule"]))
+    return section(
+        "pruning",
+        "Pruning",
+        zeros_callout(record),
+        plots.place(*figures),
+        _layers(layers),
+        _left_out(prune.get("left_out") or []),
+        learning_curves("prune", "Learning curves of pruning and recovery", prune, record.metric, plots),
+    )
+
+
+def zeros_callout(record: RunRecord) -> Markup:
+    """Returns, set off, whether the zeros made the file smaller."""
+    zeros = zeros_report(record)
+    if zeros is None:
+        return NOTHING
+    title = "The zeros made the file smaller" if zeros.saved else "The zeros did not make the file smaller"
+    kind = "good" if zeros.saved else "warn"
+    return tag("div", tag("strong", title), paragraph(zeros.finding), paragraph(zeros.reason), class_=f"callout {kind}")
+
+
+def _layers(layers: Sequence[Mapping[str, Any]]) -> Markup:
+    if not layers:
+        return NOTHING
+    columns = [TableColumn("Layer"), *(TableColumn(head, True) for head in ("Weights", "Not zero", "Zeros"))]
+    rows = [
+        (
+            str(layer["name"]),
+            wording.count(layer["weights"]),
+            wording.count(layer["nonzero"]),
+            wording.fraction(layer["sparsity"]),
+        )
+        for layer in layers
+    ]
+    return disclosure("Every layer as a table", table("Weights of the pruned layers", columns, rows))
+
+
+def _left_out(left_out: Sequence[Mapping[str, Any]]) -> Markup:
+    if not left_out:
+        return NOTHING
+    rows = [(str(item["name"]), str(item["reason"])) for item in left_out]
+    whole = table("Layers that were not pruned", [TableColumn("Layer"), TableColumn("Why not")], rows)
+    return subsection("Left out", whole)
+
+
+def ledger_section(record: RunRecord, plots: Plots) -> Markup:
+    """Returns the ledger: a plot, its table, and the TFLite variants beside each other."""
+    rows = record.ledger
+    if not rows:
+        return NOTHING
+    chosen = chosen_variant(record)
+    figure = ledger_figure(rows, chosen, wording.metric(record.metric))
+    marked = next((i for i, row in enumerate(rows) if row.stage == "convert" and row.variant == chosen), -1)
+    parts: list[Content] = [
+        paragraph("What every model was worth, and what it weighed, on the way to model.tflite."),
+        NOTHING if figure is None else plots.place(figure),
+        table("The ledger; scores are those of the validation split", _heads(record.metric), map(_row, rows), marked=marked),
+        _variants(record, chosen),
+    ]
+    return section("ledger", "Bytes against score", *parts)
+
+
+def _heads(metric: str) -> list[TableColumn]:
+    numbers = (
+        f"Score ({wording.metric(metric)})",
+        "Parameters",
+        "Not zero",
+        "MACs",
+        ".tflite bytes",
+        "Gzipped bytes",
+        "Seconds",
+    )
+    return [TableColumn("Stage"), TableColumn("Model"), *(TableColumn(title, True) for title in numbers)]
+
+
+def _row(row: LedgerRow) -> list[Content]:
+    return [
+        row.stage,
+        row.variant,
+        wording.score(row.score),
+        wording.count(row.parameters),
+        wording.count(row.nonzero_parameters),
+        wording.count(row.macs),
+        wording.count(row.tflite_bytes),
+        wording.count(row.tflite_gzip_bytes),
+        f"{row.seconds:.1f}",
+    ]
+
+
+def _variants(record: RunRecord, chosen: str | None) -> Markup:
+    convert = record.details("convert")
+    variants: Sequence[Mapping[str, Any]] = convert.get("variants") or []
+    if not variants:
+        return NOTHING
+    on_test: Mapping[str, Any] = record.details("export").get("test") or {}
+    heads = ("Bytes", "Gzipped bytes", "Score, validation", "Score, test")
+    rows = [
+        (
+            str(variant["precision"]),
+            wording.count(variant["bytes"]),
+            wording.count(variant["gzip_bytes"]),
+            wording.score(variant["score"]),
+            wording.score(on_test.get(variant["precision"])),
+        )
+        for variant in variants
+    ]
+    marked = next((i for i, variant in enumerate(variants) if variant["precision"] == chosen), -1)
+    columns = [TableColumn("Precision"), *(TableColumn(head, True) for head in heads)]
+    text = f"model.tflite is the {chosen} variant."
+    if any(variant["precision"] == "int8" for variant in variants):
+        text += f" int8 ranges were measured on {wording.plural(convert['calibration_rows'], 'training row')}."
+    if not on_test:
+        text += " The test split is read by export alone."
+    asked = section_of(record, "quantize").get("precision")
+    if asked is None:
+        text += " The config has no section quantize, so float32 was taken."
+    whole = table("TFLite variants, run by LiteRT", columns, rows, marked=marked)
+    return subsection("TFLite variants", join([paragraph(text, class_="quiet"), whole]))

@@ -1,0 +1,104 @@
+"""How numbers and names are written for people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+ABSENT = "–"
+
+METRIC_NAMES = {"accuracy": "accuracy", "r2": "R²"}
+
+
+def count(value: float | None) -> str:
+    """Writes a whole number with thousands separators: `12,345`."""
+    return ABSENT if value is None else f"{value:,.0f}"
+
+
+def score(value: float | None) -> str:
+    """Writes a score with four decimals: `0.9722`."""
+    return ABSENT if value is None else f"{value:.4f}"
+
+
+def signed(value: float) -> str:
+    """Writes a difference of scores with its sign: `+0.0031`, `−0.0100`, `±0`."""
+    text = f"{abs(value):.4f}"
+    if float(text) == 0.0:
+        return "±0"
+    return f"+{text}" if value > 0 else f"−{text}"
+
+
+def fraction(value: float | None) -> str:
+    """Writes a fraction as a percentage for reading: `12.5 %`."""
+    return ABSENT if value is None else f"{value * 100:.1f} %"
+
+
+def bytes_of(value: float | None) -> str:
+    """Writes a size, in bytes and never rounded: `9,104 bytes`."""
+    return ABSENT if value is None else f"{value:,.0f} bytes"
+
+
+def seconds(value: float | None) -> str:
+    """Writes a duration: `0.4 s`, `12 s`, `3 min 05 s`."""
+    if value is None:
+        return ABSENT
+    if value < 10:
+        return f"{value:.1f} s"
+    if value < 60:
+        return f"{value:.0f} s"
+    minutes, rest = divmod(round(value), 60)
+    return f"{minutes} min {rest:02d} s"
+
+
+def figure(value: Any) -> str:
+    """Writes any measured figure: whole numbers with separators, others to six digits, lists one by one."""
+    if value is None:
+        return ABSENT
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,d}"
+    if isinstance(value, float):
+        if value.is_integer() and abs(value) < 1e15:
+            return f"{value:,.0f}"
+        return f"{value:,.2f}" if abs(value) >= 1000 else f"{value:.6g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {figure(each)}" for key, each in value.items()) or "none"
+    if isinstance(value, list | tuple):
+        return ", ".join(figure(each) for each in value) or "none"
+    return str(value)
+
+
+def named_figure(name: str, value: Any) -> str:
+    """Writes a figure with the unit that its field's name ends in, e.g. `max_model_bytes`."""
+    text = figure(value)
+    if value is None:
+        return text
+    for ending, unit in (("_bytes", "bytes"), ("_us", "µs"), ("_ms", "ms"), ("_seconds", "s")):
+        if name.endswith(ending):
+            return f"{text} {unit}"
+    return text
+
+
+def words(name: str) -> str:
+    """Writes a field's name as words: `max_score_drop` -> `max score drop`."""
+    return name.replace("_", " ")
+
+
+def capital(text: str) -> str:
+    """Writes a text with a capital at its beginning."""
+    return text[:1].upper() + text[1:]
+
+
+def metric(name: str) -> str:
+    """Writes a metric's name: `accuracy`, `R²`."""
+    return METRIC_NAMES.get(name, name)
+
+
+def listed(names: list[str]) -> str:
+    """Writes names in a sentence: `a`, `a and b`, `a, b and c`."""
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
+
+
+def plural(number: int, one: str, many: str | None = None) -> str:
+    """Writes a count with its noun: `1 row`, `1,797 rows`."""
+    return f"{number:,d} {one if number == 1 else many or one + 's'}"

@@ -1,0 +1,179 @@
+"""Executes a plan: loads the inputs of each stage, calls it, and commits what it made."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol
+
+from data.contract import ConfigError, PenjingError, Progress
+from pipeline.executors.serial import SerialTrials
+from pipeline.planner import Plan, PlannedStage, Scope, stage_key
+from pipeline.stages.catalog import STAGES, Stage
+from pipeline.store import Artifact, Manifest, Store, explained
+from pipeline.workspace import Outcome, Workspace
+
+_STAGES = {stage.name: stage for stage in STAGES}
+
+
+class Listener(Progress, Protocol):
+    """Who is told of a run: progress within stages, and their beginnings and ends."""
+
+    def begin(self, planned: PlannedStage) -> None:
+        """A stage starts to run."""
+
+    def end(self, planned: PlannedStage, artifact: Artifact, cached: bool) -> None:
+        """A stage's artifact is there."""
+
+
+class StageError(PenjingError):
+    """A stage ended in an error; says which one, and keeps the error's own exit code."""
+
+    def __init__(self, stage: str, cause: PenjingError) -> None:
+        super().__init__(str(cause))
+        self.stage = stage
+        self.exit_code = cause.exit_code  # type: ignore[misc]  # each instance passes on its cause's code
+
+
+@dataclass
+class Runner:
+    """Makes artifacts, or finds them.
+
+    Args:
+        store: where they are kept.
+        listener: who is told.
+        seed: the run's seed.
+        clock: seconds, monotonic.
+    """
+
+    store: Store
+    listener: Listener
+    seed: int
+    clock: Callable[[], float] = time.monotonic
+    _verified: dict[tuple[str, str], Artifact] = field(default_factory=dict)
+
+    def execute(self, plan: Plan, scope: Scope) -> dict[str, tuple[Artifact, bool]]:
+        """Runs what is not cached, in order.
+
+        Args:
+            plan: what to run.
+            scope: the same that the plan was made with.
+
+        Returns:
+            Stage name -> (artifact, whether it was there already), for every stage of the plan.
+
+        Raises:
+            StageError: a stage raised; those before it are kept.
+            ConfigError: a stage before `scope.first` is not in the store.
+        """
+        self._set_aside_forced(plan)
+        made: dict[str, tuple[Artifact, bool]] = {}
+        before_first = scope.first is not None
+        for planned in plan.stages:
+            name = planned.stage.name
+            before_first = before_first and name != scope.first
+            if before_first and planned.state != "cached":
+                raise ConfigError(
+                    f"--from: expected {name} to be in the store already, got none ({planned.reason}). "
+                    "Leave --from out: cached stages are not repeated anyway."
+                )
+            try:
+                made[name] = self._planned(planned)
+            except PenjingError as error:
+                raise StageError(name, error) from error
+        return made
+
+    def _set_aside_forced(self, plan: Plan) -> None:
+        for planned in reversed(plan.stages):
+            again = planned.reason in ("forced", "its gate failed last time")
+            if again and self.store.folder(planned.stage.name, planned.key).exists():
+                self.store.set_aside(planned.stage.name, planned.key)
+
+    def _planned(self, planned: PlannedStage) -> tuple[Artifact, bool]:
+        stage, key = planned.stage, planned.key
+        found = self._find(stage.name, key)
+        if found is None:
+            with self.store.lock(stage.name, key):
+                found = self._find(stage.name, key)
+                if found is None:
+                    self.listener.begin(planned)
+                    artifact = self._make(stage, key, planned.parts, planned.config, planned.inputs)
+                    self.listener.end(planned, artifact, False)
+                    return artifact, False
+        self.listener.end(planned, found, True)
+        return found, True
+
+    def trial(self, name: str, config: Mapping[str, Any], inputs: Mapping[str, tuple[str, str]]) -> Artifact:
+        """Makes or finds the artifact of a stage outside the plan; see `executors.serial.Make`."""
+        stage = _STAGES[name]
+        key, parts = stage_key(stage, config, inputs, self.seed, None)
+        with self.store.lock(name, key):
+            found = self._find(name, key)
+            return self._make(stage, key, parts, config, inputs) if found is None else found
+
+    def _find(self, stage: str, key: str) -> Artifact | None:
+        """Finds an artifact, verified once a run."""
+        if (stage, key) not in self._verified:
+            found = self.store.find(stage, key)
+            if found is None:
+                return None
+            self._verified[stage, key] = found
+        return self._verified[stage, key]
+
+    def _make(
+        self,
+        stage: Stage,
+        key: str,
+        parts: dict[str, Any],
+        config: Mapping[str, Any],
+        inputs: Mapping[str, tuple[str, str]],
+    ) -> Artifact:
+        """Calls a stage and commits its outcome."""
+        started = self.clock()
+        module = import_module(stage.module)
+        staging = self.store.stage_folder(stage.name, key)
+        workspace = Workspace(
+            output=staging,
+            scratch=self.store.scratch(stage.name, key),
+            seed=self.seed,
+            progress=self.listener,
+            clock=self.clock,
+            trials=SerialTrials(self.trial, inputs),
+        )
+        loaded = {role: _load(role, self._input(*source)) for role, source in inputs.items()}
+        with explained(staging):
+            outcome: Outcome = getattr(module, stage.name)(module.Inputs(**loaded), module.Config(**config), workspace)
+        manifest = Manifest(
+            stage=stage.name,
+            key=key,
+            parts=parts,
+            parents=(*inputs.values(), *outcome.parents),
+            files={},
+            ledger=outcome.ledger,
+            details=dict(outcome.details),
+            seconds=round(self.clock() - started, 3),
+        )
+        artifact = self.store.commit(staging, manifest)
+        self._verified[stage.name, key] = artifact
+        return artifact
+
+    def _input(self, stage: str, key: str) -> Artifact:
+        found = self._find(stage, key)
+        if found is None:
+            raise PenjingError(f"store.{stage}: expected {key[:12]} to be whole, got none. Start the run again.")
+        return found
+
+
+def _load(role: str, artifact: Artifact) -> Any:
+    """Opens an artifact as the typed object that its role stands for."""
+    folder: Path = artifact.folder
+    if role == "dataset":
+        from data.dataset import Dataset
+
+        return Dataset.open(folder)
+    from pipeline.artifacts import SavedModel, Variants
+
+    return Variants(folder, artifact.manifest.details["chosen"]) if role == "variants" else SavedModel.open(folder)

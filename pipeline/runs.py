@@ -1,0 +1,103 @@
+"""The folder of one run: what it was asked, and which artifacts it is made of."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from data.contract import ConfigError
+from pipeline.files import write_atomically
+from pipeline.store import Store, explained
+
+RunState = Literal["running", "done", "failed", "interrupted"]
+
+
+@dataclass(frozen=True)
+class RunFile:
+    """What `run.json` says.
+
+    Attributes:
+        name: the run's name.
+        task: `classification` or `regression`.
+        seed: the run's seed.
+        config_text: the resolved config, YAML.
+        command: the command line that makes the run again.
+        keys: stage -> key, as last planned.
+        state: how it went.
+        published: what the published files were made from; None where there are none.
+    """
+
+    name: str
+    task: str
+    seed: int
+    config_text: str
+    command: str
+    keys: dict[str, str]
+    state: RunState
+    published: str | None = None
+
+
+@dataclass(frozen=True)
+class Workdir:
+    """A work directory: runs, and the store they share.
+
+    Attributes:
+        root: the directory; `runs` unless the command line says otherwise.
+    """
+
+    root: Path
+
+    def store(self, say: Any = str) -> Store:
+        """Returns the store of all runs here."""
+        return Store(self.root / "store", say)
+
+    def run_folder(self, name: str) -> Path:
+        """Returns the folder of a run."""
+        return self.root / name
+
+    def names(self) -> list[str]:
+        """Returns the names of the runs here, the one last written to first."""
+        files = [path for path in self.root.glob("*/run.json") if path.is_file()]
+        return [path.parent.name for path in sorted(files, key=lambda path: (-path.stat().st_mtime_ns, path))]
+
+    def read(self, name: str) -> RunFile | None:
+        """Returns what a run's file says; None where there is none that can be read."""
+        try:
+            body: dict[str, Any] = json.loads((self.run_folder(name) / "run.json").read_text(encoding="utf-8"))
+            return RunFile(**body)
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def require(self, name: str) -> RunFile:
+        """Returns what a run's file says.
+
+        Raises:
+            ConfigError: there is no such run; names the nearest.
+        """
+        found = self.read(name)
+        if found is None:
+            names = self.names()
+            near = difflib.get_close_matches(name, names, 1)
+            hint = f"Did you mean {near[0]!r}?" if near else f"Runs here: {', '.join(names) or 'none yet'}."
+            raise ConfigError(f"RUN: expected a run in {self.root}, got {name!r}. {hint}")
+        return found
+
+    def write(self, run: RunFile) -> None:
+        """Replaces a run's file.
+
+        Raises:
+            StoreError: no permission, or no space.
+        """
+        folder = self.run_folder(run.name)
+        with explained(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            write_atomically(folder / "run.json", json.dumps(asdict(run), indent=1, ensure_ascii=False) + "\n")
+
+    def mark(self, name: str, state: RunState) -> None:
+        """Notes how a run went, if it has a file."""
+        found = self.read(name)
+        if found is not None:
+            self.write(replace(found, state=state))

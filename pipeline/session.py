@@ -1,0 +1,153 @@
+"""One run from its config to what it publishes: what the command line calls."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from data.contract import ConfigError, PenjingError
+from pipeline.config_file import LoadedConfig, load_config
+from pipeline.planner import Plan, Scope, make_plan
+from pipeline.publish import Published, publish
+from pipeline.runner import Listener, Runner
+from pipeline.runs import RunFile, RunState, Workdir
+from pipeline.store import Artifact
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the command line asks of a run.
+
+    Attributes:
+        config: path of the config.
+        overrides: `a.b=value` each.
+        workdir: where runs and store are.
+        scope: which stages.
+        rehash: read the raw data again even where it looks unchanged.
+    """
+
+    config: Path
+    overrides: tuple[str, ...]
+    workdir: Workdir
+    scope: Scope = field(default_factory=Scope)
+    rehash: bool = False
+
+    @property
+    def command(self) -> str:
+        """The command line that makes the whole run again."""
+        return shlex.join(["python", "run_pipeline.py", "run", str(self.config), *self.overrides])
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What came of a run: its artifacts in order, each with whether it was cached, and what was published."""
+
+    name: str
+    stages: tuple[tuple[Artifact, bool], ...]
+    published: Published
+
+
+def plan_request(request: Request) -> tuple[LoadedConfig, Plan]:
+    """Reads a config and plans its run.
+
+    Raises:
+        ConfigError: the config or the scope is wrong.
+        DataError: the raw data is missing.
+    """
+    loaded = load_config(request.config, request.overrides)
+    before = request.workdir.read(loaded.config.name)
+    plan = make_plan(
+        loaded.config,
+        request.workdir.store(),
+        request.scope,
+        {} if before is None else before.keys,
+        rehash=request.rehash,
+    )
+    return loaded, plan
+
+
+def run_request(request: Request, listener: Listener, loaded: LoadedConfig, plan: Plan) -> RunResult:
+    """Executes a plan and publishes what came of it.
+
+    Raises:
+        PenjingError: a stage failed; what was finished is kept, and the same command goes on from there.
+    """
+    workdir = request.workdir
+    run = _run_file(request, loaded, plan)
+    workdir.write(run)
+    state: RunState = "failed"
+    try:
+        runner = Runner(workdir.store(listener.note), listener, loaded.config.seed)
+        stages = tuple(runner.execute(plan, request.scope).values())
+        # Two runs of one name publish one after the other.
+        with workdir.store(listener.note).lock("publish", run.name):
+            published = publish(workdir, run, stages)
+        state = "done" if published.verdict is None else "failed"
+        return RunResult(run.name, stages, published)
+    except KeyboardInterrupt:
+        state = "interrupted"
+        raise
+    finally:
+        workdir.mark(run.name, state)
+
+
+def _run_file(request: Request, loaded: LoadedConfig, plan: Plan) -> RunFile:
+    name = loaded.config.name
+    before = request.workdir.read(name)
+    # A run of the first stages only does not forget the later ones that were planned under the same config.
+    text = resolved_yaml(loaded)
+    keys = plan.keys if before is None or before.config_text != text else {**before.keys, **plan.keys}
+    run = RunFile(name, loaded.config.task, loaded.config.seed, text, request.command, keys, "running")
+    return run if before is None else replace(run, published=before.published)
+
+
+def resolved_yaml(loaded: LoadedConfig) -> str:
+    """Returns the config with every default spelled out, as YAML."""
+    from io import StringIO
+
+    from ruamel.yaml import YAML
+
+    yaml = YAML(typ="safe")
+    yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # the order of the schema reads better
+    stream = StringIO()
+    yaml.dump(loaded.resolved, stream)
+    return stream.getvalue()
+
+
+def artifacts_of(workdir: Workdir, run: RunFile) -> list[tuple[Artifact, bool]]:
+    """Returns the artifacts of a run that are in the store, in order.
+
+    Raises:
+        PenjingError: there is none at all.
+    """
+    store = workdir.store()
+    found = [store.find(stage, key) for stage, key in run.keys.items()]
+    artifacts = [(artifact, True) for artifact in found if artifact is not None]
+    if not artifacts:
+        raise PenjingError(f"RUN: expected {run.name} to have artifacts, got none. Run it again: {run.command}")
+    return artifacts
+
+
+def redraw(workdir: Workdir, name: str) -> Published:
+    """Draws a run's report anew, from what the store holds of it.
+
+    Raises:
+        ConfigError: there is no such run.
+        PenjingError: nothing of it is in the store.
+    """
+    run = workdir.require(name)
+    with workdir.store().lock("publish", name):
+        return publish(workdir, run, artifacts_of(workdir, run), anew=True)
+
+
+def require_keep(keep: int | None) -> int | None:
+    """Checks how many runs `gc` is to keep.
+
+    Raises:
+        ConfigError: a negative number.
+    """
+    if keep is not None and keep < 0:
+        raise ConfigError(f"--keep: expected a number of runs, 0 or more, got {keep}.")
+    return keep

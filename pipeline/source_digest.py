@@ -1,0 +1,56 @@
+"""Digests of raw data files, read once and remembered by path, size, modification time and inode."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from data.config import DataConfig
+from data.contract import DataError
+from data.source_files import source_files
+from pipeline.files import canonical_json, sha256_of_file, sha256_of_json, write_atomically
+from pipeline.store import explained
+
+
+def source_digest(config: DataConfig, memory: Path, *, rehash: bool = False) -> str:
+    """Digests the raw files that a `data` section names.
+
+    Args:
+        config: the section.
+        memory: JSON file that remembers digests between runs.
+        rehash: read every byte again, whatever is remembered.
+
+    Returns:
+        64 hexadecimal digits; of nothing where the data ships inside a library.
+
+    Raises:
+        DataError: a file is missing or cannot be read.
+    """
+    remembered = {} if rehash else _remembered(memory)
+    digests: dict[str, str] = {}
+    fresh: dict[str, str] = {}
+    for path in source_files(config):
+        try:
+            status = path.stat()
+            identity = f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}|{status.st_ino}"
+            digest = remembered.get(identity)
+            if digest is None:
+                digest = fresh[identity] = sha256_of_file(path)
+        except OSError as error:
+            raise DataError(
+                f"data.path: expected files that can be read, got {path}: {error.strerror}. Check its permissions."
+            ) from error
+        digests[str(path)] = digest
+    if fresh:
+        with explained(memory.parent):
+            memory.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(memory, canonical_json({**_remembered(memory), **fresh}))
+    return sha256_of_json(digests)
+
+
+def _remembered(memory: Path) -> dict[str, str]:
+    try:
+        found = json.loads(memory.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

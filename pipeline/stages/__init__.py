@@ -1,0 +1,1 @@
+"""One module a stage, one public function each."""

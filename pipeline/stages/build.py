@@ -1,0 +1,53 @@
+"""Stage build: schema -> an untrained model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from data.dataset import Dataset
+from models.architectures.builder import build as build_network
+from models.config import ModelConfig, TaskName
+from models.legacy_keras import use_determinism
+from models.tasks import task_for
+from pipeline.artifacts import ModelRecord, save_model
+from pipeline.measure import measure
+from pipeline.workspace import Outcome, Workspace
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the stage takes."""
+
+    dataset: Dataset
+
+
+@dataclass(frozen=True)
+class Config:
+    """Sections of the config that are read."""
+
+    task: TaskName
+    model: ModelConfig
+
+
+def build(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
+    """Builds the network that fits the data's schema, with seeded initial weights.
+
+    Raises:
+        ConfigError: a layer does not fit the shape it would get.
+    """
+    started = workspace.clock()
+    use_determinism(workspace.seed_for("build"))
+    schema = inputs.dataset.schema
+    model = build_network(config.model, schema, config.task, workspace.seed_for("build"))
+    save_model(workspace.output, model, ModelRecord(task=config.task, data_schema=schema))
+    row = measure("build", model, inputs.dataset, task_for(config.task), workspace.clock() - started)
+    layers = [
+        {
+            "name": layer.name,
+            "type": type(layer).__name__,
+            "output_shape": list(layer.output_shape[1:]) if isinstance(layer.output_shape, tuple) else [],
+            "parameters": int(layer.count_params()),
+        }
+        for layer in model.layers[1:]
+    ]
+    return Outcome((row,), {"family": config.model.family, "layers": layers})

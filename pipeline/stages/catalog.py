@@ -1,0 +1,124 @@
+"""The stages of a run: one explicit tuple, read by planner and runner. Nothing heavy is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pipeline.config import RunConfig
+
+_ARRAYS = ("numpy",)
+_NETWORK = ("numpy", "tensorflow", "tf_keras")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of the flow.
+
+    Attributes:
+        name: its name; also its module, `pipeline.stages.<name>`, whose function of the same name is
+            the stage, and whose `Inputs` and `Config` say what that function takes.
+        takes: roles of its inputs, as `producer` tells them apart.
+        sections: sections of the config it reads.
+        libraries: packages whose versions shape what it makes.
+        wanted: whether a config asks for it.
+        reads_source: whether it reads the raw files of `data`.
+    """
+
+    name: str
+    takes: tuple[str, ...]
+    sections: tuple[str, ...]
+    libraries: tuple[str, ...]
+    wanted: Callable[[RunConfig], bool]
+    reads_source: bool = False
+
+    @property
+    def module(self) -> str:
+        """Name of the module that holds the stage's function."""
+        return f"pipeline.stages.{self.name}"
+
+
+def _always(config: RunConfig) -> bool:  # noqa: ARG001 -- one signature for all
+    return True
+
+
+STAGES: tuple[Stage, ...] = (
+    Stage(
+        "ingest",
+        takes=(),
+        sections=("task", "data"),
+        libraries=(*_ARRAYS, "pandas", "pyarrow", "scikit-learn", "pillow"),
+        wanted=_always,
+        reads_source=True,
+    ),
+    Stage("build", takes=("dataset",), sections=("task", "model"), libraries=_NETWORK, wanted=_always),
+    Stage(
+        "pretrain",
+        takes=("dataset", "built"),
+        sections=("pretrain",),
+        libraries=_NETWORK,
+        wanted=lambda config: config.train.mode == "layer_wise",
+    ),
+    Stage("train", takes=("dataset", "start"), sections=("train",), libraries=_NETWORK, wanted=_always),
+    Stage(
+        "tune",
+        takes=("dataset", "start", "trained"),
+        sections=("train", "tune"),
+        libraries=(*_NETWORK, "keras-tuner", "scikit-learn"),
+        wanted=lambda config: config.tune is not None,
+    ),
+    Stage(
+        "prune",
+        takes=("dataset", "dense"),
+        sections=("prune",),
+        libraries=_NETWORK,
+        wanted=lambda config: config.prune is not None,
+    ),
+    Stage(
+        "convert",
+        takes=("dataset", "model"),
+        sections=("quantize", "convert"),
+        libraries=(*_NETWORK, "ai-edge-litert"),
+        wanted=_always,
+    ),
+    Stage(
+        "export",
+        takes=("dataset", "dense", "model", "variants"),
+        sections=("export", "target"),
+        libraries=(*_NETWORK, "ai-edge-litert", "tflite-micro"),
+        wanted=_always,
+    ),
+)
+"""All stages, in the order they run in."""
+
+STAGE_NAMES = tuple(stage.name for stage in STAGES)
+
+
+def stages_of(config: RunConfig) -> tuple[Stage, ...]:
+    """Returns the stages that a config asks for, in order."""
+    return tuple(stage for stage in STAGES if stage.wanted(config))
+
+
+def producer(role: str, config: RunConfig) -> str:
+    """Returns the stage that makes what a role stands for.
+
+    Args:
+        role: `dataset`; `built`, the untrained model; `start`, the model training starts from;
+            `trained`; `dense`, the model before any compression; `model`, the model that is
+            converted; `variants`.
+        config: the run's config.
+
+    Raises:
+        KeyError: there is no such role.
+    """
+    pretrained = config.train.mode == "layer_wise"
+    dense = "train" if config.tune is None else "tune"
+    return {
+        "dataset": "ingest",
+        "built": "build",
+        "start": "pretrain" if pretrained else "build",
+        "trained": "train",
+        "dense": dense,
+        "model": dense if config.prune is None else "prune",
+        "variants": "convert",
+    }[role]

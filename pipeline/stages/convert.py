@@ -1,0 +1,89 @@
+"""Stage convert: a Keras model -> TFLite variants."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.dataset import Dataset
+from models.config import ConvertConfig, QuantizeConfig
+from models.legacy_keras import use_determinism
+from models.measurements import count_macs, count_nonzero, count_parameters, gzip_bytes
+from models.tasks import task_for
+from models.tflite.calibration import calibration_indices, with_range_ends
+from models.tflite.convert import convert as convert_network
+from models.tflite.interpreter import LiteRT
+from pipeline.artifacts import SavedModel
+from pipeline.ledger import LedgerRow
+from pipeline.workspace import Outcome, Workspace
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the stage takes."""
+
+    dataset: Dataset
+    model: SavedModel
+
+
+@dataclass(frozen=True)
+class Config:
+    """Sections of the config that are read; without `quantize`, the float32 variant is chosen."""
+
+    quantize: QuantizeConfig | None
+    convert: ConvertConfig
+
+
+def convert(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
+    """Converts the model to every precision asked for, and scores each file in LiteRT on validation.
+
+    Raises:
+        ConversionError: the converter or LiteRT refuses the model.
+    """
+    started = workspace.clock()
+    use_determinism(workspace.seed_for("convert"))
+    chosen = "float32" if config.quantize is None else config.quantize.precision
+    dataset = inputs.dataset
+    task = task_for(inputs.model.record.task)
+    model = inputs.model.load()
+    calibration = _calibration(dataset, config.convert.calibration_rows, workspace.seed_for("convert", "calibration"))
+    rows, variants = [], []
+    precisions = list(dict.fromkeys([*config.convert.variants, chosen]))
+    for done, precision in enumerate(precisions, start=1):
+        file = convert_network(model, precision, calibration)
+        name = f"{precision}.tflite"
+        (workspace.output / name).write_bytes(file)
+        outputs = LiteRT(file).predict(dataset.inputs("validation"))
+        row = LedgerRow(
+            stage="convert",
+            variant=precision,
+            score=task.score(dataset.split("validation").y, outputs),
+            parameters=count_parameters(model),
+            nonzero_parameters=count_nonzero(model),
+            macs=count_macs(model),
+            tflite_bytes=len(file),
+            tflite_gzip_bytes=gzip_bytes(file),
+            seconds=0.0 if rows else workspace.clock() - started,
+        )
+        rows.append(row)
+        variants.append(
+            {
+                "precision": precision,
+                "file": name,
+                "bytes": len(file),
+                "gzip_bytes": row.tflite_gzip_bytes,
+                "score": row.score,
+            }
+        )
+        workspace.progress.step("convert", done, len(precisions), {"bytes": len(file), task.metric: row.score})
+    details = {"chosen": chosen, "calibration_rows": len(calibration), "variants": variants}
+    return Outcome(tuple(rows), details)
+
+
+def _calibration(dataset: Dataset, count: int, seed: int) -> NDArray[np.float32]:
+    """Returns real training rows that the ranges of int8 activations are measured on, read row by row."""
+    rows = dataset.inputs("train", calibration_indices(len(dataset.split("train")), count, seed))
+    input_range = dataset.schema.input_range
+    return rows if input_range is None else with_range_ends(rows, input_range)

@@ -1,0 +1,53 @@
+"""Stage pretrain: an untrained model -> one whose hidden layers were trained one after the other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from data.dataset import Dataset
+from models.config import PretrainConfig
+from models.layerwise import pretrain as pretrain_layers
+from models.legacy_keras import use_determinism
+from models.tasks import task_for
+from pipeline.artifacts import SavedModel, save_model
+from pipeline.measure import measure
+from pipeline.workspace import Outcome, Workspace
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the stage takes."""
+
+    dataset: Dataset
+    built: SavedModel
+
+
+@dataclass(frozen=True)
+class Config:
+    """Sections of the config that are read."""
+
+    pretrain: PretrainConfig
+
+
+def pretrain(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
+    """Pretrains each hidden layer greedily, the ones below it frozen.
+
+    Raises:
+        TrainingError: the loss is not finite any more.
+    """
+    started = workspace.clock()
+    use_determinism(workspace.seed_for("pretrain"))
+    task = task_for(inputs.built.record.task)
+    result = pretrain_layers(
+        inputs.built.load(),
+        inputs.dataset.batches("train", config.pretrain.batch_size, workspace.seed_for("pretrain", "shuffle")),
+        (inputs.dataset.inputs("validation"), inputs.dataset.split("validation").y),
+        config.pretrain,
+        task,
+        workspace.seed_for("pretrain"),
+        workspace.checkpoints,
+        workspace.progress,
+    )
+    save_model(workspace.output, result.model, inputs.built.record)
+    row = measure("pretrain", result.model, inputs.dataset, task, workspace.clock() - started)
+    return Outcome((row,), {"kind": config.pretrain.kind, "layers": list(result.layers)})

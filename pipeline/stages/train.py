@@ -1,0 +1,102 @@
+"""Stage train: the model so far -> a model trained end to end on labeled rows.
+
+Trials of `tune` are this same stage under another penalty.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from data.contract import ConfigError, Schema
+from data.dataset import Dataset
+from models.config import TrainConfig
+from models.legacy_keras import use_determinism
+from models.tasks import task_for
+from models.training import TrainingResult, TrainingSettings
+from models.training import train as train_network
+from pipeline.artifacts import SavedModel, save_model
+from pipeline.measure import measure
+from pipeline.workspace import Outcome, Workspace
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the stage takes: the rows, and the model that training starts from."""
+
+    dataset: Dataset
+    start: SavedModel
+
+
+@dataclass(frozen=True)
+class Config:
+    """Sections of the config that are read."""
+
+    train: TrainConfig
+
+
+def train(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
+    """Trains by gradient descent; the best weights on validation are kept.
+
+    Raises:
+        ConfigError: `class_weights` names a class that the data does not have.
+        TrainingError: the loss is not finite any more.
+    """
+    started = workspace.clock()
+    section = config.train
+    use_determinism(workspace.seed_for("train"))
+    task = task_for(inputs.start.record.task)
+    model = inputs.start.load()
+    settings = TrainingSettings(
+        epochs=section.epochs,
+        optimizer=section.optimizer,
+        stop=section.stop,
+        seed=workspace.seed_for("train"),
+        regularization=section.regularization,
+        class_weights=class_weights(section.class_weights, inputs.dataset),
+        label="train",
+    )
+    result = train_network(
+        model,
+        inputs.dataset.batches("train", section.batch_size, workspace.seed_for("train", "shuffle")),
+        (inputs.dataset.inputs("validation"), inputs.dataset.split("validation").y),
+        task,
+        settings,
+        checkpoints=workspace.checkpoints("train"),
+        progress=workspace.progress,
+    )
+    save_model(workspace.output, model, inputs.start.record)
+    row = measure("train", model, inputs.dataset, task, workspace.clock() - started)
+    return Outcome((row,), {"metric": task.metric, **training_details(result)})
+
+
+def training_details(result: TrainingResult) -> dict[str, Any]:
+    """Returns what the report tells of a training: its history, and the rule that stopped it."""
+    return {
+        "history": [asdict(record) for record in result.history],
+        "stopped_by": result.stopped_by,
+        "best_epoch": result.best_epoch,
+    }
+
+
+def class_weights(asked: str | dict[str, float] | None, dataset: Dataset) -> tuple[float, ...] | None:
+    """Turns the config's class weights into one number a class.
+
+    `balanced` is rows / (classes * rows of the class), on the training split.
+
+    Raises:
+        ConfigError: a name is no class of the data.
+    """
+    if asked is None:
+        return None
+    schema: Schema = dataset.schema
+    if isinstance(asked, dict):
+        unknown = sorted(set(asked) - set(schema.class_names))
+        if unknown:
+            raise ConfigError(
+                f"train.class_weights: expected names among {', '.join(schema.class_names)}, got {', '.join(unknown)}."
+            )
+        return tuple(asked.get(name, 1.0) for name in schema.class_names)
+    labels = dataset.split("train").y
+    counts = [int((labels == code).sum()) for code in range(schema.num_classes)]
+    return tuple(len(labels) / (len(counts) * count) for count in counts)

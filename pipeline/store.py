@@ -1,0 +1,269 @@
+"""The artifact store: what stages made, under keys that say what it was made from.
+
+    <store>/<stage>/<key>/          a committed artifact: its files and manifest.json; never changed
+    <store>/.staging/               where artifacts are written before their one rename
+    <store>/.scratch/<stage>/<key>/ what a stage keeps while it works; survives kills
+    <store>/.locks/                 one lock a key
+    <store>/.aside/                 what was damaged or forced, until `gc`
+
+A manifest carries a digest of itself and of every file, so that any changed byte is noticed.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from data.contract import StoreError
+from pipeline.files import canonical_json, sha256_of_file, sha256_of_json, sync_folder, sync_tree
+from pipeline.ledger import LedgerRow
+
+MANIFEST = "manifest.json"
+LOCK_PATIENCE_SECONDS = 6 * 3600.0
+"""How long a run waits for another that makes the same artifact."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What is known of one artifact.
+
+    Attributes:
+        stage: name of the stage that made it.
+        key: its key.
+        parts: what the key was computed from.
+        parents: (stage, key) of every artifact it was made from, trials included.
+        files: relative name -> SHA-256 of its bytes.
+        ledger: measurements of the models in it.
+        details: what the report tells of the stage; JSON.
+        seconds: wall-clock time the stage took, kills and resumptions not counted.
+    """
+
+    stage: str
+    key: str
+    parts: dict[str, Any]
+    parents: tuple[tuple[str, str], ...]
+    files: dict[str, str]
+    ledger: tuple[LedgerRow, ...]
+    details: dict[str, Any]
+    seconds: float
+
+    def to_json(self) -> str:
+        """Returns the manifest's text, with its own digest in it."""
+        body = {
+            "stage": self.stage,
+            "key": self.key,
+            "parts": self.parts,
+            "parents": [list(parent) for parent in self.parents],
+            "files": self.files,
+            "ledger": [row.model_dump(mode="json") for row in self.ledger],
+            "details": self.details,
+            "seconds": self.seconds,
+        }
+        return canonical_json({**body, "digest": sha256_of_json(body)})
+
+    @staticmethod
+    def from_json(text: str) -> Manifest:
+        """Reads a manifest.
+
+        Raises:
+            ValueError: it is not the text that was written.
+        """
+        body = json.loads(text)
+        if not isinstance(body, dict) or body.pop("digest", None) != sha256_of_json(body):
+            raise ValueError("its digest does not fit")
+        body["parents"] = tuple((stage, key) for stage, key in body["parents"])
+        body["ledger"] = tuple(LedgerRow.model_validate_json(json.dumps(row)) for row in body["ledger"])
+        return Manifest(**body)
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A committed artifact: where it lies, and its manifest."""
+
+    folder: Path
+    manifest: Manifest
+
+
+@dataclass
+class Store:
+    """Artifacts below one folder.
+
+    Args:
+        root: the folder; made when first written to.
+        say: called with one line where the store has something to tell (a damaged artifact, a wait).
+
+    Example:
+        >>> store = Store(Path("runs/store"))
+        >>> with store.lock("train", key):
+        ...     artifact = store.find("train", key)
+    """
+
+    root: Path
+    say: Callable[[str], object] = str
+
+    # ------------------------------------------------------------------------------------ reading
+
+    def folder(self, stage: str, key: str) -> Path:
+        """Returns where the artifact of that key is, or would be."""
+        return self.root / stage / key
+
+    def manifest(self, stage: str, key: str) -> Manifest | None:
+        """Returns an artifact's manifest, its files not looked at; None where it is missing or damaged."""
+        try:
+            manifest = Manifest.from_json((self.folder(stage, key) / MANIFEST).read_text(encoding="utf-8"))
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+        return manifest if (manifest.stage, manifest.key) == (stage, key) else None
+
+    def damage(self, stage: str, key: str) -> str | None:
+        """Returns what is wrong with an artifact that is there, or None where every byte fits its manifest."""
+        folder = self.folder(stage, key)
+        manifest = self.manifest(stage, key)
+        if manifest is None:
+            return f"{MANIFEST} is missing or was changed"
+        found = {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()} - {MANIFEST}
+        for name in sorted(found.symmetric_difference(manifest.files)):
+            return f"{name} is {'missing' if name in manifest.files else 'not of it'}"
+        for name, expected in sorted(manifest.files.items()):
+            try:
+                if (folder / name).is_symlink() or sha256_of_file(folder / name) != expected:
+                    return f"{name} was changed"
+            except OSError as error:
+                return f"{name} cannot be read ({error.strerror})"
+        return None
+
+    def find(self, stage: str, key: str) -> Artifact | None:
+        """Returns the artifact if it is there and whole; sets a damaged one aside and says so."""
+        folder = self.folder(stage, key)
+        if not folder.exists():
+            return None
+        damage = self.damage(stage, key)
+        if damage is not None:
+            self.say(f"{stage} {key[:12]}: {damage}; set aside, to be made again")
+            self.set_aside(stage, key)
+            return None
+        manifest = self.manifest(stage, key)
+        if manifest is None:
+            raise StoreError(f"store.{stage}: expected an artifact nobody changes, got one that changed while read.")
+        return Artifact(folder, manifest)
+
+    def artifacts(self) -> Iterator[tuple[str, str]]:
+        """Yields (stage, key) of every artifact, whole or not, in order."""
+        for stage in sorted(self.root.glob("[!.]*")):
+            for folder in sorted(stage.glob("[!.]*")):
+                yield stage.name, folder.name
+
+    # ------------------------------------------------------------------------------------ writing
+
+    def scratch(self, stage: str, key: str) -> Path:
+        """Returns where a stage keeps what must survive a kill; not made by asking."""
+        return self.root / ".scratch" / stage / key
+
+    @contextmanager
+    def lock(self, stage: str, key: str, patience_seconds: float = LOCK_PATIENCE_SECONDS) -> Iterator[None]:
+        """Holds the right to make one artifact; another run that wants it waits.
+
+        Raises:
+            StoreError: another run held it for longer than the patience, or the folder cannot be written.
+        """
+        path = self.root / ".locks" / f"{stage}-{key}.lock"
+        with explained(self.root):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(path)
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                self.say(f"{stage} {key[:12]}: another run is making it; waiting")
+                try:
+                    lock.acquire(timeout=patience_seconds)
+                except Timeout:
+                    raise StoreError(
+                        f"store.{stage}: expected {key[:12]} within {patience_seconds:.0f} s, "
+                        "got a lock that another run still holds. Is that run alive? Then wait; else start again."
+                    ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def stage_folder(self, stage: str, key: str) -> Path:
+        """Returns an empty folder on the store's filesystem for a stage to write into.
+
+        Raises:
+            StoreError: no permission, or no space.
+        """
+        with explained(self.root):
+            staging = self.root / ".staging" / f"{stage}-{key}"
+            shutil.rmtree(staging, ignore_errors=True)
+            staging.mkdir(parents=True)
+            self.scratch(stage, key).mkdir(parents=True, exist_ok=True)
+        return staging
+
+    def commit(self, staging: Path, manifest: Manifest) -> Artifact:
+        """Makes a staged folder an artifact, in one rename; the scratch folder of its key is done with.
+
+        Args:
+            staging: a folder of `stage_folder`, holding the artifact's files.
+            manifest: its manifest; `files` is filled in here.
+
+        Raises:
+            StoreError: no permission, or no space; nothing is then to be seen of it.
+        """
+        with explained(self.root):
+            names = sorted(str(path.relative_to(staging)) for path in staging.rglob("*") if path.is_file())
+            files = {name: sha256_of_file(staging / name) for name in names}
+            whole = Manifest(**{**manifest.__dict__, "files": files})
+            (staging / MANIFEST).write_text(whole.to_json(), encoding="utf-8")
+            sync_tree(staging)
+            target = self.folder(manifest.stage, manifest.key)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            staging.rename(target)
+            sync_folder(target.parent)
+            shutil.rmtree(self.scratch(manifest.stage, manifest.key), ignore_errors=True)
+        return Artifact(target, whole)
+
+    def set_aside(self, stage: str, key: str) -> None:
+        """Moves an artifact out of the way; `gc` removes it for good.
+
+        Raises:
+            StoreError: no permission.
+        """
+        with explained(self.root):
+            aside = self.root / ".aside"
+            aside.mkdir(parents=True, exist_ok=True)
+            self.folder(stage, key).rename(aside / f"{stage}-{key[:12]}-{uuid.uuid4().hex[:8]}")
+
+
+@contextmanager
+def explained(folder: Path) -> Iterator[None]:
+    """Turns the operating system's refusals into errors that say what to do.
+
+    Raises:
+        StoreError: in place of an OSError of permission, space or quota; others pass.
+    """
+    reasons: Mapping[int, str] = {
+        errno.EACCES: "got no permission. Choose another --workdir, or change its owner",
+        errno.EPERM: "got no permission. Choose another --workdir, or change its owner",
+        errno.EROFS: "got a read-only filesystem. Choose another --workdir",
+        errno.ENOTDIR: "got a path that leads through a file. Choose another --workdir",
+        errno.EEXIST: "got a file of that name. Choose another --workdir",
+        errno.ENOSPC: "got no space left on the device. Make room (`gc` removes what no run needs) and start again",
+        errno.EDQUOT: "got a full quota. Make room (`gc` removes what no run needs) and start again",
+    }
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in reasons:
+            raise
+        where = os.fspath(error.filename) if error.filename is not None else str(folder)
+        raise StoreError(f"workdir: expected to be able to write to {where}, {reasons[error.errno]}.") from error

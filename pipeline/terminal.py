@@ -1,0 +1,76 @@
+"""What a person sees in the terminal: stages as they come and go, the ledger, plans."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.garbage import Garbage
+from pipeline.ledger import LedgerRow
+from pipeline.planner import Plan, PlannedStage
+from pipeline.progress import RunProgress
+from pipeline.store import Artifact
+
+
+class TerminalListener(RunProgress):
+    """Tells a run's story on a console, and in its log."""
+
+    def begin(self, planned: PlannedStage) -> None:
+        """A stage starts to run."""
+        self.note(f"{planned.stage.name:<9}{planned.state:<8} {planned.key[:12]}  {planned.reason}".rstrip())
+
+    def end(self, planned: PlannedStage, artifact: Artifact, cached: bool) -> None:
+        """A stage's artifact is there."""
+        self.rest()
+        seconds = artifact.manifest.seconds
+        word = "cached" if cached else "done"
+        took = "" if cached else f"  {seconds:.1f} s"
+        self.note(f"{planned.stage.name:<9}{word:<8} {planned.key[:12]}{took}")
+
+
+def plan_table(plan: Plan) -> Table:
+    """Returns a plan as a table: stage, state, key, why."""
+    table = Table("stage", "state", "key", "because", box=None, pad_edge=False, header_style="bold")
+    for planned in plan.stages:
+        table.add_row(planned.stage.name, planned.state, planned.key[:12], planned.reason)
+    return table
+
+
+def ledger_table(rows: Sequence[LedgerRow], metric: str) -> Table:
+    """Returns the ledger as a table: what each model was worth on validation, and what it weighed."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("stage")
+    table.add_column("model")
+    for name in (f"{metric}*", "parameters", "non-zero", "MACs", "bytes", "gzip", "seconds"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        table.add_row(
+            row.stage,
+            row.variant,
+            f"{row.score:.4f}",
+            f"{row.parameters:,}",
+            f"{row.nonzero_parameters:,}",
+            f"{row.macs:,}",
+            f"{row.tflite_bytes:,}",
+            f"{row.tflite_gzip_bytes:,}",
+            f"{row.seconds:.1f}" if row.seconds else "",
+        )
+    return table
+
+
+def garbage_table(garbage: Sequence[Garbage]) -> Table:
+    """Returns what `gc` found as a table."""
+    table = Table("what", "bytes", "where", box=None, pad_edge=False, header_style="bold")
+    for each in garbage:
+        table.add_row(each.what, f"{each.bytes:,}", str(each.path))
+    return table
+
+
+def console_for(*, stderr: bool = False) -> Console:
+    """Returns a console that wraps nothing where its output is not a terminal."""
+    console = Console(stderr=stderr, highlight=False)
+    if not console.is_terminal:
+        console = Console(stderr=stderr, highlight=False, width=200)
+    return console

@@ -1,0 +1,240 @@
+"""The command line of Penjing: parse, call the pipeline, print, end with an exit code."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from data.contract import PenjingError
+from pipeline.garbage import find_garbage, remove
+from pipeline.planner import Plan, Scope
+from pipeline.runs import Workdir
+from pipeline.session import Request, RunResult, plan_request, redraw, require_keep, run_request
+from pipeline.terminal import TerminalListener, console_for, garbage_table, ledger_table, plan_table
+
+DEFAULT_CONFIG = Path(__file__).resolve().parent / "configs" / "digits.yaml"
+INTERRUPTED = 130
+
+app = typer.Typer(
+    help="Takes a data set to the smallest edge model that still meets its owner's accuracy.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+out = console_for()
+
+ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML file that describes the run.")]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="[a.b=value]...", help="Fields of the config to change for this run.")
+]
+WorkdirOption = Annotated[Path, typer.Option("--workdir", metavar="DIR", help="Where runs and their store are kept.")]
+RehashOption = Annotated[bool, typer.Option("--rehash", help="Read raw data again even where it looks unchanged.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+
+
+@app.callback(invoke_without_command=True)
+def default(context: typer.Context, workdir: WorkdirOption = Path("runs")) -> None:
+    """Takes a data set to the smallest edge model that still meets its owner's accuracy.
+
+    Without a command, runs configs/digits.yaml.
+    """
+    if context.invoked_subcommand is None:
+        _run(Request(DEFAULT_CONFIG, (), Workdir(workdir)), as_json=False)
+
+
+@app.command()
+def run(
+    config: ConfigPath,
+    overrides: Overrides = None,
+    first: Annotated[
+        str | None, typer.Option("--from", metavar="STAGE", help="Take the stages before it from the store.")
+    ] = None,
+    last: Annotated[str | None, typer.Option("--to", metavar="STAGE", help="Run no stage after it.")] = None,
+    force: Annotated[
+        str | None, typer.Option("--force", metavar="STAGE", help="Make it, and all that depends on it, again.")
+    ] = None,
+    rehash: RehashOption = False,
+    as_json: JsonOption = False,
+    workdir: WorkdirOption = Path("runs"),
+) -> None:
+    """Runs a config; stages that are in the store already are not repeated."""
+    scope = Scope(first, last, force)
+    _run(Request(config, tuple(overrides or ()), Workdir(workdir), scope, rehash), as_json=as_json)
+
+
+@app.command()
+def plan(
+    config: ConfigPath,
+    overrides: Overrides = None,
+    first: Annotated[str | None, typer.Option("--from", metavar="STAGE", help="As for run.")] = None,
+    last: Annotated[str | None, typer.Option("--to", metavar="STAGE", help="As for run.")] = None,
+    force: Annotated[str | None, typer.Option("--force", metavar="STAGE", help="As for run.")] = None,
+    rehash: RehashOption = False,
+    as_json: JsonOption = False,
+    workdir: WorkdirOption = Path("runs"),
+) -> None:
+    """Says what a run would do: per stage cached, or runs and why, or resumes and where."""
+    request = Request(config, tuple(overrides or ()), Workdir(workdir), Scope(first, last, force), rehash)
+    _, planned = plan_request(request)
+    if as_json:
+        _print_json([_stage_json(planned, index) for index in range(len(planned.stages))])
+    else:
+        out.print(plan_table(planned))
+
+
+@app.command()
+def validate(
+    config: ConfigPath,
+    overrides: Overrides = None,
+    as_json: JsonOption = False,
+    workdir: WorkdirOption = Path("runs"),  # noqa: ARG001 -- every command takes it
+) -> None:
+    """Checks a config and reports all its errors at once; opens no data."""
+    from pipeline.config_file import ConfigErrors, load_config
+
+    try:
+        loaded = load_config(config, tuple(overrides or ()))
+    except ConfigErrors as error:
+        if not as_json:
+            raise
+        found = [
+            {"origin": problem.origin, "line": problem.line, "field": problem.location, "message": problem.message}
+            for problem in error.problems
+        ]
+        _print_json({"valid": False, "problems": found})
+        raise typer.Exit(error.exit_code) from error
+    if as_json:
+        _print_json({"valid": True, "problems": []})
+    else:
+        out.print(f"{config}: valid; run {loaded.config.name!r}", markup=False)
+
+
+@app.command()
+def report(
+    name: Annotated[str, typer.Argument(metavar="RUN", help="Name of a run.")], workdir: WorkdirOption = Path("runs")
+) -> None:
+    """Draws the HTML report of a run anew."""
+    published = redraw(Workdir(workdir), name)
+    out.print(str(published.report), markup=False, soft_wrap=True)
+
+
+@app.command()
+def predict(
+    name: Annotated[str, typer.Argument(metavar="RUN", help="Name of a run that has a bundle.")],
+    raw_input: Annotated[Path, typer.Argument(metavar="INPUT", help="Raw input in the source's own format.")],
+    as_json: JsonOption = False,
+    workdir: WorkdirOption = Path("runs"),
+) -> None:
+    """Predicts raw input with the exported model."""
+    from pipeline.predict import predict as predict_input
+    from pipeline.predict import prediction_table
+
+    place = Workdir(workdir)
+    place.require(name)
+    predictions = predict_input(place.run_folder(name) / "export", raw_input)
+    if as_json:
+        from dataclasses import asdict
+
+        _print_json([asdict(each) for each in predictions])
+    else:
+        out.print(prediction_table(predictions))
+
+
+@app.command()
+def schema() -> None:
+    """Prints the JSON schema of a config, for editors."""
+    from pipeline.config_docs import config_json_schema
+
+    _print_json(config_json_schema())
+
+
+@app.command()
+def gc(
+    keep: Annotated[
+        int | None, typer.Option("--keep", metavar="N", help="Runs to keep, the last first; all if left out.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List, but remove nothing.")] = False,
+    as_json: JsonOption = False,
+    workdir: WorkdirOption = Path("runs"),
+) -> None:
+    """Lists what no kept run needs any more, then removes it."""
+    garbage = find_garbage(Workdir(workdir), require_keep(keep))
+    if as_json:
+        _print_json([{"path": str(each.path), "what": each.what, "bytes": each.bytes} for each in garbage])
+    elif garbage:
+        out.print(garbage_table(garbage))
+    if not dry_run:
+        remove(garbage)
+    if not as_json:
+        total = sum(each.bytes for each in garbage)
+        out.print(f"{len(garbage)} folders, {total:,} bytes {'would be' if dry_run else 'were'} removed")
+
+
+def _run(request: Request, *, as_json: bool) -> None:
+    """Runs a request, tells its story, and raises what stands against its bundle."""
+    loaded, planned = plan_request(request)
+    folder = request.workdir.run_folder(loaded.config.name)
+    from pipeline.store import explained
+
+    with explained(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        listener = TerminalListener(console_for(stderr=as_json), folder / "run.log")
+    try:
+        result = run_request(request, listener, loaded, planned)
+    except (PenjingError, KeyboardInterrupt):
+        listener.note(f"what was finished is kept; go on with: {request.command}")
+        raise
+    finally:
+        listener.close()
+    if as_json:
+        _print_json(result.published.summary)
+    else:
+        _print_result(result, "r2" if loaded.config.task == "regression" else "accuracy")
+    if result.published.verdict is not None:
+        raise result.published.verdict
+
+
+def _print_result(result: RunResult, metric: str) -> None:
+    rows = [row for artifact, _ in result.stages for row in artifact.manifest.ledger]
+    out.print()
+    if rows:
+        out.print(ledger_table(rows, metric))
+        out.print("* on the validation split; bytes of a Keras model are those of its float32 .tflite\n")
+    summary = result.published.summary
+    if summary:
+        out.print(
+            f"model.tflite: {metric} {summary['model_score']:.4f} on the test split, {summary['model_bytes']:,} bytes",
+            markup=False,
+        )
+    out.print(f"report  {result.published.report}", markup=False, soft_wrap=True)
+    if result.published.bundle is not None:
+        out.print(f"bundle  {result.published.bundle}", markup=False, soft_wrap=True)
+
+
+def _stage_json(planned: Plan, index: int) -> dict[str, Any]:
+    stage = planned.stages[index]
+    return {"stage": stage.stage.name, "state": stage.state, "key": stage.key, "because": stage.reason}
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def main() -> None:
+    """Runs the command line; an error of Penjing's own is one message and its exit code."""
+    try:
+        app()
+    except PenjingError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

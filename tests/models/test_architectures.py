@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+from data.contract import ConfigError
+from models.architectures.builder import build
+from models.config import BlockConfig, CnnConfig, MlpConfig
+from models.legacy_keras import clone
+from models.prediction import predict
+from models.tflite.convert import convert
+from models.tflite.micro import MicroResult, run_micro
+
+
+def parameters(config, schema, task="classification"):
+    return build(config, schema, task, 1).count_params()
+
+
+def test_parameter_counts_of_mlps(vector_schema, image_schema):
+    # (6+1)*64 + (64+1)*32 + (32+1)*3
+    assert parameters(MlpConfig(family="mlp"), vector_schema) == 448 + 2080 + 99
+    # 64 pixels; regression has one unit
+    assert parameters(MlpConfig(family="mlp", units=(10,)), image_schema, "regression") == 650 + 11
+    lecun = image_schema.model_copy(update={"input_shape": (28, 28, 1), "class_names": tuple("0123456789")})
+    assert parameters(MlpConfig(family="mlp", units=(300, 100)), lecun) == 266_610
+
+
+def test_parameter_counts_of_cnns(image_schema):
+    # 9*16 + 4*16, 9*16*32 + 4*32, 33*3: no bias before batch normalization
+    assert parameters(CnnConfig(family="cnn"), image_schema) == 144 + 64 + 4608 + 128 + 99
+    blocks = (
+        BlockConfig(filters=4, batch_normalization=False),
+        BlockConfig(filters=8, separable=True, pool=2),
+        BlockConfig(filters=2, separable=True, batch_normalization=False),
+    )
+    config = CnnConfig(family="cnn", blocks=blocks, head="dense", head_units=(5,))
+    # conv 9*4+4; depthwise 9*4 + 4*4, pointwise 4*8 + 4*8; depthwise 9*8+8, pointwise 8*2+2; dense 4*4*2 -> 5 -> 3
+    assert parameters(config, image_schema) == 40 + 36 + 16 + 32 + 32 + 80 + 18 + 165 + 18
+
+
+def test_layer_names_are_stable(image_schema):
+    blocks = (BlockConfig(filters=4, pool=2), BlockConfig(filters=8, separable=True))
+    config = CnnConfig(family="cnn", blocks=blocks, head_units=(5,))
+    expected = [
+        "input",
+        *("block_1_conv", "block_1_bn", "block_1_activation", "block_1_pool"),
+        *("block_2_depthwise", "block_2_depthwise_bn", "block_2_depthwise_activation"),
+        *("block_2_pointwise", "block_2_pointwise_bn", "block_2_pointwise_activation"),
+        *("global_average", "dense_1", "output"),
+    ]
+    for _ in range(2):
+        assert [layer.name for layer in build(config, image_schema, "classification", 1).layers] == expected
+    mlp = build(MlpConfig(family="mlp"), image_schema, "classification", 1)
+    assert [layer.name for layer in mlp.layers] == ["input", "flatten", "dense_1", "dense_2", "output"]
+
+
+def test_weights_follow_seed_and_layer_name_alone(vector_schema):
+    first = build(MlpConfig(family="mlp", units=(8, 8)), vector_schema, "classification", 5)
+    same = build(MlpConfig(family="mlp", units=(8, 8, 8)), vector_schema, "classification", 5)
+    other = build(MlpConfig(family="mlp", units=(8, 8)), vector_schema, "classification", 6)
+    assert np.array_equal(first.layers[1].get_weights()[0], same.layers[1].get_weights()[0])
+    assert not np.array_equal(first.layers[1].get_weights()[0], other.layers[1].get_weights()[0])
+
+
+@pytest.mark.parametrize(
+    ("activation", "limit"), [("relu", np.sqrt(6 / 6)), ("relu6", np.sqrt(6 / 6)), ("tanh", np.sqrt(6 / (6 + 400)))]
+)
+def test_initial_range_fits_the_activation(activation, limit, vector_schema):
+    config = MlpConfig(family="mlp", units=(400,), activation=activation)
+    kernel = build(config, vector_schema, "classification", 1).get_layer("dense_1").get_weights()[0]
+    assert 0.98 * limit < np.abs(kernel).max() <= limit
+
+
+def test_depthwise_kernel_starts_with_its_own_fan_in(image_schema):
+    schema = image_schema.model_copy(update={"input_shape": (8, 8, 64)})
+    config = CnnConfig(family="cnn", blocks=(BlockConfig(filters=4, separable=True),))
+    kernel = build(config, schema, "classification", 1).get_layer("block_1_depthwise").get_weights()[0]
+    limit = np.sqrt(6 / 9)
+    assert 0.98 * limit < np.abs(kernel).max() <= limit
+
+
+def test_outputs_are_probabilities_or_one_value(vector_schema):
+    x = np.random.default_rng(1).normal(size=(5, 6)).astype(np.float32)
+    model = build(MlpConfig(family="mlp"), vector_schema, "classification", 1)
+    np.testing.assert_allclose(predict(model, x, batch_size=2).sum(axis=1), np.ones(5), atol=1e-6)
+    assert predict(build(MlpConfig(family="mlp"), vector_schema, "regression", 1), x).shape == (5, 1)
+    np.testing.assert_array_equal(predict(clone(model), x), predict(model, x))
+
+
+def test_classification_without_classes_is_refused(vector_schema):
+    schema = vector_schema.model_copy(update={"class_names": ()})
+    message = "task: expected regression for data without classes, got classification with 0 classes."
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        build(MlpConfig(family="mlp"), schema, "classification", 1)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        MlpConfig(family="mlp", units=(8,), activation="tanh"),
+        CnnConfig(
+            family="cnn",
+            blocks=(BlockConfig(filters=4, pool=2), BlockConfig(filters=6, separable=True)),
+            activation="relu6",
+        ),
+        CnnConfig(family="cnn", blocks=(BlockConfig(filters=4, stride=2),), head="dense", head_units=(5,)),
+    ],
+    ids=["mlp", "separable", "dense-head"],
+)
+def test_int8_models_run_in_tflite_micro(config, image_schema):
+    rows = np.random.default_rng(1).integers(0, 256, (16, 8, 8, 1)).astype(np.float32) / np.float32(255)
+    rows[0, 0, 0, 0], rows[0, 0, 1, 0] = 0.0, 1.0
+    model = build(config, image_schema, "classification", 1)
+    result = run_micro(convert(model, "int8", rows), np.round(rows[:4] * 255 - 128).astype(np.int8))
+    assert isinstance(result, MicroResult), result
+    probabilities = (result.outputs.astype(np.float32) + 128) / 256
+    np.testing.assert_allclose(probabilities.reshape(4, 3), predict(model, rows[:4]), atol=0.03)

@@ -1,0 +1,432 @@
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from sklearn.linear_model import Ridge
+
+from data.contract import ConfigError, TrainingError
+from models.architectures.builder import build
+from models.config import BlockConfig, CnnConfig, MlpConfig, OptimizerConfig, RegularizationConfig, StopConfig
+from models.legacy_keras import keras, tf
+from models.tasks import task_for
+from models.training import STEPS_PER_CALL, TrainingSettings, predict, train
+
+TASK = task_for("classification")
+
+
+def settings(epochs=4, name="adam", rate=0.01, schedule="cosine", **others):
+    optimizer = OptimizerConfig(name=name, learning_rate=rate, schedule=schedule)
+    return TrainingSettings(epochs=epochs, optimizer=optimizer, seed=1, **others)
+
+
+def mlp(schema, units=(8,), task="classification"):
+    return build(MlpConfig(family="mlp", units=units), schema, task, 1)
+
+
+def linear(columns):
+    inputs = keras.Input((columns,))
+    return keras.Model(inputs, keras.layers.Dense(1, kernel_initializer="zeros", name="output")(inputs))
+
+
+class ScriptedScores:
+    """The task's loss, and scores read from a list."""
+
+    metric = "scripted"
+
+    def __init__(self, scores):
+        self.scores = iter(scores)
+
+    def loss(self, y_true, outputs, weights):
+        return TASK.loss(y_true, outputs, weights)
+
+    def score(self, y, outputs):
+        return next(self.scores)
+
+
+def same(first, second):
+    return all(np.array_equal(a, b) for a, b in zip(first.get_weights(), second.get_weights(), strict=True))
+
+
+# ------------------------------------------------------------------------------------ numbers
+
+
+@pytest.mark.parametrize("class_weights", [None, (1.0, 3.0, 0.5)])
+def test_gradient_descent_against_numpy(class_weights, vector_schema, blobs, memory_batches):
+    """Softmax regression over two epochs, a smaller last batch in each, worked out slowly."""
+    x, y = blobs
+    inputs = keras.Input((6,))
+    model = keras.Model(inputs, keras.layers.Dense(3, activation="softmax", kernel_initializer="zeros")(inputs))
+    batches = memory_batches(x, y, 64)
+    penalized = RegularizationConfig(l1=0.01, l2=0.02)
+    result = train(
+        model,
+        batches,
+        (x, y),
+        ScriptedScores([1.0, 2.0]),
+        settings(2, "sgd", 0.1, "constant", class_weights=class_weights, regularization=penalized),
+    )
+    kernel, bias, losses = np.zeros((6, 3)), np.zeros(3), []
+    for epoch in range(2):
+        total = 0.0
+        for index in range(3):
+            rows, codes = batches.batch(epoch, index)
+            weights = np.ones(len(codes)) if class_weights is None else np.array(class_weights)[codes]
+            logits = rows @ kernel + bias
+            p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+            loss = np.mean(-weights * np.log(p[np.arange(len(codes)), codes]))
+            loss += 0.01 * np.abs(kernel).sum() + 0.02 * np.square(kernel).sum()
+            total += loss * len(codes)
+            delta = weights[:, None] * (p - np.eye(3)[codes]) / len(codes)
+            bias = bias - 0.1 * delta.sum(axis=0)
+            kernel = kernel - 0.1 * (rows.T @ delta + 0.01 * np.sign(kernel) + 0.04 * kernel)
+        losses.append(total / 150)
+    np.testing.assert_allclose(model.get_weights()[0], kernel, atol=2e-6)
+    np.testing.assert_allclose(model.get_weights()[1], bias, atol=2e-6)
+    np.testing.assert_allclose([record.loss for record in result.history], losses, rtol=1e-5)
+    assert [record.learning_rate for record in result.history] == [0.1, 0.1]
+
+
+def test_ridge_regression_is_scikit_learns(memory_batches):
+    """Full batches to convergence: mean error + l2 |w|^2 is scikit-learn's Ridge with alpha = rows * l2."""
+    generator = np.random.default_rng(1)
+    x = generator.normal(size=(80, 4)).astype(np.float32)
+    y = (x @ np.array([1.0, -2.0, 0.0, 0.5]) + 0.3 + 0.1 * generator.normal(size=80)).astype(np.float32)
+    model = linear(4)
+    task = task_for("regression")
+    result = train(
+        model,
+        memory_batches(x, y, 80),
+        (x, y),
+        task,
+        settings(400, "momentum", 0.05, regularization=RegularizationConfig(l2=0.1)),
+    )
+    reference = Ridge(alpha=8.0).fit(x, y)
+    answers = train(model, memory_batches(x, y, 80), (x, y), task, settings(1, "sgd", 1e-9)) and predict(model, x)
+    assert result.best_score > 0.95
+    # The best epoch on validation overshoots the penalized optimum; the end of the run is the optimum.
+    end = linear(4)
+    scores = ScriptedScores(range(400))
+    regression_loss = task.loss
+    scores.loss = regression_loss
+    train(
+        end,
+        memory_batches(x, y, 80),
+        (x, y),
+        scores,
+        settings(400, "momentum", 0.05, regularization=RegularizationConfig(l2=0.1)),
+    )
+    np.testing.assert_allclose(end.get_weights()[0].ravel(), reference.coef_, atol=2e-4)
+    np.testing.assert_allclose(end.get_weights()[1], reference.intercept_, atol=2e-4)
+    assert answers.shape == (80, 1)
+
+
+def test_same_as_keras_fit(vector_schema, blobs, memory_batches):
+    """Batch normalization included: its statistics move as they do under `fit`."""
+    x, y = blobs
+
+    def model():
+        inputs = keras.Input((6,))
+        hidden = keras.layers.Dense(8, kernel_initializer=keras.initializers.GlorotUniform(1))(inputs)
+        hidden = keras.layers.ReLU()(keras.layers.BatchNormalization()(hidden))
+        head = keras.layers.Dense(3, activation="softmax", kernel_initializer=keras.initializers.GlorotUniform(2))
+        return keras.Model(inputs, head(hidden))
+
+    ours, theirs = model(), model()
+    batches = memory_batches(x, y, 32)
+    result = train(ours, batches, (x, y), ScriptedScores([1.0, 2.0]), settings(2, "adam", 0.01, "constant"))
+    theirs.compile(keras.optimizers.legacy.Adam(0.01), "sparse_categorical_crossentropy")
+    for epoch in range(2):
+        for index in range(batches.num_batches):
+            theirs.train_on_batch(*batches.batch(epoch, index))
+    for got, expected in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
+    assert result.stopped_by == "epochs"
+
+
+# ------------------------------------------------------------------------------- rules and records
+
+
+@pytest.mark.parametrize(
+    ("scores", "stop", "epochs", "stopped_by", "best_epoch"),
+    [
+        ([0.1, 0.3, 0.2, 0.3], StopConfig(), 4, "epochs", 2),
+        ([0.5, 0.4, 0.5, 0.6], StopConfig(patience=2), 3, "patience", 1),
+        ([0.5, 0.4, 0.6, 0.5], StopConfig(patience=2), 4, "epochs", 3),
+        ([-0.5, -0.6], StopConfig(patience=1), 2, "patience", 1),
+        ([0.5, 0.4], StopConfig(loss_below=100.0), 1, "loss_below", 1),
+    ],
+)
+def test_stop_rules(scores, stop, epochs, stopped_by, best_epoch, vector_schema, blobs, memory_batches):
+    model = mlp(vector_schema)
+    seen = []
+
+    class Watched(ScriptedScores):
+        def score(self, y, outputs):
+            seen.append(model.get_weights())
+            return super().score(y, outputs)
+
+    result = train(model, memory_batches(*blobs, 64), blobs, Watched(scores), settings(4, stop=stop))
+    assert (len(result.history), result.stopped_by, result.best_epoch) == (epochs, stopped_by, best_epoch)
+    assert result.best_score == scores[best_epoch - 1]
+    assert [record.score for record in result.history] == scores[:epochs]
+    for kept, best in zip(model.get_weights(), seen[best_epoch - 1], strict=True):
+        np.testing.assert_array_equal(kept, best)
+
+
+def test_progress_says_epoch_loss_score_speed_and_time_left(vector_schema, blobs, memory_batches, progress):
+    result = train(mlp(vector_schema), memory_batches(*blobs, 64), blobs, TASK, settings(2), progress=progress)
+    assert [step[:3] for step in progress.steps] == [("train", 1, 2), ("train", 2, 2)]
+    figures = progress.steps[-1][3]
+    assert list(figures) == ["loss", "accuracy", "samples/s", "left"]
+    assert figures["loss"] == result.history[-1].loss
+    assert figures["accuracy"] == result.history[-1].score > 0.5
+    assert figures["left"] == "0 s"
+
+
+def test_a_network_is_traced_once(vector_schema, memory_batches):
+    """One trace for training and one for evaluation, whatever the batches' sizes and the number of epochs."""
+    traces = []
+
+    class Counting(keras.layers.Dense):
+        def call(self, inputs):
+            traces.append(inputs.shape)
+            return super().call(inputs)
+
+    inputs = keras.Input((6,))
+    model = keras.Model(inputs, Counting(3, activation="softmax")(inputs))
+    traces.clear()
+    generator = np.random.default_rng(1)
+    x, y = generator.normal(size=(601, 6)).astype(np.float32), generator.integers(0, 3, 601).astype(np.int32)
+    batches = memory_batches(x, y, 8)
+    assert batches.num_batches > 2 * STEPS_PER_CALL
+    train(model, batches, (x, y), TASK, settings(3))
+    assert len(traces) == 2
+
+
+@pytest.mark.parametrize(
+    ("rate", "x_scale", "message"),
+    [
+        (10.0, 1e20, "train.optimizer.learning_rate: expected one that keeps the loss finite, got a loss of nan"),
+        (10.0, 1e20, "in epoch 1 with 10.0. Try a tenth of it"),
+    ],
+)
+def test_a_loss_that_is_not_finite(rate, x_scale, message, memory_batches):
+    x = np.random.default_rng(1).normal(size=(64, 3)).astype(np.float32) * np.float32(x_scale)
+    y = x[:, 0].copy()
+    with pytest.raises(TrainingError, match=re.escape(message).replace("nan", "(nan|inf)")):
+        train(linear(3), memory_batches(x, y, 16), (x, y), task_for("regression"), settings(2, "sgd", rate))
+
+
+def test_errors_of_the_data_come_through(vector_schema, blobs, memory_batches):
+    batches = memory_batches(*blobs, 64)
+    whole = batches.batch
+
+    def failing(epoch, index):
+        if (epoch, index) == (1, 1):
+            raise OSError("disk gone")
+        return whole(epoch, index)
+
+    batches.batch = failing
+    with pytest.raises(OSError, match="disk gone"):
+        train(mlp(vector_schema), batches, blobs, TASK, settings(3))
+
+
+def test_a_model_without_kernels_cannot_be_penalized(blobs, memory_batches):
+    inputs = keras.Input((6,))
+    model = keras.Model(inputs, keras.layers.BatchNormalization()(inputs))
+    with pytest.raises(ConfigError, match=r"train\.regularization: expected a model with Dense"):
+        train(model, memory_batches(*blobs, 64), blobs, TASK, settings(1, regularization=RegularizationConfig(l1=0.1)))
+
+
+# ------------------------------------------------------------------------------------- resume
+
+
+def small_cnn(schema):
+    blocks = (BlockConfig(filters=3, pool=2), BlockConfig(filters=4, separable=True))
+    return build(CnnConfig(family="cnn", blocks=blocks), schema, "classification", 1)
+
+
+@pytest.fixture
+def images():
+    generator = np.random.default_rng(5)
+    y = generator.integers(0, 3, 90).astype(np.int32)
+    return (generator.random((90, 8, 8, 1)) * 0.5 + y[:, None, None, None] / 8).astype(np.float32), y
+
+
+@pytest.mark.parametrize("killed_after", [1, 2, 3, 4])
+@pytest.mark.parametrize("name", ["adam", "momentum"])
+def test_resume_after_any_epoch_ends_with_the_same_bits(
+    name, killed_after, image_schema, images, memory_batches, checkpoints, killed
+):
+    def run(model, kept):
+        return train(model, memory_batches(*images, 32), images, TASK, settings(4, name), checkpoints=kept)
+
+    whole = small_cnn(image_schema)
+    expected = run(whole, None)
+    checkpoints.kill_after = killed_after
+    with pytest.raises(killed):
+        run(small_cnn(image_schema), checkpoints)
+    resumed = small_cnn(image_schema)
+    result = run(resumed, checkpoints)
+    assert same(resumed, whole)
+    assert [(r.epoch, r.loss, r.score, r.learning_rate) for r in result.history] == [
+        (r.epoch, r.loss, r.score, r.learning_rate) for r in expected.history
+    ]
+    assert (result.best_epoch, result.best_score) == (expected.best_epoch, expected.best_score)
+    assert checkpoints.saves == 4  # no epoch twice, none after the last
+
+
+def test_patience_survives_a_resume(vector_schema, blobs, memory_batches, checkpoints, killed):
+    checkpoints.kill_after = 2
+    batches, patient = memory_batches(*blobs, 64), settings(9, stop=StopConfig(patience=3))
+    with pytest.raises(killed):
+        train(mlp(vector_schema), batches, blobs, ScriptedScores([0.9, 0.1]), patient, checkpoints=checkpoints)
+    model = mlp(vector_schema)
+    result = train(model, batches, blobs, ScriptedScores([0.2, 0.3]), patient, checkpoints=checkpoints)
+    assert (len(result.history), result.stopped_by, result.best_epoch, result.best_score) == (4, "patience", 1, 0.9)
+    again = mlp(vector_schema)
+    train(again, batches, blobs, ScriptedScores([]), patient, checkpoints=checkpoints)
+    assert same(again, model)
+
+
+@pytest.mark.parametrize(
+    ("changed", "units", "message"),
+    [
+        ({"epochs": 5}, (8,), "checkpoint.epochs: expected 5, got 4: it was kept by another training."),
+        ({"rate": 0.5}, (8,), "checkpoint.optimizer: expected {'name': 'adam', 'learning_rate': 0.5,"),
+        ({}, (9,), "checkpoint.shapes: expected "),
+    ],
+)
+def test_a_checkpoint_of_another_training_is_refused(
+    changed, units, message, vector_schema, blobs, memory_batches, checkpoints
+):
+    batches = memory_batches(*blobs, 64)
+    train(mlp(vector_schema), batches, blobs, TASK, settings(), checkpoints=checkpoints)
+    with pytest.raises(TrainingError, match=re.escape(message)):
+        train(mlp(vector_schema, units), batches, blobs, TASK, settings(**changed), checkpoints=checkpoints)
+
+
+CHILD = """
+import os, pickle, sys
+from pathlib import Path
+import numpy as np
+from data.contract import Schema
+from models.architectures.builder import build
+from models.config import BlockConfig, CnnConfig, OptimizerConfig
+from models.legacy_keras import use_determinism
+from models.tasks import task_for
+from models.training import TrainingSettings, train
+
+state, last = Path(sys.argv[1]), int(sys.argv[2])
+
+class Checkpoints:
+    saves = 0
+    def save(self, arrays, kept):
+        state.write_bytes(pickle.dumps((dict(arrays), kept)))
+        self.saves += 1
+        if self.saves == last:
+            os._exit(9)
+    def load(self):
+        return pickle.loads(state.read_bytes()) if state.exists() else None
+
+class Rows:
+    num_rows, num_batches, batch_size = 96, 3, 32
+    def batch(self, epoch, index):
+        chosen = np.random.default_rng([7, epoch]).permutation(96)[index * 32 : index * 32 + 32]
+        return x[chosen], y[chosen]
+
+use_determinism(1)
+generator = np.random.default_rng(5)
+x, y = generator.random((96, 8, 8, 1)).astype(np.float32), generator.integers(0, 3, 96).astype(np.int32)
+schema = Schema(kind="image", input_shape=(8, 8, 1), input_range=(0.0, 1.0), storage_divisor=255.0,
+                class_names=("a", "b", "c"), target_name="class")
+blocks = (BlockConfig(filters=3, pool=2), BlockConfig(filters=4, separable=True))
+model = build(CnnConfig(family="cnn", blocks=blocks), schema, "classification", 1)
+settings = TrainingSettings(epochs=4, optimizer=OptimizerConfig(), seed=1)
+train(model, Rows(), (x, y), task_for("classification"), settings, checkpoints=Checkpoints())
+np.savez(sys.argv[3], *model.get_weights())
+"""
+
+
+def test_resume_in_another_process_ends_with_the_same_bits(tmp_path):
+    def run(state, last, out):
+        command = [sys.executable, "-c", CHILD, str(tmp_path / state), str(last), str(tmp_path / out)]
+        return subprocess.run(command, check=False, capture_output=True, text=True)
+
+    whole = run("whole", 0, "whole.npz")
+    assert whole.returncode == 0, whole.stderr
+    assert run("killed", 2, "none.npz").returncode == 9
+    resumed = run("killed", 0, "resumed.npz")
+    assert resumed.returncode == 0, resumed.stderr
+    with np.load(tmp_path / "whole.npz") as first, np.load(tmp_path / "resumed.npz") as second:
+        assert len(first.files) == len(second.files) == 16
+        for name in first.files:
+            assert first[name].tobytes() == second[name].tobytes()
+
+
+# --------------------------------------------------------------------------------- constraints
+
+
+class Halves:
+    """Holds the kernel's first row at a value that each update halves."""
+
+    def __init__(self, kernel, update_steps, settled_step):
+        self.kernel, self.update_steps, self.settled_step = kernel, update_steps, settled_step
+        self.value = tf.Variable(8.0)
+        self.variables = (self.value,)
+        self.updates = []
+
+    def update(self, step):
+        self.updates.append((step, self.kernel.numpy()[0, 0]))
+        self.value.assign(self.value / 2)
+        self.apply()
+
+    def apply(self):
+        self.kernel[0].assign(tf.fill([self.kernel.shape[1]], self.value))
+
+
+def test_constraints_are_updated_at_their_steps_and_hold(vector_schema, memory_batches, checkpoints, killed):
+    generator = np.random.default_rng(1)
+    x, y = generator.normal(size=(200, 6)).astype(np.float32), generator.integers(0, 3, 200).astype(np.int32)
+    batches = memory_batches(x, y, 5)  # 40 steps an epoch
+
+    def run(steps, settled, kept=None):
+        model = mlp(vector_schema)
+        constraint = Halves(model.get_layer("dense_1").kernel, steps, settled)
+        scores = ScriptedScores([0.9, 0.5, 0.5, 0.4][0 if kept is None or kept.saves == 0 else kept.saves :])
+        try:
+            result = train(model, batches, (x, y), scores, settings(4), constraint=constraint, checkpoints=kept)
+        except killed:
+            result = None
+        return model, constraint, result
+
+    model, constraint, result = run((3, 40, 41, 73), 73)
+    # Each update finds what the one before it left: steps in between kept to it.
+    assert constraint.updates == [(3, 8.0), (40, 4.0), (41, 2.0), (73, 1.0)]
+    assert result.best_epoch == 2  # 0.9 came before it settled; of the two 0.5 the earlier
+    assert np.all(model.get_layer("dense_1").kernel.numpy()[0] == 0.5)
+    checkpoints.kill_after = 1
+    run((3, 40, 41, 73), 73, checkpoints)
+    resumed, constraint, _ = run((3, 40, 41, 73), 73, checkpoints)
+    assert constraint.updates == [(41, 2.0), (73, 1.0)]
+    assert same(resumed, model)
+
+
+def test_stop_rules_wait_for_a_constraint(vector_schema, blobs, memory_batches):
+    model = mlp(vector_schema)
+    constraint = Halves(model.get_layer("dense_1").kernel, (9,), 9)  # 3 steps an epoch
+    stop = StopConfig(patience=1, loss_below=1e9)
+    result = train(model, memory_batches(*blobs, 64), blobs, TASK, settings(5, stop=stop), constraint=constraint)
+    assert (len(result.history), result.stopped_by, result.best_epoch) == (3, "loss_below", 3)
+
+
+def test_too_few_epochs_for_a_constraint(vector_schema, blobs, memory_batches):
+    model = mlp(vector_schema)
+    constraint = Halves(model.get_layer("dense_1").kernel, (13,), 13)
+    message = "train.epochs: expected at least 13 steps for the constraint to settle, got 12. Train for more epochs."
+    with pytest.raises(TrainingError, match=re.escape(message)):
+        train(model, memory_batches(*blobs, 64), blobs, TASK, settings(4), constraint=constraint)
