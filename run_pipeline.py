@@ -11,6 +11,7 @@ import typer
 
 from data.contract import PenjingError
 from pipeline.garbage import find_garbage, remove
+from pipeline.native_messages import native_messages_to
 from pipeline.planner import Plan, Scope
 from pipeline.runs import Workdir
 from pipeline.session import Request, RunResult, plan_request, redraw, require_keep, run_request
@@ -94,7 +95,8 @@ def validate(
     workdir: WorkdirOption = Path("runs"),  # noqa: ARG001 -- every command takes it
 ) -> None:
     """Checks a config and reports all its errors at once; opens no data."""
-    from pipeline.config_file import ConfigErrors, load_config
+    from pipeline.config_file import load_config
+    from pipeline.config_problems import ConfigErrors
 
     try:
         loaded = load_config(config, tuple(overrides or ()))
@@ -177,19 +179,16 @@ def gc(
 def _run(request: Request, *, as_json: bool) -> None:
     """Runs a request, tells its story, and raises what stands against its bundle."""
     loaded, planned = plan_request(request)
-    folder = request.workdir.run_folder(loaded.config.name)
-    from pipeline.store import explained
-
-    with explained(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        listener = TerminalListener(console_for(stderr=as_json), folder / "run.log")
-    try:
-        result = run_request(request, listener, loaded, planned)
-    except (PenjingError, KeyboardInterrupt):
-        listener.note(f"what was finished is kept; go on with: {request.command}")
-        raise
-    finally:
-        listener.close()
+    log = request.workdir.log(loaded.config.name)
+    with native_messages_to(log) as stderr:
+        listener = TerminalListener(console_for(stderr if as_json else None), log)
+        try:
+            result = run_request(request, listener, loaded, planned)
+        except (PenjingError, KeyboardInterrupt):
+            listener.note(f"what was finished is kept; go on with: {request.command}")
+            raise
+        finally:
+            listener.close()
     if as_json:
         _print_json(result.published.summary)
     else:

@@ -87,7 +87,7 @@ def _stratified(
             owed[most] -= 1.0
         for split in np.flatnonzero((fractions > 0) & (counts == 0)):
             richest = int(np.argmax(counts))
-            if counts[richest] >= 2 and (len(members) >= 3 or split == TRAIN):
+            if split == TRAIN or (counts[richest] >= 2 and len(members) >= 3):
                 counts[richest] -= 1
                 counts[split] += 1
                 owed[richest] += 1.0

@@ -232,11 +232,17 @@ class _Training:
 
     def _score(self, epoch: int, loss: float, answer: Predict) -> float:
         x, y = self.validation
-        outputs = answer(x) if math.isfinite(loss) else None
-        if outputs is None or not np.isfinite(outputs).all():
-            what = f"a loss of {loss}" if outputs is None else "outputs that are not"
+        outputs = answer(x)
+        wrong = None
+        if not math.isfinite(loss):
+            wrong = f"a loss of {loss}"
+        elif not np.isfinite(outputs).all():
+            wrong = "outputs that are not"
+        elif not all(np.isfinite(array).all() for array in self.model.get_weights()):
+            wrong = "weights that are not"  # a rectifier makes zeros of them
+        if wrong is not None:
             raise TrainingError(
-                f"{self.settings.label}.optimizer.learning_rate: expected one that keeps the loss finite, got {what} "
+                f"{self.settings.label}.optimizer.learning_rate: expected one that keeps the loss finite, got {wrong} "
                 f"in epoch {epoch} with {self.settings.optimizer.learning_rate}. Try a tenth of it, or look in the "
                 "data's profile for values that are far out."
             )

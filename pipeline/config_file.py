@@ -20,6 +20,8 @@ from pipeline.config_schema import dotted
 from pipeline.config_text import read_text
 from pipeline.yaml_document import Document, YamlError, read_document
 
+__all__ = ["ConfigErrors", "LoadedConfig", "Problem", "load_config"]
+
 Location = tuple[str | int, ...]
 
 MAX_ROUNDS = 8

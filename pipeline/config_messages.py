@@ -54,8 +54,12 @@ class Fault:
 
 def unavailable_faults(document: Any) -> Iterator[Fault]:
     """Yields what `document` asks for that this version does not have."""
-    for location, is_key, sentence in unavailable(document):
-        slot = slot_at(location, document)
+    for place, is_key, sentence in unavailable(document):
+        slot, location = slot_at(place, document), place
+        if slot is None and isinstance(place[-1], int):
+            # A list where a single value belongs: the fault is the list's.
+            location = place[:-1]
+            slot = slot_at(location, document)
         if is_key:
             message = f"expected a key of {_place(location[:-1])}, got '{location[-1]}'. {sentence}"
             yield Fault(location, message, superfluous=True)

@@ -166,6 +166,9 @@ def _slot_of(annotation: Any, constraints: tuple[Any, ...] = ()) -> Slot:
 
 def _inner_slot(slot: Slot, part: str | int, value: Any) -> Slot | None:
     section = section_at(slot, value)
+    if section is None and slot.discriminator is not None and part == slot.discriminator:
+        # Whatever stands there names no class; the place itself exists in every one of them.
+        section = slot.sections[0]
     if section is not None and isinstance(part, str):
         field = section.model_fields.get(part)
         return None if field is None else field_slot(field)

@@ -58,6 +58,18 @@ class Workdir:
         """Returns the folder of a run."""
         return self.root / name
 
+    def log(self, name: str) -> Path:
+        """Returns the file that keeps what a run printed; its folder is made.
+
+        Raises:
+            StoreError: no permission, or no space.
+        """
+        path = self.run_folder(name) / "run.log"
+        with explained(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        return path
+
     def names(self) -> list[str]:
         """Returns the names of the runs here, the one last written to first."""
         files = [path for path in self.root.glob("*/run.json") if path.is_file()]

@@ -263,7 +263,7 @@ def explained(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in reasons:
+        if error.errno is None or error.errno not in reasons:
             raise
         where = os.fspath(error.filename) if error.filename is not None else str(folder)
         raise StoreError(f"workdir: expected to be able to write to {where}, {reasons[error.errno]}.") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TextIO
 
 from rich.console import Console
 from rich.table import Table
@@ -68,9 +69,7 @@ def garbage_table(garbage: Sequence[Garbage]) -> Table:
     return table
 
 
-def console_for(*, stderr: bool = False) -> Console:
-    """Returns a console that wraps nothing where its output is not a terminal."""
-    console = Console(stderr=stderr, highlight=False)
-    if not console.is_terminal:
-        console = Console(stderr=stderr, highlight=False, width=200)
-    return console
+def console_for(stream: TextIO | None = None) -> Console:
+    """Returns a console on a stream (standard output if none) that wraps nothing where it is no terminal."""
+    console = Console(file=stream, highlight=False)
+    return console if console.is_terminal else Console(file=stream, highlight=False, width=200)

@@ -40,7 +40,7 @@ def load_arrays(config: ArraysData, task: str) -> Loaded:
     for name in (config.x, f"{config.x}_test"):
         if name in arrays:
             _check_inputs(arrays[name], name)
-    for x, y, suffix in zip(parts_x, parts_y, ("", "_test"), strict=True):
+    for x, y, suffix in zip(parts_x, parts_y, ("", "_test")[: len(parts_x)], strict=True):
         _check_pair(x, y, config.x + suffix, config.y + suffix)
     if len({part.shape[1:] for part in parts_x}) > 1:
         shapes = " and ".join(str(part.shape[1:]) for part in parts_x)

@@ -10,6 +10,7 @@
     const axis = {
       gridcolor: color("--line"), linecolor: color("--edge"), zerolinecolor: color("--edge"),
       zerolinewidth: 1, showline: true, ticks: "outside", tickcolor: color("--edge"), ticklen: 4,
+      separatethousands: true,
       title: { standoff: 10, font: { size: 13, color: color("--quiet") } },
     };
     return {

@@ -12,7 +12,8 @@ from pipeline.report.markup import NOTHING, Markup, join, tag
 
 # Okabe & Ito's colours, told apart by colour-blind readers, at a lightness that reads on white and on near-black.
 BLUE, VERMILION, GREEN, PURPLE, ORANGE, GREY = "#2878b5", "#d1602b", "#1d9473", "#b1699b", "#c98a1b", "#7d8590"
-PALETTE = (BLUE, GREEN, PURPLE, ORANGE, VERMILION, GREY)
+INDIGO, BROWN = "#7468d4", "#9a7650"
+PALETTE = (BLUE, GREEN, PURPLE, ORANGE, VERMILION, GREY, INDIGO, BROWN)
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star", "hexagon", "triangle-down")
 
 
@@ -88,6 +89,15 @@ def axis(title: str, **settings: Any) -> dict[str, Any]:
 def layout(x: dict[str, Any], y: dict[str, Any], **settings: Any) -> dict[str, Any]:
     """Returns a layout of two axes; no legend unless it is asked for."""
     return {"xaxis": x, "yaxis": y, "showlegend": False, **settings}
+
+
+def padded(values: Sequence[float]) -> list[float]:
+    """Returns the ends of an axis around values, with room for markers; equal values get a range too."""
+    if not values:
+        return [0.0, 1.0]
+    low, high = min(values), max(values)
+    margin = max(0.1 * (high - low), 0.002)
+    return [round(low - margin, 6), round(high + margin, 6)]
 
 
 def decades(values: Sequence[float], pad: float = 1.25) -> list[float]:

@@ -54,11 +54,13 @@ def verdict(record: RunRecord) -> Verdict:
     if record.stage("export") is None:
         last = record.stages[-1].name if record.stages else None
         reached = f"It ran up to the stage {last}." if last else "No stage has finished yet."
-        return Verdict("plain", "Nothing was exported", f"{reached} A bundle is written, and judged, by the stage export.")
+        return Verdict(
+            "plain", "Nothing was exported", f"{reached} A bundle is written, and judged, by the stage export."
+        )
     gates = export.get("gates", [])
     failed = [gate for gate in gates if not gate["passed"]]
     if failed:
-        names = [f"{gate['name']} (stage {gate['stage']})" for gate in failed]
+        names = [f"{wording.words(gate['name'])} (stage {gate['stage']})" for gate in failed]
         passed = len(gates) - len(failed)
         return Verdict(
             "bad",
@@ -142,9 +144,9 @@ def _what_became_zero(record: RunRecord, before: LedgerRow, after: LedgerRow) ->
 def _file_change(before: LedgerRow, after: LedgerRow) -> str:
     old, new = before.tflite_bytes, after.tflite_bytes
     if new == old:
-        return f"The .tflite file stayed at {new:,d} bytes"
+        return f"The float32 .tflite file stayed at {new:,d} bytes"
     verb = "shrank" if new < old else "did not shrink: it went"
-    return f"The .tflite file {verb} from {old:,d} to {new:,d} bytes"
+    return f"The float32 .tflite file {verb} from {old:,d} to {new:,d} bytes"
 
 
 def _change(what: str, old: int, new: int) -> str:

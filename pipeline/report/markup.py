@@ -41,8 +41,7 @@ def tag(name: str, /, *children: Content, **attributes: str) -> Markup:
         The element, with a closing tag unless HTML allows none.
     """
     written = "".join(
-        f' {key.rstrip("_").replace("_", "-")}="{html.escape(value, quote=True)}"'
-        for key, value in attributes.items()
+        f' {key.rstrip("_").replace("_", "-")}="{html.escape(value, quote=True)}"' for key, value in attributes.items()
     )
     if name in VOID_ELEMENTS:
         return Markup(f"<{name}{written}>")
@@ -82,13 +81,22 @@ class TableColumn:
     Attributes:
         title: its heading, with the unit where it has one.
         numeric: set flush right, in figures of equal width.
+        prose: holds sentences, and keeps room for them where the page is narrow.
     """
 
     title: str
     numeric: bool = False
+    prose: bool = False
+
+    @property
+    def style(self) -> str:
+        """Class of the column's cells."""
+        return "number" if self.numeric else "prose" if self.prose else "words"
 
 
-def table(caption: str, columns: Sequence[TableColumn], rows: Iterable[Sequence[Content]], *, marked: int = -1) -> Markup:
+def table(
+    caption: str, columns: Sequence[TableColumn], rows: Iterable[Sequence[Content]], *, marked: int = -1
+) -> Markup:
     """Returns a table in a container of its own that scrolls where the page is too narrow.
 
     Args:
@@ -100,7 +108,7 @@ def table(caption: str, columns: Sequence[TableColumn], rows: Iterable[Sequence[
     Returns:
         The table; headings carry their scope for screen readers.
     """
-    classes = ["number" if column.numeric else "words" for column in columns]
+    classes = [column.style for column in columns]
     head = tag("tr", *(tag("th", c.title, scope="col", class_=k) for c, k in zip(columns, classes, strict=True)))
     body = []
     for index, row in enumerate(rows):
@@ -108,7 +116,7 @@ def table(caption: str, columns: Sequence[TableColumn], rows: Iterable[Sequence[
         cells = [tag("th", first[0], scope="row", class_=first[1])]
         cells += [tag("td", cell, class_=class_) for cell, class_ in others]
         body.append(tag("tr", *cells, class_="marked") if index == marked else tag("tr", *cells))
-    whole = tag("table", tag("caption", caption), tag("thead", head), tag("tbody", *body))
+    whole = tag("table", tag("caption", tag("span", caption)), tag("thead", head), tag("tbody", *body))
     return scrolling(caption, whole)
 
 

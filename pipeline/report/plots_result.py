@@ -7,7 +7,19 @@ from typing import Any
 
 from pipeline.ledger import LedgerRow
 from pipeline.report import wording
-from pipeline.report.figures import BLUE, GREY, PALETTE, SYMBOLS, VERMILION, Figure, axis, decades, layout, plot_text
+from pipeline.report.figures import (
+    BLUE,
+    GREY,
+    PALETTE,
+    SYMBOLS,
+    VERMILION,
+    Figure,
+    axis,
+    decades,
+    layout,
+    padded,
+    plot_text,
+)
 from pipeline.report.findings import UNTRAINED_STAGES
 
 MAX_SCATTER_POINTS = 2000
@@ -27,11 +39,12 @@ def sparsity_figure(layers: Sequence[Mapping[str, Any]], asked: float | None) ->
         "text": [f"{value * 100:.0f} %" for value in values],
         "textposition": "auto",
         "textangle": 0,
+        "insidetextanchor": "start",
         "customdata": [[layer["weights"] - layer["nonzero"], layer["weights"]] for layer in layers],
         "hovertemplate": "%{y}: %{customdata[0]:,} of %{customdata[1]:,} weights are zero<extra></extra>",
     }
     settings = layout(
-        axis("Fraction of the weights that are zero", range=[0, 1], tickformat=".0%"),
+        axis("Weights that are zero", range=[0, 1], tickformat=".0%", dtick=0.2, ticklabeloverflow="allow"),
         axis("", autorange="reversed", type="category", showgrid=False),
         bargap=0.35,
     )
@@ -60,7 +73,7 @@ def schedule_figure(schedule: Sequence[Mapping[str, Any]]) -> Figure:
         "hovertemplate": "step %{x:,}: %{y:.1%}<extra></extra>",
     }
     x = axis("Training step", tickformat=",d", rangemode="tozero")
-    y = axis("Fraction of the weights that are zero", tickformat=".0%", rangemode="tozero")
+    y = axis("Weights that are zero", tickformat=".0%", rangemode="tozero")
     alt = f"Step curve: sparsity rises to {wording.fraction(schedule[-1]['sparsity'])} at step {steps[-1]:,d}."
     return Figure("schedule", "How sparsity rose", alt, [trace], layout(x, y), 280)
 
@@ -93,9 +106,9 @@ def ledger_figure(rows: Sequence[LedgerRow], chosen: str | None, metric: str) ->
     left_out = list(dict.fromkeys(row.stage for row in rows if row.stage in UNTRAINED_STAGES))
     if left_out:
         note += f" Not drawn, as it has not learned the task yet: {wording.listed(left_out)}."
-    settings = layout(x, axis(f"Validation {metric}"), showlegend=True)
+    settings = layout(x, axis(f"Validation {metric}", range=padded([row.score for row in drawn])), showlegend=True)
     height = 380 + 12 * len(drawn)
-    return Figure("bytes-score", "Bytes against score", f"{alt}.", traces, settings, height, note)
+    return Figure("bytes-score", "Every trained model", f"{alt}.", traces, settings, height, note)
 
 
 def _ledger_points(row: LedgerRow, color: str, symbol: str) -> list[dict[str, Any]]:
@@ -129,9 +142,10 @@ def _chosen_ring(row: LedgerRow) -> dict[str, Any]:
 
 
 def _byte_ticks(low: float, high: float) -> list[int]:
-    """Returns round sizes on and around a range: 1, 2 and 5 times powers of ten, fewer where the range is wide."""
-    factors = (1, 2, 5) if high / low < 100 else (1,)
-    steps = [factor * 10**power for power in range(11) for factor in factors]
+    """Returns round sizes on and around a range, fewer to a power of ten where the range is wide."""
+    ratio = high / low
+    factors: tuple[float, ...] = (1, 1.5, 2, 3, 5, 7) if ratio < 10 else (1, 2, 5) if ratio < 100 else (1,)
+    steps = [round(factor * 10**power) for power in range(1, 11) for factor in factors]
     return [step for step in steps if low / 3 <= step <= high * 3]
 
 

@@ -17,6 +17,7 @@ from pipeline.report.figures import (
     axis,
     decades,
     layout,
+    padded,
     plot_text,
 )
 
@@ -46,7 +47,8 @@ def class_balance_figure(balance: Mapping[str, Mapping[str, int]]) -> Figure:
         for i, (split, rows) in enumerate(balance.items())
     ]
     totals = [sum(rows[name] for rows in balance.values()) for name in names]
-    alt = f"Bar chart of {wording.plural(len(names), 'class', 'classes')}, {min(totals):,d} to {max(totals):,d} rows each."
+    classes = wording.plural(len(names), "class", "classes")
+    alt = f"Bar chart of {classes}, {min(totals):,d} to {max(totals):,d} rows each."
     settings = layout(
         axis("Rows", tickformat=",d", rangemode="tozero"),
         axis("", autorange="reversed", type="category", showgrid=False, ticklabelstep=1 + len(names) // 60),
@@ -116,7 +118,7 @@ def _curve(name: str, x: Sequence[int], y: Sequence[Any], color: str, symbol: st
 
 def _epochs(number: int) -> dict[str, Any]:
     # Plotly would put ticks at half epochs where there are few of them.
-    return axis("Epoch", dtick=1) if number <= 10 else axis("Epoch", tickformat=",d")
+    return axis("Epoch", zeroline=False, **({"dtick": 1} if number <= 10 else {"tickformat": ",d"}))
 
 
 def layerwise_figure(layers: Sequence[Mapping[str, Any]]) -> Figure:
@@ -161,7 +163,9 @@ def tuning_figure(trials: Sequence[Mapping[str, Any]], best: int, metric: str) -
     for i, kind in enumerate(("l1", "l2", "elastic_net")):
         of_kind = [trial for trial in searched if trial["kind"] == kind]
         if of_kind:
-            traces.append(_trials(PENALTY_NAMES[kind], of_kind, {"color": PALETTE[i], "symbol": SYMBOLS[i], "size": 10}))
+            traces.append(
+                _trials(PENALTY_NAMES[kind], of_kind, {"color": PALETTE[i], "symbol": SYMBOLS[i], "size": 10})
+            )
     kept = [trial for trial in searched if trial["trial"] == best]
     if kept:
         ring = {"size": 20, "symbol": "circle-open", "color": VERMILION, "line": {"width": 2.5}}
@@ -170,11 +174,21 @@ def tuning_figure(trials: Sequence[Mapping[str, Any]], best: int, metric: str) -
     base = next((trial for trial in done if trial["trial"] == 0), None)
     if base is not None:
         traces.append(_base_line(base["score"], ends))
-    x = axis("Penalty strength, l1 + l2 (log scale)", type="log", range=ends, exponentformat="power", dtick=1)
+    x = axis(
+        "Penalty strength, l1 + l2 (log scale)",
+        type="log",
+        range=ends,
+        exponentformat="power",
+        dtick=1,
+        tickfont={"size": 11},
+    )
     winner = next((trial for trial in done if trial["trial"] == best), None)
     says = f"kept is trial {best} with {wording.score(winner['score'])}" if winner else "none finished"
-    alt = f"Scatter plot of {wording.plural(len(searched), 'trial')}: penalty strength against validation {metric}; {says}."
-    settings = layout(x, axis(f"Validation {metric}"), showlegend=True)
+    number = wording.plural(len(searched), "trial")
+    alt = f"Scatter plot of {number}: penalty strength against validation {metric}; {says}."
+    settings = layout(
+        x, axis(f"Validation {metric}", range=padded([trial["score"] for trial in done])), showlegend=True
+    )
     return Figure("tuning", "Penalty strength against score", alt, traces, settings, 380)
 
 

@@ -48,12 +48,14 @@ def _facts(profile: Mapping[str, Any]) -> list[tuple[str, Content]]:
     source = profile.get("source", {})
     described = ", ".join(f"{wording.words(key)}: {wording.figure(value)}" for key, value in source.items())
     rows = profile["rows"]
-    splits = ", ".join(f"{wording.count(rows[name])} {name}" for name in ("train", "validation", "test") if name in rows)
+    splits = ", ".join(
+        f"{wording.count(rows[name])} {name}" for name in ("train", "validation", "test") if name in rows
+    )
     shape = " × ".join(str(size) for size in profile["input_shape"])
     pairs: list[tuple[str, Content]] = [
         ("Source", described or wording.ABSENT),
         ("Rows", f"{wording.count(rows['total'])}: {splits}"),
-        ("Input", f"{profile['input_kind']}, {shape}"),
+        ("Input", f"image, {shape}" if profile["input_kind"] == "image" else f"vector of {shape} features"),
     ]
     stored = profile.get("stored_range")
     if stored:
@@ -77,7 +79,9 @@ def _names(groups: Sequence[Any]) -> str:
 def _duplicates(duplicates: Mapping[str, Any]) -> list[tuple[str, Content]]:
     if not duplicates:
         return []
-    across = [f"{pair.replace('/', ' and ')} {wording.count(rows)}" for pair, rows in duplicates["across_splits"].items()]
+    across = [
+        f"{pair.replace('/', ' and ')} {wording.count(rows)}" for pair, rows in duplicates["across_splits"].items()
+    ]
     return [
         ("Duplicate rows", f"{wording.count(duplicates['rows'])}; shared by splits: {', '.join(across)}"),
         ("Same inputs, other target", wording.plural(duplicates["conflicting"], "row")),
@@ -94,7 +98,7 @@ def _balance(profile: Mapping[str, Any], plots: Plots) -> Markup:
 def _left_out(left_out: Sequence[Mapping[str, Any]]) -> Markup:
     if not left_out:
         return NOTHING
-    columns = [TableColumn("Column"), TableColumn("Why it is no input")]
+    columns = [TableColumn("Column"), TableColumn("Why it is no input", prose=True)]
     rows = [(str(item["name"]), str(item["reason"])) for item in left_out]
     caption = f"{wording.plural(len(left_out), 'column')} left out"
     return subsection("Left out", table(caption, columns, rows))
@@ -106,7 +110,7 @@ def _columns(columns: Sequence[Mapping[str, Any]]) -> Markup:
     used = sum(1 for column in columns if column["used"])
     heads = [TableColumn("Column"), TableColumn("Kind"), TableColumn("Input")]
     heads += [TableColumn(title, True) for title in ("Missing", "Distinct", "Min", "Max", "Mean", "Std")]
-    heads.append(TableColumn("Most frequent"))
+    heads.append(TableColumn("Most frequent", prose=True))
     whole = table(f"Columns of the source, {used} of {len(columns)} used", heads, [_row(column) for column in columns])
     if len(columns) > MAX_OPEN_COLUMNS:
         whole = disclosure(f"All {len(columns)} columns", whole)

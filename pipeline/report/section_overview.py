@@ -52,11 +52,10 @@ def asked_sentence(record: RunRecord) -> str:
     source = data.get("name") or data.get("path") or data.get("source", "its data")
     target = record.profile.get("target", {}).get("name", "the target")
     balance = record.profile.get("class_balance")
-    kinds = f" ({wording.plural(len(balance['train']), 'class', 'classes')})" if balance else ""
+    kinds = f", one of {wording.plural(len(balance['train']), 'class', 'classes')}," if balance else ""
     what = f"Predict {target}{kinds} from {source}"
     family = section_of(record, "model").get("family")
-    steps = [f"a {family} as small as its score allows"] if family else []
-    return f"{what}: {record.task}{', with ' + steps[0] if steps else ''}."
+    return f"{what}, with {wording.with_article(str(family).upper())}." if family else f"{what}."
 
 
 def tiles(record: RunRecord) -> Markup:
@@ -72,10 +71,18 @@ def _bundle_tiles(record: RunRecord) -> list[tuple[str, str, str]]:
     s = record.summary
     drop = wording.signed(s["model_score"] - s["baseline_score"])
     precision = chosen_variant(record) or "model.tflite"
-    title = f"{wording.capital(wording.metric(record.metric))} on the test split"
+    title = f"{wording.capital(wording.metric(record.metric))}, test split"
     cells = [
-        (title, wording.score(s["model_score"]), f"{drop} against the dense float model’s {wording.score(s['baseline_score'])}"),
-        ("Model file", wording.bytes_of(s["model_bytes"]), f"{precision}; gzipped {wording.count(s['model_gzip_bytes'])}"),
+        (
+            title,
+            wording.score(s["model_score"]),
+            f"{drop} against the dense float model’s {wording.score(s['baseline_score'])}",
+        ),
+        (
+            "Model file",
+            wording.bytes_of(s["model_bytes"]),
+            f"{precision}; gzipped {wording.count(s['model_gzip_bytes'])}",
+        ),
         ("Working memory (arena)", *_arena(s)),
     ]
     latency = s.get("latency_us")
@@ -106,7 +113,7 @@ def _ledger_tiles(record: RunRecord) -> list[tuple[str, str, str]]:
     if not record.ledger:
         return []
     row = record.ledger[-1]
-    title = f"{wording.capital(wording.metric(record.metric))} on validation"
+    title = f"{wording.capital(wording.metric(record.metric))}, validation split"
     return [
         (title, wording.score(row.score), f"after the stage {row.stage}, {row.variant}"),
         ("As .tflite", wording.bytes_of(row.tflite_bytes), f"gzipped {wording.count(row.tflite_gzip_bytes)}"),
@@ -119,7 +126,12 @@ def overview(record: RunRecord) -> Markup:
     """Returns what was asked and what came out in detail, with every warning."""
     return join(
         [
-            tag("div", subsection("Asked", facts(_asked(record))), subsection("Targets", _targets(record)), class_="pair"),
+            tag(
+                "div",
+                subsection("Asked", facts(_asked(record))),
+                subsection("Targets", _targets(record)),
+                class_="pair",
+            ),
             _cautions(record),
         ]
     )
@@ -133,12 +145,17 @@ def _asked(record: RunRecord) -> list[tuple[str, Content]]:
         pairs.append(("Data", ", ".join(named)))
     pairs.append(("Model", _fields(section_of(record, "model"))))
     train = section_of(record, "train")
-    pairs.append(("Training", f"{wording.words(str(train.get('mode', 'end_to_end')))}, {train.get('epochs', '?')} epochs at most"))
+    pairs.append(
+        (
+            "Training",
+            f"{wording.words(str(train.get('mode', 'end_to_end')))}, {train.get('epochs', '?')} epochs at most",
+        )
+    )
     tune, prune = section_of(record, "tune"), section_of(record, "prune")
     pairs.append(("Tuning", f"{tune['trials']} trials, {tune.get('oracle', '')} search" if tune else "none"))
     if prune:
-        cut = f"{wording.fraction(prune['sparsity'])} of the {prune.get('unit', 'weight')}s, {prune.get('scope', '')} ranking"
-        pairs.append(("Pruning", cut))
+        cut = f"{wording.fraction(prune['sparsity'])} of the {prune.get('unit', 'weight')}s"
+        pairs.append(("Pruning", f"{cut}, {prune.get('scope', 'global')} ranking"))
     else:
         pairs.append(("Pruning", "none"))
     pairs.append(("Precision", str(section_of(record, "quantize").get("precision", "float32"))))
@@ -175,7 +192,9 @@ def _targets(record: RunRecord) -> Markup:
     asked = targets_asked(record)
     if not asked:
         return paragraph("The config sets no limits.", class_="quiet")
-    named = [f"{wording.capital(wording.words(name))}: {wording.named_figure(name, limit)}" for name, limit in asked.items()]
+    named = [
+        f"{wording.capital(wording.words(name))}: {wording.named_figure(name, limit)}" for name, limit in asked.items()
+    ]
     return join([paragraph("Not judged: the run did not reach the stage export.", class_="quiet"), bullets(named)])
 
 
@@ -184,7 +203,9 @@ def _cautions(record: RunRecord) -> Markup:
     items: list[str] = []
     for gate in record.details("export").get("gates", []):
         if not gate["passed"]:
-            items.append(f"Gate check failed: {gate['name']} (stage {gate['stage']}): {gate['message']}")
+            figure, limit = wording.figure(gate["figure"]), wording.figure(gate["limit"])
+            found = f"{wording.words(gate['name'])} (stage {gate['stage']}): {figure}, limit {limit}."
+            items.append(f"Gate check failed: {found} {gate['message']}")
     for target in record.details("export").get("targets", []):
         if not target["met"]:
             asked, got = (wording.named_figure(target["name"], target[key]) for key in ("asked", "got"))

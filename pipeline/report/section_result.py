@@ -14,7 +14,6 @@ from pipeline.report.markup import (
     TableColumn,
     badge,
     bullets,
-    join,
     paragraph,
     section,
     subsection,
@@ -38,10 +37,11 @@ MAX_FEATURES = 12
 def result_section(record: RunRecord, plots: Plots) -> Markup:
     """Returns the exported model's decisions on the test split; nothing before `export`."""
     export = record.details("export")
-    decisions = [_confusion(export, plots), _scatter(record, export, plots)]
-    parts = [*decisions, _wrong(record, export)]
+    parts = [_confusion(export, plots), _scatter(record, export, plots), _wrong(record, export)]
     if all(part is NOTHING for part in parts):
         return NOTHING
+    if record.task == "regression":
+        parts = [tag("div", *parts, class_="pair")]
     text = "Decisions of model.tflite, run by LiteRT, on rows that no stage before the export has seen."
     return section("result", "The exported model on the test split", paragraph(text), *parts)
 
@@ -53,17 +53,21 @@ def _confusion(export: Mapping[str, Any], plots: Plots) -> Markup:
     classes = [str(name) for name in export["classes"]]
     large = len(classes) > MAX_TABLE_CLASSES
     shown = plots.place(heatmap_figure(classes, matrix)) if large else _matrix_table(classes, matrix)
-    return subsection("Confusion matrix", shown, _frequent_confusions(classes, matrix))
+    return subsection("Confusion matrix", tag("div", shown, _frequent_confusions(classes, matrix), class_="beside"))
 
 
 def _matrix_table(classes: Sequence[str], matrix: Sequence[Sequence[int]]) -> Markup:
-    columns = [TableColumn("True ↓  predicted →"), *(TableColumn(name, True) for name in classes), TableColumn("Found", True)]
+    columns = [
+        TableColumn("True\u00a0↓ predicted\u00a0→"),
+        *(TableColumn(name, True) for name in classes),
+        TableColumn("Found", True),
+    ]
     rows: list[list[Content]] = []
     for i, (name, counts) in enumerate(zip(classes, matrix, strict=True)):
         total = sum(counts)
         cells = [_matrix_cell(rows_here, total, right=i == j) for j, rows_here in enumerate(counts)]
         rows.append([name, *cells, wording.fraction(counts[i] / total) if total else wording.ABSENT])
-    caption = "Rows of each true class (down) by predicted class (across). Found: fraction of the class that was recognised"
+    caption = "Test rows by true and predicted class; found: fraction of the class that was recognised"
     return tag("div", table(caption, columns, rows), class_="confusion")
 
 
@@ -88,7 +92,7 @@ def _frequent_confusions(classes: Sequence[str], matrix: Sequence[Sequence[int]]
         f"{classes[i]} taken for {classes[j]}: {wording.plural(-count, 'row')}"
         for count, i, j in sorted(pairs)[:MAX_CONFUSIONS]
     ]
-    return join([paragraph("Most frequent confusions:", class_="quiet"), bullets(items)])
+    return tag("div", paragraph("Most frequent confusions", class_="quiet"), bullets(items))
 
 
 def _scatter(record: RunRecord, export: Mapping[str, Any], plots: Plots) -> Markup:
@@ -116,13 +120,17 @@ def _gallery(wrong: Sequence[Mapping[str, Any]]) -> Markup:
     for item in wrong:
         true, predicted = wording.figure(item["true"]), wording.figure(item["predicted"])
         image = picture(item["pixels"], f"Row {item['row']}: true {true}, predicted {predicted}")
-        sure = [tag("span", f"sure to {wording.fraction(item['probability'])}")] if item.get("probability") is not None else []
+        sure = (
+            [tag("span", f"sure to {wording.fraction(item['probability'])}")]
+            if item.get("probability") is not None
+            else []
+        )
         text = tag(
             "figcaption",
             tag("span", "predicted ", tag("b", predicted)),
             tag("span", "true ", tag("b", true)),
             *sure,
-            tag("span", f"row {wording.count(item['row'])}"),
+            tag("span", f"row {item['row']}"),
         )
         cards.append(tag("figure", image, text))
     return tag("div", *cards, class_="gallery")
@@ -136,10 +144,14 @@ def _wrong_table(wrong: Sequence[Mapping[str, Any]], title: str, *, classified: 
     columns += [TableColumn(str(name), True) for name in shown]
     rows = []
     for item in wrong:
-        cells: list[Content] = [wording.count(item["row"]), wording.figure(item["true"]), wording.figure(item["predicted"])]
-        judged = wording.fraction(item.get("probability")) if classified else wording.figure(item["predicted"] - item["true"])
+        cells: list[Content] = [str(item["row"]), wording.figure(item["true"], 5), wording.figure(item["predicted"], 5)]
+        judged = (
+            wording.fraction(item.get("probability"))
+            if classified
+            else wording.figure(item["predicted"] - item["true"], 5)
+        )
         values = item.get("features") or {}
-        rows.append([*cells, judged, *(wording.figure(values.get(name)) for name in shown)])
+        rows.append([*cells, judged, *(wording.figure(values.get(name), 5) for name in shown)])
     more = f"; the first {len(shown)} of {len(features)} features" if len(features) > len(shown) else ""
     return table(f"{title}, with their features{more}" if shown else title, columns, rows)
 
@@ -151,7 +163,7 @@ def gate_section(record: RunRecord) -> Markup:
         return NOTHING
     passed = sum(1 for gate in gates if gate["passed"])
     columns = [TableColumn("Check"), TableColumn("Verdict"), TableColumn("Figure", True), TableColumn("Limit", True)]
-    columns += [TableColumn("Stage"), TableColumn("What was found")]
+    columns += [TableColumn("Stage"), TableColumn("What was found", prose=True)]
     rows = [
         (
             wording.capital(wording.words(str(gate["name"]))),

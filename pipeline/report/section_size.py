@@ -78,7 +78,7 @@ def _left_out(left_out: Sequence[Mapping[str, Any]]) -> Markup:
     if not left_out:
         return NOTHING
     rows = [(str(item["name"]), str(item["reason"])) for item in left_out]
-    whole = table("Layers that were not pruned", [TableColumn("Layer"), TableColumn("Why not")], rows)
+    whole = table("Layers that were not pruned", [TableColumn("Layer"), TableColumn("Why not", prose=True)], rows)
     return subsection("Left out", whole)
 
 
@@ -93,10 +93,15 @@ def ledger_section(record: RunRecord, plots: Plots) -> Markup:
     parts: list[Content] = [
         paragraph("What every model was worth, and what it weighed, on the way to model.tflite."),
         NOTHING if figure is None else plots.place(figure),
-        table("The ledger; scores are those of the validation split", _heads(record.metric), map(_row, rows), marked=marked),
+        table(
+            "The ledger; scores are those of the validation split",
+            _heads(record.metric),
+            map(_row, rows),
+            marked=marked,
+        ),
         _variants(record, chosen),
     ]
-    return section("ledger", "Bytes against score", *parts)
+    return section("ledger", "The ledger: bytes against score", *parts)
 
 
 def _heads(metric: str) -> list[TableColumn]:

@@ -31,15 +31,15 @@ def training_section(record: RunRecord, plots: Plots) -> Markup:
         parts.append(subsection("The network", _layers(build)))
     if pretrain.get("layers"):
         kind = wording.words(str(pretrain["kind"]))
-        text = f"Layer by layer, each layer learning as {_article(kind)} before the whole network is fine-tuned."
+        text = f"Layer by layer, each layer learning as {_learner(kind)} before the whole network is fine-tuned."
         parts.append(subsection("Pretraining", paragraph(text), plots.place(layerwise_figure(pretrain["layers"]))))
     if train:
         parts.append(learning_curves("train", "Learning curves", train, record.metric, plots))
     return section("training", "Training", *parts) if parts else NOTHING
 
 
-def _article(kind: str) -> str:
-    return f"{'an' if kind[:1] in 'aeiou' else 'a'} {kind}" if kind != "supervised" else "a small classifier of its own"
+def _learner(kind: str) -> str:
+    return "a shallow network of its own" if kind == "supervised" else wording.with_article(kind)
 
 
 def _layers(build: Mapping[str, Any]) -> Markup:
@@ -60,9 +60,7 @@ def _shape(shape: Any) -> str:
     return " × ".join(str(size) for size in shape if size is not None)
 
 
-def learning_curves(
-    identifier: str, title: str, details: Mapping[str, Any], metric: str, plots: Plots, *, best: int | None = None
-) -> Markup:
+def learning_curves(identifier: str, title: str, details: Mapping[str, Any], metric: str, plots: Plots) -> Markup:
     """Returns a training's curves, how it ended, and its figures folded away.
 
     Args:
@@ -71,7 +69,6 @@ def learning_curves(
         details: of the stage: `history`, and `stopped_by` and `best_epoch` where it tells them.
         metric: name of the score.
         plots: where the plots are placed.
-        best: epoch whose weights were kept, where `details` has no `best_epoch`.
 
     Returns:
         The part; nothing where there is no history.
@@ -79,11 +76,11 @@ def learning_curves(
     history: Sequence[Mapping[str, Any]] = details.get("history") or []
     if not history:
         return NOTHING
-    kept = details.get("best_epoch", best)
-    figures = history_figures(identifier, title.lower(), history, wording.metric(metric), kept)
-    ended = f"{wording.plural(len(history), 'epoch')}"
-    if details.get("stopped_by"):
-        ended += f"; ended by {wording.words(str(details['stopped_by']))}"
+    figures = history_figures(identifier, title.lower(), history, wording.metric(metric), details.get("best_epoch"))
+    ended = wording.plural(len(history), "epoch")
+    rule = str(details.get("stopped_by") or "epochs")
+    if rule != "epochs":
+        ended += f", stopped early by the rule {wording.words(rule)}"
     spent = sum(record.get("seconds") or 0.0 for record in history)
     return subsection(
         title,
@@ -101,7 +98,7 @@ def _epochs(title: str, history: Sequence[Mapping[str, Any]], metric: str) -> Ma
             str(record["epoch"]),
             wording.score(record.get("loss")),
             wording.score(record.get("score")),
-            wording.figure(record.get("learning_rate")),
+            wording.figure(record.get("learning_rate"), 3),
             wording.count(record.get("samples_per_second")),
             wording.ABSENT if record.get("seconds") is None else f"{record['seconds']:.2f}",
         ]
@@ -136,20 +133,24 @@ def _outcome(trials: Sequence[Mapping[str, Any]], best: int) -> Content:
     gain = ""
     if base is not None and base["score"] is not None and winner["score"] is not None:
         gain = f", {wording.signed(winner['score'] - base['score'])} against trial 0, train’s own model"
-    strengths = " and ".join(f"{key} {winner[key]:.2g}" for key in ("l1", "l2") if winner.get(key))
+    strengths = " and ".join(f"{key} {wording.figure(winner[key], 2)}" for key in ("l1", "l2") if winner.get(key))
     kind = PENALTY_NAMES.get(winner["kind"], winner["kind"])
     return join([f"Kept: trial {best}, {kind} ({strengths}), validation score {wording.score(winner['score'])}{gain}."])
 
 
 def _trials(trials: Sequence[Mapping[str, Any]], best: int, metric: str) -> Markup:
     columns = [TableColumn("Trial", True), TableColumn("Penalty"), TableColumn("l1", True), TableColumn("l2", True)]
-    columns += [TableColumn(f"Validation {wording.metric(metric)}", True), TableColumn("State"), TableColumn("Seconds", True)]
+    columns += [
+        TableColumn(f"Validation {wording.metric(metric)}", True),
+        TableColumn("State"),
+        TableColumn("Seconds", True),
+    ]
     rows = [
         (
             str(trial["trial"]),
             PENALTY_NAMES.get(trial["kind"], str(trial["kind"])),
-            f"{trial.get('l1') or 0:.3g}",
-            f"{trial.get('l2') or 0:.3g}",
+            wording.figure(trial.get("l1") or 0, 3),
+            wording.figure(trial.get("l2") or 0, 3),
             wording.score(trial["score"]),
             f"{trial['state']}, kept" if trial["trial"] == best else str(trial["state"]),
             wording.ABSENT if trial.get("seconds") is None else f"{trial['seconds']:.1f}",

@@ -6,6 +6,7 @@ from typing import Any
 
 ABSENT = "–"
 
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 METRIC_NAMES = {"accuracy": "accuracy", "r2": "R²"}
 
 
@@ -49,23 +50,32 @@ def seconds(value: float | None) -> str:
     return f"{minutes} min {rest:02d} s"
 
 
-def figure(value: Any) -> str:
-    """Writes any measured figure: whole numbers with separators, others to six digits, lists one by one."""
+def figure(value: Any, digits: int = 6) -> str:
+    """Writes any measured figure: whole numbers with separators, others to so many digits, lists one by one."""
     if value is None:
         return ABSENT
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
-        return f"{value:,d}"
+        return f"{value:,d}".replace("-", "−")
     if isinstance(value, float):
-        if value.is_integer() and abs(value) < 1e15:
-            return f"{value:,.0f}"
-        return f"{value:,.2f}" if abs(value) >= 1000 else f"{value:.6g}"
+        return _real(value, digits)
     if isinstance(value, dict):
-        return ", ".join(f"{key}: {figure(each)}" for key, each in value.items()) or "none"
+        return ", ".join(f"{key}: {figure(each, digits)}" for key, each in value.items()) or "none"
     if isinstance(value, list | tuple):
-        return ", ".join(figure(each) for each in value) or "none"
+        return ", ".join(figure(each, digits) for each in value) or "none"
     return str(value)
+
+
+def _real(value: float, digits: int) -> str:
+    """Writes a real number: `1,930`, `1,101.50`, `0.0124`, `3.1 × 10⁻⁶`."""
+    if abs(value) < 1e15 and (value.is_integer() or abs(value) >= 1000):
+        return f"{value:,.{0 if value.is_integer() else 2}f}".replace("-", "−")
+    mantissa, exponential, exponent = f"{value:.{digits}g}".partition("e")
+    mantissa = mantissa.replace("-", "−")
+    if not exponential:
+        return mantissa
+    return f"{mantissa} × 10{str(int(exponent)).translate(_SUPERSCRIPTS)}"
 
 
 def named_figure(name: str, value: Any) -> str:
@@ -92,6 +102,13 @@ def capital(text: str) -> str:
 def metric(name: str) -> str:
     """Writes a metric's name: `accuracy`, `R²`."""
     return METRIC_NAMES.get(name, name)
+
+
+def with_article(noun: str) -> str:
+    """Writes a noun with its indefinite article; names that are spelt out (`MLP`) go by their first letter's sound."""
+    spelt = noun[:2].isupper()
+    vowel = noun[:1] in "AEFHILMNORSX" if spelt else noun[:1].lower() in "aeiou"
+    return f"{'an' if vowel else 'a'} {noun}"
 
 
 def listed(names: list[str]) -> str:

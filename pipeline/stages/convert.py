@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +50,8 @@ def convert(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
     task = task_for(inputs.model.record.task)
     model = inputs.model.load()
     calibration = _calibration(dataset, config.convert.calibration_rows, workspace.seed_for("convert", "calibration"))
-    rows, variants = [], []
+    rows: list[LedgerRow] = []
+    variants: list[dict[str, Any]] = []
     precisions = list(dict.fromkeys([*config.convert.variants, chosen]))
     for done, precision in enumerate(precisions, start=1):
         file = convert_network(model, precision, calibration)

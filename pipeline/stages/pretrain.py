@@ -45,7 +45,7 @@ def pretrain(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
         config.pretrain,
         task,
         workspace.seed_for("pretrain"),
-        workspace.checkpoints,
+        workspace.checkpoints("pretrain"),
         workspace.progress,
     )
     save_model(workspace.output, result.model, inputs.built.record)

@@ -39,7 +39,7 @@ def test_an_outlier_does_not_stretch_the_range():
     values[17] = 1e9
     encoded = fit_numeric("a", values).encode(values, CLIP)[:, 0]
     assert np.abs(encoded).max() <= CLIP
-    assert np.delete(encoded, 17).std() > 0.5
+    assert np.delete(encoded, 17).std() > 0.25  # eight int8 steps or more, where plain standardization leaves none
 
 
 def test_moments_are_those_of_pandas():

@@ -19,7 +19,7 @@ def parameters(config, schema, task="classification"):
 
 
 def test_parameter_counts_of_mlps(vector_schema, image_schema):
-    # (6+1)*64 + (64+1)*32 + (32+1)*3
+    # Each layer: (inputs and a bias) for each unit, 7 x 64, 65 x 32, 33 x 3.
     assert parameters(MlpConfig(family="mlp"), vector_schema) == 448 + 2080 + 99
     # 64 pixels; regression has one unit
     assert parameters(MlpConfig(family="mlp", units=(10,)), image_schema, "regression") == 650 + 11

@@ -22,7 +22,7 @@ def test_mlp_takes_vectors_and_images(shape):
 @pytest.mark.parametrize(
     ("blocks", "shape", "message"),
     [
-        ([BlockConfig(filters=4)], (-1,), "model.family: expected mlp for a vector, got cnn with inputs of shape (?,)."),
+        ([BlockConfig(filters=4)], (-1,), "model.family: expected mlp for a vector, got cnn with inputs of shape (?,)"),
         ([BlockConfig(filters=4)], (7,), "model.family: expected mlp for a vector, got cnn with inputs of shape (7,)."),
         (
             [BlockConfig(filters=4, pool=2), BlockConfig(filters=4, pool=4), BlockConfig(filters=4, pool=2)],
@@ -39,7 +39,7 @@ def test_mlp_takes_vectors_and_images(shape):
         (
             [BlockConfig(filters=4, kernel=9, padding="valid")],
             (8, 20, 1),
-            "model.blocks[0].kernel: expected a feature map of at least 9x9 for padding valid, got 8x20 from the input.",
+            "model.blocks[0].kernel: expected a feature map of at least 9x9 for padding valid, got 8x20 from the input",
         ),
     ],
 )

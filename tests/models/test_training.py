@@ -95,33 +95,16 @@ def test_ridge_regression_is_scikit_learns(memory_batches):
     generator = np.random.default_rng(1)
     x = generator.normal(size=(80, 4)).astype(np.float32)
     y = (x @ np.array([1.0, -2.0, 0.0, 0.5]) + 0.3 + 0.1 * generator.normal(size=80)).astype(np.float32)
-    model = linear(4)
     task = task_for("regression")
-    result = train(
-        model,
-        memory_batches(x, y, 80),
-        (x, y),
-        task,
-        settings(400, "momentum", 0.05, regularization=RegularizationConfig(l2=0.1)),
-    )
+    scores = ScriptedScores(range(300))  # rising, so that the model ends with the last weights
+    scores.loss = task.loss
+    model = linear(4)
+    penalized = settings(300, "momentum", 0.05, regularization=RegularizationConfig(l2=0.1))
+    train(model, memory_batches(x, y, 80), (x, y), scores, penalized)
     reference = Ridge(alpha=8.0).fit(x, y)
-    answers = train(model, memory_batches(x, y, 80), (x, y), task, settings(1, "sgd", 1e-9)) and predict(model, x)
-    assert result.best_score > 0.95
-    # The best epoch on validation overshoots the penalized optimum; the end of the run is the optimum.
-    end = linear(4)
-    scores = ScriptedScores(range(400))
-    regression_loss = task.loss
-    scores.loss = regression_loss
-    train(
-        end,
-        memory_batches(x, y, 80),
-        (x, y),
-        scores,
-        settings(400, "momentum", 0.05, regularization=RegularizationConfig(l2=0.1)),
-    )
-    np.testing.assert_allclose(end.get_weights()[0].ravel(), reference.coef_, atol=2e-4)
-    np.testing.assert_allclose(end.get_weights()[1], reference.intercept_, atol=2e-4)
-    assert answers.shape == (80, 1)
+    np.testing.assert_allclose(model.get_weights()[0].ravel(), reference.coef_, atol=2e-4)
+    np.testing.assert_allclose(model.get_weights()[1], reference.intercept_, atol=2e-4)
+    assert task.score(y, predict(model, x)) == pytest.approx(reference.score(x, y), abs=1e-3)
 
 
 def test_same_as_keras_fit(vector_schema, blobs, memory_batches):
@@ -183,7 +166,7 @@ def test_progress_says_epoch_loss_score_speed_and_time_left(vector_schema, blobs
     figures = progress.steps[-1][3]
     assert list(figures) == ["loss", "accuracy", "samples/s", "left"]
     assert figures["loss"] == result.history[-1].loss
-    assert figures["accuracy"] == result.history[-1].score > 0.5
+    assert figures["accuracy"] == result.history[-1].score
     assert figures["left"] == "0 s"
 
 
@@ -207,18 +190,29 @@ def test_a_network_is_traced_once(vector_schema, memory_batches):
     assert len(traces) == 2
 
 
-@pytest.mark.parametrize(
-    ("rate", "x_scale", "message"),
-    [
-        (10.0, 1e20, "train.optimizer.learning_rate: expected one that keeps the loss finite, got a loss of nan"),
-        (10.0, 1e20, "in epoch 1 with 10.0. Try a tenth of it"),
-    ],
-)
-def test_a_loss_that_is_not_finite(rate, x_scale, message, memory_batches):
-    x = np.random.default_rng(1).normal(size=(64, 3)).astype(np.float32) * np.float32(x_scale)
+def test_a_loss_that_is_not_finite(memory_batches):
+    x = np.random.default_rng(1).normal(size=(64, 3)).astype(np.float32) * np.float32(1e20)
     y = x[:, 0].copy()
-    with pytest.raises(TrainingError, match=re.escape(message).replace("nan", "(nan|inf)")):
-        train(linear(3), memory_batches(x, y, 16), (x, y), task_for("regression"), settings(2, "sgd", rate))
+    message = (
+        r"train\.optimizer\.learning_rate: expected one that keeps the loss finite, got a loss of (nan|inf) "
+        r"in epoch 1 with 10\.0\. Try a tenth of it"
+    )
+    with pytest.raises(TrainingError, match=message):
+        train(linear(3), memory_batches(x, y, 16), (x, y), task_for("regression"), settings(2, "sgd", 10.0))
+
+
+def test_outputs_that_are_not_finite(memory_batches):
+    x, y = np.ones((8, 3), np.float32), np.ones(8, np.float32)
+    with pytest.raises(TrainingError, match="got outputs that are not in epoch 1 with"):
+        train(linear(3), memory_batches(x, y, 4), (x * np.nan, y), task_for("regression"), settings(2))
+
+
+def test_weights_that_are_not_finite_do_not_hide_behind_a_rectifier(vector_schema, blobs, memory_batches):
+    model = mlp(vector_schema)
+    kernel = model.get_layer("dense_1").kernel
+    kernel.assign(kernel * np.nan)  # relu makes zeros of it: loss and outputs are finite
+    with pytest.raises(TrainingError, match="got weights that are not in epoch 1 with"):
+        train(model, memory_batches(*blobs, 64), blobs, TASK, settings(2))
 
 
 def test_errors_of_the_data_come_through(vector_schema, blobs, memory_batches):
@@ -257,8 +251,7 @@ def images():
     return (generator.random((90, 8, 8, 1)) * 0.5 + y[:, None, None, None] / 8).astype(np.float32), y
 
 
-@pytest.mark.parametrize("killed_after", [1, 2, 3, 4])
-@pytest.mark.parametrize("name", ["adam", "momentum"])
+@pytest.mark.parametrize(("name", "killed_after"), [("adam", 1), ("adam", 3), ("adam", 4), ("momentum", 2)])
 def test_resume_after_any_epoch_ends_with_the_same_bits(
     name, killed_after, image_schema, images, memory_batches, checkpoints, killed
 ):
@@ -353,17 +346,20 @@ np.savez(sys.argv[3], *model.get_weights())
 
 
 def test_resume_in_another_process_ends_with_the_same_bits(tmp_path):
-    def run(state, last, out):
+    def start(state, last, out):
         command = [sys.executable, "-c", CHILD, str(tmp_path / state), str(last), str(tmp_path / out)]
-        return subprocess.run(command, check=False, capture_output=True, text=True)
+        return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 
-    whole = run("whole", 0, "whole.npz")
-    assert whole.returncode == 0, whole.stderr
-    assert run("killed", 2, "none.npz").returncode == 9
-    resumed = run("killed", 0, "resumed.npz")
-    assert resumed.returncode == 0, resumed.stderr
+    whole, killed = start("whole", 0, "whole.npz"), start("killed", 2, "none.npz")
+    errors = whole.communicate()[1]
+    assert whole.returncode == 0, errors
+    killed.communicate()
+    assert killed.returncode == 9
+    resumed = start("killed", 0, "resumed.npz")
+    errors = resumed.communicate()[1]
+    assert resumed.returncode == 0, errors
     with np.load(tmp_path / "whole.npz") as first, np.load(tmp_path / "resumed.npz") as second:
-        assert len(first.files) == len(second.files) == 16
+        assert len(first.files) == len(second.files) == 17
         for name in first.files:
             assert first[name].tobytes() == second[name].tobytes()
 

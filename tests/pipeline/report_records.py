@@ -47,9 +47,13 @@ target: {max_score_drop: 0.01, max_model_bytes: 12000}
 def ledger_row(stage: str, variant: str, score: float, **changed: Any) -> LedgerRow:
     """Returns a ledger row of a small network, with what a test wants to be different."""
     figures = {
-        "parameters": 2778, "nonzero_parameters": 2770, "macs": 2720, "tflite_bytes": 13_212,
-        "tflite_gzip_bytes": 11_870, "seconds": 4.2,
-    }  # fmt: skip
+        "parameters": 2778,
+        "nonzero_parameters": 2770,
+        "macs": 2720,
+        "tflite_bytes": 13_212,
+        "tflite_gzip_bytes": 11_870,
+        "seconds": 4.2,
+    }
     return LedgerRow(stage=stage, variant=variant, score=score, **(figures | changed))
 
 
@@ -72,10 +76,16 @@ def trials() -> list[dict[str, Any]]:
     """Returns trial 0 and nine others, one of which failed."""
     found = [{"trial": 0, "kind": "none", "l1": 0.0, "l2": 0.0, "score": 0.9701, "state": "done", "seconds": 0.0}]
     tried = [
-        ("l1", 2.1e-6, 0.0, 0.9701), ("l2", 0.0, 3.3e-5, 0.9739), ("elastic_net", 1.2e-5, 4.0e-5, 0.9776),
-        ("l1", 4.8e-4, 0.0, 0.9590), ("l2", 0.0, 8.0e-3, 0.9440), ("elastic_net", 5.1e-3, 2.2e-3, 0.9067),
-        ("l1", 6.0e-5, 0.0, 0.9739), ("l2", 0.0, 4.2e-4, 0.9664), ("l2", 0.0, 9.9e-3, None),
-    ]  # fmt: skip
+        ("l1", 2.1e-6, 0.0, 0.9701),
+        ("l2", 0.0, 3.3e-5, 0.9739),
+        ("elastic_net", 1.2e-5, 4.0e-5, 0.9776),
+        ("l1", 4.8e-4, 0.0, 0.9590),
+        ("l2", 0.0, 8.0e-3, 0.9440),
+        ("elastic_net", 5.1e-3, 2.2e-3, 0.9067),
+        ("l1", 6.0e-5, 0.0, 0.9739),
+        ("l2", 0.0, 4.2e-4, 0.9664),
+        ("l2", 0.0, 9.9e-3, None),
+    ]
     for number, (kind, l1, l2, score) in enumerate(tried, start=1):
         state = "failed" if score is None else "done"
         found.append(
@@ -95,12 +105,47 @@ def confusion(classes: int, rows: int) -> list[list[int]]:
 def gates(*, failed: bool = False) -> list[dict[str, Any]]:
     """Returns the checks of an export; with `failed`, TFLite Micro is 5 steps away."""
     return [
-        {"name": "builtin_operators", "passed": True, "figure": 3, "limit": None, "stage": "convert", "message": "FULLY_CONNECTED, RESHAPE and SOFTMAX are all built in."},
-        {"name": "keras_agreement", "passed": True, "figure": 0.0124, "limit": 0.05, "stage": "convert", "message": "Largest difference of an output between Keras and LiteRT on 270 rows."},
-        {"name": "micro_steps", "passed": not failed, "figure": 5 if failed else 1, "limit": 2, "stage": "convert", "message": "Largest difference between TFLite Micro and LiteRT, in quantization steps."},
-        {"name": "pruned_zeros", "passed": True, "figure": 0, "limit": 0, "stage": "prune", "message": "All 1,360 pruned weights are still zero."},
-        {"name": "golden_vectors", "passed": True, "figure": 32, "limit": 32, "stage": "export", "message": "32 of 32 golden vectors replay."},
-    ]  # fmt: skip
+        {
+            "name": "builtin_operators",
+            "passed": True,
+            "figure": 3,
+            "limit": None,
+            "stage": "convert",
+            "message": "FULLY_CONNECTED, RESHAPE and SOFTMAX are all built in.",
+        },
+        {
+            "name": "keras_agreement",
+            "passed": True,
+            "figure": 0.0124,
+            "limit": 0.05,
+            "stage": "convert",
+            "message": "Largest difference of an output between Keras and LiteRT on 270 rows.",
+        },
+        {
+            "name": "micro_steps",
+            "passed": not failed,
+            "figure": 5 if failed else 1,
+            "limit": 2,
+            "stage": "convert",
+            "message": "Largest difference between TFLite Micro and LiteRT, in quantization steps.",
+        },
+        {
+            "name": "pruned_zeros",
+            "passed": True,
+            "figure": 0,
+            "limit": 0,
+            "stage": "prune",
+            "message": "All 1,360 pruned weights are still zero.",
+        },
+        {
+            "name": "golden_vectors",
+            "passed": True,
+            "figure": 32,
+            "limit": 32,
+            "stage": "export",
+            "message": "32 of 32 golden vectors replay.",
+        },
+    ]
 
 
 def profile() -> dict[str, Any]:
@@ -125,33 +170,68 @@ def profile() -> dict[str, Any]:
         "left_out": [],
         "constant_columns": [],
         "duplicate_columns": [],
-        "duplicates": {"rows": 3, "across_splits": {"train/validation": 1, "train/test": 0, "validation/test": 0}, "conflicting": 0},
+        "duplicates": {
+            "rows": 3,
+            "across_splits": {"train/validation": 1, "train/test": 0, "validation/test": 0},
+            "conflicting": 0,
+        },
         "warnings": ["1 rows of the validation split are exact duplicates of train rows: a leak."],
         "stored_bytes": 129_384,
-    }  # fmt: skip
+    }
 
 
 def summary() -> dict[str, Any]:
     """Returns the summary of the digits' bundle."""
     return {
-        "schema_version": 1, "name": "digits", "task": "classification", "metric": "accuracy",
-        "dataset_sha256": "5f1d" * 16, "baseline_score": 0.9815, "float_score": 0.9778, "model_score": 0.9741,
-        "agreement": 0.9963, "max_abs_error": 0.0124, "model_bytes": 5_896, "model_gzip_bytes": 3_204,
-        "arena_bytes": 2_348, "micro_max_steps": 1, "parameters": 2778, "nonzero_parameters": 1410, "macs": 2720,
-        "latency_us": 3.48, "operators": ["RESHAPE", "FULLY_CONNECTED", "SOFTMAX"],
-        "target": {"max_model_bytes": {"asked": 12_000, "got": 5_896, "met": True}}, "ledger": [], "seconds": 38.4,
-    }  # fmt: skip
+        "schema_version": 1,
+        "name": "digits",
+        "task": "classification",
+        "metric": "accuracy",
+        "dataset_sha256": "5f1d" * 16,
+        "baseline_score": 0.9815,
+        "float_score": 0.9778,
+        "model_score": 0.9741,
+        "agreement": 0.9963,
+        "max_abs_error": 0.0124,
+        "model_bytes": 5_896,
+        "model_gzip_bytes": 3_204,
+        "arena_bytes": 2_348,
+        "micro_max_steps": 1,
+        "parameters": 2778,
+        "nonzero_parameters": 1410,
+        "macs": 2720,
+        "latency_us": 3.48,
+        "operators": ["RESHAPE", "FULLY_CONNECTED", "SOFTMAX"],
+        "target": {"max_model_bytes": {"asked": 12_000, "got": 5_896, "met": True}},
+        "ledger": [],
+        "seconds": 38.4,
+    }
 
 
 def _details(failed: bool) -> dict[str, dict[str, Any]]:
     pruned = [("dense_1", 2048, 980), ("dense_2", 512, 290), ("output", 160, 90)]
     wrong = [
-        {"row": 1553 + 40 * i, "true": "8", "predicted": "3", "probability": 0.91 - 0.07 * i, "pixels": [[[v] for v in r] for r in DIGIT], "features": None}
+        {
+            "row": 1553 + 40 * i,
+            "true": "8",
+            "predicted": "3",
+            "probability": 0.91 - 0.07 * i,
+            "pixels": [[[v] for v in r] for r in DIGIT],
+            "features": None,
+        }
         for i in range(5)
-    ]  # fmt: skip
-    shapes = [("flatten", "Flatten", 64, 0), ("dense_1", "Dense", 32, 2080), ("dense_2", "Dense", 16, 528), ("output", "Dense", 10, 170)]
+    ]
+    shapes = [
+        ("flatten", "Flatten", 64, 0),
+        ("dense_1", "Dense", 32, 2080),
+        ("dense_2", "Dense", 16, 528),
+        ("output", "Dense", 10, 170),
+    ]
     return {
-        "build": {"family": "mlp", "layers": [{"name": n, "type": t, "output_shape": [None, s], "parameters": p} for n, t, s, p in shapes]},
+        "build": {
+            "family": "mlp",
+            "layers": [{"name": n, "type": t, "output_shape": [None, s], "parameters": p} for n, t, s, p in shapes],
+        },
         "pretrain": {
             "kind": "denoising_autoencoder",
             "layers": [
@@ -159,7 +239,12 @@ def _details(failed: bool) -> dict[str, dict[str, Any]]:
                 {"layer": "dense_2", "loss": [0.6, 0.41, 0.33, 0.3, 0.29, 0.285], "score": []},
             ],
         },
-        "train": {"metric": "accuracy", "history": history(30, 2.3, 0.05, 0.4, 0.97), "stopped_by": "patience", "best_epoch": 26},
+        "train": {
+            "metric": "accuracy",
+            "history": history(30, 2.3, 0.05, 0.4, 0.97),
+            "stopped_by": "patience",
+            "best_epoch": 26,
+        },
         "tune": {"metric": "accuracy", "trials": trials(), "best": 3, "history": history(12, 2.1, 0.06, 0.5, 0.976)},
         "prune": {
             "scope": "global",
@@ -174,9 +259,27 @@ def _details(failed: bool) -> dict[str, dict[str, Any]]:
             "chosen": "int8",
             "calibration_rows": 256,
             "variants": [
-                {"precision": "float32", "file": "float32.tflite", "bytes": 13_212, "gzip_bytes": 6_742, "score": 0.9739},
-                {"precision": "float16", "file": "float16.tflite", "bytes": 8_460, "gzip_bytes": 5_010, "score": 0.9739},
-                {"precision": "dynamic_range", "file": "dynamic_range.tflite", "bytes": 6_320, "gzip_bytes": 3_390, "score": 0.9739},
+                {
+                    "precision": "float32",
+                    "file": "float32.tflite",
+                    "bytes": 13_212,
+                    "gzip_bytes": 6_742,
+                    "score": 0.9739,
+                },
+                {
+                    "precision": "float16",
+                    "file": "float16.tflite",
+                    "bytes": 8_460,
+                    "gzip_bytes": 5_010,
+                    "score": 0.9739,
+                },
+                {
+                    "precision": "dynamic_range",
+                    "file": "dynamic_range.tflite",
+                    "bytes": 6_320,
+                    "gzip_bytes": 3_390,
+                    "score": 0.9739,
+                },
                 {"precision": "int8", "file": "int8.tflite", "bytes": 5_896, "gzip_bytes": 3_204, "score": 0.9701},
             ],
         },
@@ -193,7 +296,7 @@ def _details(failed: bool) -> dict[str, dict[str, Any]]:
             "test": {"float32": 0.9778, "float16": 0.9778, "dynamic_range": 0.9778, "int8": 0.9741},
             "summary": summary(),
         },
-    }  # fmt: skip
+    }
 
 
 def _ledgers() -> dict[str, tuple[LedgerRow, ...]]:
@@ -208,7 +311,9 @@ def _ledgers() -> dict[str, tuple[LedgerRow, ...]]:
         "convert": (
             ledger_row("convert", "float32", 0.9739, **sparse, seconds=2.2),
             ledger_row("convert", "float16", 0.9739, **later | {"tflite_bytes": 8_460, "tflite_gzip_bytes": 5_010}),
-            ledger_row("convert", "dynamic_range", 0.9739, **later | {"tflite_bytes": 6_320, "tflite_gzip_bytes": 3_390}),
+            ledger_row(
+                "convert", "dynamic_range", 0.9739, **later | {"tflite_bytes": 6_320, "tflite_gzip_bytes": 3_390}
+            ),
             ledger_row("convert", "int8", 0.9701, **later | {"tflite_bytes": 5_896, "tflite_gzip_bytes": 3_204}),
         ),
     }
@@ -245,43 +350,116 @@ def regression_record() -> RunRecord:
     true = [400.0 + 37.5 * i for i in range(40)]
     predicted = [value * 0.9 + 90 + 60 * math.sin(i) for i, value in enumerate(true)]
     columns = [
-        {"name": "area", "kind": "numeric", "missing": 2, "distinct": 180, "used": True, "why_left_out": None, "min": 18.0, "max": 240.5, "mean": 71.2, "std": 28.4},
-        {"name": "district", "kind": "categorical", "missing": 0, "distinct": 3, "used": True, "why_left_out": None, "top": [{"value": "north", "rows": 120}, {"value": "south", "rows": 90}, {"value": "west", "rows": 56}]},
-        {"name": "listing_id", "kind": "identifier", "missing": 0, "distinct": 266, "used": False, "why_left_out": "an identifier: every value occurs once"},
-    ]  # fmt: skip
+        {
+            "name": "area",
+            "kind": "numeric",
+            "missing": 2,
+            "distinct": 180,
+            "used": True,
+            "why_left_out": None,
+            "min": 18.0,
+            "max": 240.5,
+            "mean": 71.2,
+            "std": 28.4,
+        },
+        {
+            "name": "district",
+            "kind": "categorical",
+            "missing": 0,
+            "distinct": 3,
+            "used": True,
+            "why_left_out": None,
+            "top": [{"value": "north", "rows": 120}, {"value": "south", "rows": 90}, {"value": "west", "rows": 56}],
+        },
+        {
+            "name": "listing_id",
+            "kind": "identifier",
+            "missing": 0,
+            "distinct": 266,
+            "used": False,
+            "why_left_out": "an identifier: every value occurs once",
+        },
+    ]
     rents = {
-        "version": 1, "source": {"source": "table", "file": "flats.csv"}, "task": "regression",
-        "rows": {"total": 266, "train": 186, "validation": 40, "test": 40}, "input_kind": "vector", "input_shape": [5],
-        "input_range": None, "stored_range": [-2.11, 4.87],
-        "target": {"name": "rent", "min": 390.0, "max": 1930.0, "mean": 1101.5, "std": 388.2}, "class_balance": None,
-        "columns": columns, "left_out": [{"name": "listing_id", "reason": "an identifier: every value occurs once"}],
-        "constant_columns": [], "duplicate_columns": [],
-        "duplicates": {"rows": 0, "across_splits": {"train/validation": 0, "train/test": 0, "validation/test": 0}, "conflicting": 0},
-        "warnings": [], "stored_bytes": 6_400,
-    }  # fmt: skip
+        "version": 1,
+        "source": {"source": "table", "file": "flats.csv"},
+        "task": "regression",
+        "rows": {"total": 266, "train": 186, "validation": 40, "test": 40},
+        "input_kind": "vector",
+        "input_shape": [5],
+        "input_range": None,
+        "stored_range": [-2.11, 4.87],
+        "target": {"name": "rent", "min": 390.0, "max": 1930.0, "mean": 1101.5, "std": 388.2},
+        "class_balance": None,
+        "columns": columns,
+        "left_out": [{"name": "listing_id", "reason": "an identifier: every value occurs once"}],
+        "constant_columns": [],
+        "duplicate_columns": [],
+        "duplicates": {
+            "rows": 0,
+            "across_splits": {"train/validation": 0, "train/test": 0, "validation/test": 0},
+            "conflicting": 0,
+        },
+        "warnings": [],
+        "stored_bytes": 6_400,
+    }
     figures = summary() | {
-        "name": "flats", "task": "regression", "metric": "r2", "baseline_score": 0.7712, "float_score": 0.7712,
-        "model_score": 0.7712, "agreement": None, "max_abs_error": 3.1e-6, "model_bytes": 2_104,
-        "model_gzip_bytes": 1_380, "arena_bytes": None, "arena_reason": "TFLite Micro has no such operator: EXAMPLE",
+        "name": "flats",
+        "task": "regression",
+        "metric": "r2",
+        "baseline_score": 0.7712,
+        "float_score": 0.7712,
+        "model_score": 0.7712,
+        "agreement": None,
+        "max_abs_error": 3.1e-6,
+        "model_bytes": 2_104,
+        "model_gzip_bytes": 1_380,
+        "arena_bytes": None,
+        "arena_reason": "TFLite Micro has no such operator: EXAMPLE",
         "micro_max_steps": None,
-    }  # fmt: skip
+    }
     wrong = [
-        {"row": 31 + i, "true": true[i], "predicted": predicted[i], "probability": None, "pixels": None, "features": {"area": 52.0 + i, "district": "north" if i else None}}
+        {
+            "row": 31 + i,
+            "true": true[i],
+            "predicted": predicted[i],
+            "probability": None,
+            "pixels": None,
+            "features": {"area": 52.0 + i, "district": "north" if i else None},
+        }
         for i in range(3)
-    ]  # fmt: skip
+    ]
     export = {
-        "gates": gates()[:2], "targets": [{"name": "min_score", "asked": 0.8, "got": 0.7802, "met": False}], "classes": [],
-        "confusion": None, "scatter": {"true": true, "predicted": predicted}, "wrong": wrong, "test": {"float32": 0.7712},
+        "gates": gates()[:2],
+        "targets": [{"name": "min_score", "asked": 0.8, "got": 0.7802, "met": False}],
+        "classes": [],
+        "confusion": None,
+        "scatter": {"true": true, "predicted": predicted},
+        "wrong": wrong,
+        "test": {"float32": 0.7712},
         "summary": figures,
-    }  # fmt: skip
+    }
     trained = {"metric": "r2", "history": history(8, 1.0, 0.2, -0.2, 0.78), "stopped_by": "epochs", "best_epoch": 8}
     variant = {"precision": "float32", "file": "float32.tflite", "bytes": 2_104, "gzip_bytes": 1_380, "score": 0.7802}
-    small = {"parameters": 113, "nonzero_parameters": 113, "macs": 96, "tflite_bytes": 2_104, "tflite_gzip_bytes": 1_380}
+    small = {
+        "parameters": 113,
+        "nonzero_parameters": 113,
+        "macs": 96,
+        "tflite_bytes": 2_104,
+        "tflite_gzip_bytes": 1_380,
+    }
     stages = (
         StageRecord("ingest", "ab" * 32, 0.3, False, (), {}),
         StageRecord("train", "cd" * 32, 2.0, False, (ledger_row("train", "keras", 0.7802, **small),), trained),
-        StageRecord("convert", "ef" * 32, 1.0, False, (ledger_row("convert", "float32", 0.7802, **small),), {"chosen": "float32", "calibration_rows": 186, "variants": [variant]}),
+        StageRecord(
+            "convert",
+            "ef" * 32,
+            1.0,
+            False,
+            (ledger_row("convert", "float32", 0.7802, **small),),
+            {"chosen": "float32", "calibration_rows": 186, "variants": [variant]},
+        ),
         StageRecord("export", "01" * 32, 1.0, False, (), export),
-    )  # fmt: skip
+    )
     command = "python run_pipeline.py run flats.yaml"
     return RunRecord("flats", "regression", REGRESSION_CONFIG, 1, stages, rents, figures, VERSIONS, command)

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
+from models.config import Precision
 from models.legacy_keras import keras
 from models.tflite import audit
 from models.tflite.calibration import calibration_rows
 from models.tflite.convert import convert
 
-PRECISIONS = ("float32", "float16", "dynamic_range", "int8")
+PRECISIONS: tuple[Precision, ...] = ("float32", "float16", "dynamic_range", "int8")
 
 
 def tiny_mlp(seed: int = 0, activation: str = "relu") -> Any:
@@ -49,7 +50,7 @@ def _drawn(model: Any, seed: int) -> Any:
 @pytest.fixture(scope="session")
 def digits() -> np.ndarray:
     """(1797, 8, 8, 1) float32 in [0, 1], from whole pixels of 0 to 255."""
-    return (np.round(load_digits().images * 255 / 16) / 255).astype(np.float32)[..., np.newaxis]
+    return np.asarray(np.round(load_digits().images * 255 / 16) / 255, np.float32)[..., np.newaxis]
 
 
 @pytest.fixture(scope="session")

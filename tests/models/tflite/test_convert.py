@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 
 from data.contract import ConversionError
+from models.config import Precision
 from models.legacy_keras import keras, tf
 from models.tflite import audit
 from models.tflite.convert import convert
 from models.tflite.interpreter import LiteRT
 
 ROOT = Path(__file__).resolve().parents[3]
-PRECISIONS = ("float32", "float16", "dynamic_range", "int8")
+PRECISIONS: tuple[Precision, ...] = ("float32", "float16", "dynamic_range", "int8")
 
 _IN_ANOTHER_PROCESS = """
 import hashlib, sys
@@ -38,7 +39,7 @@ def _nhwc_forward(model: Any, x: np.ndarray) -> np.ndarray:
     hidden = np.maximum(x.reshape(len(x), -1) @ w1 + b1, 0.0)
     logits = hidden @ w2 + b2
     exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return exponentials / exponentials.sum(axis=1, keepdims=True)
+    return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
 
 
 def test_float32_computes_what_the_formula_says(variants: Any, mlp: Any, digits: np.ndarray) -> None:

@@ -1,0 +1,294 @@
+"""Gate checks that compare answers: LiteRT with Keras, TFLite Micro and XNNPACK with LiteRT, golden vectors.
+
+The limits are stated here and argued, with the measurements behind them, in docs/runtimes.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.tflite.interpreter import LiteRT
+from models.tflite.micro import MicroFailure, MicroResult, run_micro
+from pipeline.gate_records import TFLITE_MICRO, Answers, Check, GateInputs, Golden
+
+MICRO_STEPS = 2
+"""Steps of the output that TFLite Micro may be away from LiteRT without default delegates."""
+
+FLOAT_ERROR = 1e-4
+"""Absolute error of float arithmetic in another order, for outputs up to 1; larger outputs in proportion."""
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far a precision may be from the Keras model it was made from.
+
+    Attributes:
+        error: classification: mean over rows of the largest error of a row's probabilities;
+            regression: root of the mean squared error, in standard deviations of the target.
+        clear_margin: rows whose top two Keras probabilities are further apart than this are clear.
+        clear_agreement: least fraction of the clear rows that must be decided alike.
+    """
+
+    error: float
+    clear_margin: float
+    clear_agreement: float
+
+
+CLASSIFICATION = {
+    "float32": Tolerance(error=FLOAT_ERROR, clear_margin=2 * FLOAT_ERROR, clear_agreement=1.0),
+    "float16": Tolerance(error=0.003, clear_margin=0.02, clear_agreement=0.99),
+    "dynamic_range": Tolerance(error=0.025, clear_margin=0.1, clear_agreement=0.99),
+    "int8": Tolerance(error=0.05, clear_margin=0.3, clear_agreement=0.99),
+}
+REGRESSION_ERROR = {"float32": FLOAT_ERROR, "float16": 0.003, "dynamic_range": 0.05, "int8": 0.15}
+
+
+def answer(model: bytes, x: NDArray[np.float32]) -> Answers:
+    """Runs the held-out rows in LiteRT without default delegates.
+
+    Args:
+        model: bytes of a .tflite file.
+        x: (rows, *input_shape) float32.
+
+    Raises:
+        ConversionError: LiteRT cannot run the file.
+    """
+    runtime = LiteRT(model)
+    quantized = runtime.quantize(x)
+    outputs = runtime.invoke(quantized)
+    return Answers(runtime, quantized, outputs, runtime.dequantize(outputs))
+
+
+def check_finite(inputs: GateInputs, answers: Answers) -> Check:
+    """Neither Keras nor LiteRT answers NaN or infinity."""
+    keras_bad = int((~np.isfinite(inputs.keras_outputs)).any(axis=-1).sum())
+    bad = int((~np.isfinite(answers.values)).any(axis=-1).sum())
+    who = "the Keras model" if keras_bad else "LiteRT"
+    return Check(
+        name="finite outputs",
+        passed=keras_bad == 0 and bad == 0,
+        figure=float(max(keras_bad, bad)),
+        limit=0.0,
+        stage=inputs.source_stage if keras_bad else "convert",
+        message=f"All outputs of {len(answers.values)} rows are finite."
+        if keras_bad == bad == 0
+        else f"expected finite outputs, got NaN or infinity from {who} in {max(keras_bad, bad)} rows. "
+        f"Lower the learning rate, or look at the preprocessing.",
+    )
+
+
+def check_varying(inputs: GateInputs, answers: Answers) -> Check:
+    """The file does not answer the same to every row, unless Keras does (to within two steps of the output)."""
+    constant = bool((answers.outputs == answers.outputs[:1]).all())
+    spread = float(np.ptp(inputs.keras_outputs, axis=0).max())
+    resolution = max(2 * answers.runtime.output.scale, FLOAT_ERROR)
+    passed = not constant or not spread > resolution
+    return Check(
+        name="varying outputs",
+        passed=passed,
+        figure="the same for all rows" if constant else "vary",
+        limit="vary where Keras' do",
+        stage="convert",
+        message=f"expected outputs that vary as Keras' do (by {spread:.3g}), got one output for all "
+        f"{len(answers.outputs)} rows. Look at the calibration rows."
+        if not passed
+        else "Outputs vary with the row."
+        if not constant
+        else "Keras' outputs do not vary over these rows either.",
+    )
+
+
+def check_error(inputs: GateInputs, answers: Answers) -> Check:
+    """LiteRT's outputs are near Keras'.
+
+    float32: the largest error, relative to the output where that is above 1. Classification: the
+    mean over rows of the largest error of a row. Regression: root mean squared error.
+    """
+    error = np.abs(answers.values.astype(np.float64) - inputs.keras_outputs)
+    if inputs.precision == "float32":
+        figure, limit = float((error / np.maximum(1.0, np.abs(inputs.keras_outputs))).max()), FLOAT_ERROR
+        what = "largest error"
+    elif inputs.task.name == "regression":
+        figure, limit = float(np.sqrt(np.mean(error**2))), REGRESSION_ERROR[inputs.precision]
+        what = "root mean squared error, in standard deviations of the target,"
+    else:
+        figure, limit = float(error.max(axis=-1).mean()), CLASSIFICATION[inputs.precision].error
+        what = "mean error of a row's most wrong probability"
+    passed = bool(figure <= limit)
+    return Check(
+        name="same outputs as Keras",
+        passed=passed,
+        figure=figure,
+        limit=limit,
+        stage="convert",
+        message=f"The {what} is {figure:.3g}, of at most {limit:g}, over {len(error)} rows."
+        if passed
+        else f"expected a {what} of at most {limit:g} for {inputs.precision!r}, got {figure:.3g}. "
+        f"Calibrate on more rows, or choose another precision.",
+    )
+
+
+def agreement(inputs: GateInputs, answers: Answers) -> float | None:
+    """Fraction of all rows that LiteRT and Keras decide alike; None for regression."""
+    if inputs.task.name == "regression":
+        return None
+    return float(np.mean(inputs.task.decide(answers.values) == inputs.task.decide(inputs.keras_outputs)))
+
+
+def check_decisions(inputs: GateInputs, answers: Answers) -> Check | None:
+    """LiteRT decides clear rows as Keras does; rows that Keras itself is undecided on may go either way."""
+    if inputs.task.name == "regression":
+        return None
+    tolerance = CLASSIFICATION[inputs.precision]
+    clear = _top_two_gap(inputs.keras_outputs) > tolerance.clear_margin
+    alike = inputs.task.decide(answers.values) == inputs.task.decide(inputs.keras_outputs)
+    figure = float(alike[clear].mean()) if clear.any() else 1.0
+    passed = figure >= tolerance.clear_agreement
+    rows = (
+        f"{int(clear.sum())} of {len(clear)} rows whose top two probabilities are over {tolerance.clear_margin:g} apart"
+    )
+    return Check(
+        name="same decisions as Keras",
+        passed=passed,
+        figure=figure,
+        limit=tolerance.clear_agreement,
+        stage="convert",
+        message=f"{figure:.4f} of the {rows} are decided alike."
+        if passed
+        else f"expected {tolerance.clear_agreement:g} of the {rows} to be decided alike, got {figure:.4f}. "
+        f"Calibrate on more rows, or choose another precision.",
+    )
+
+
+def micro(inputs: GateInputs, answers: Answers) -> MicroResult | MicroFailure:
+    """Runs the first rows through TFLite Micro."""
+    return run_micro(inputs.model, answers.quantized[: inputs.micro_rows], inputs.micro_timeout_seconds)
+
+
+def micro_difference(answers: Answers, outputs: NDArray[Any]) -> float:
+    """Largest difference from LiteRT: in steps; in a float model, relative to outputs above 1."""
+    reference = answers.outputs[: len(outputs)].astype(np.float64)
+    difference = np.abs(outputs.astype(np.float64) - reference)
+    if not answers.runtime.output.quantized:
+        difference = difference / np.maximum(1.0, np.abs(reference))
+    return float(difference.max())
+
+
+def check_micro(inputs: GateInputs, answers: Answers, result: MicroResult | MicroFailure) -> Check:
+    """TFLite Micro answers as LiteRT without default delegates does.
+
+    Within 2 steps, and with the same decision unless the two top outputs are within 2 steps. A model
+    that it refuses is reported; a crash fails.
+    """
+    quantized = answers.runtime.output.quantized
+    limit = float(MICRO_STEPS) if quantized else FLOAT_ERROR
+    if isinstance(result, MicroFailure):
+        return Check(
+            name="TFLite Micro",
+            passed=result.refused,
+            figure="not run",
+            limit=limit,
+            stage="convert",
+            message=f"{result.reason}. The model is for LiteRT only."
+            if result.refused
+            else f"expected TFLite Micro to run or to refuse the model, got: {result.reason}. Do not ship it.",
+        )
+    figure = micro_difference(answers, result.outputs)
+    flips = _undue_flips(inputs, answers.outputs[: len(result.outputs)], result.outputs, limit)
+    passed = bool(figure <= limit) and flips == 0
+    rows = len(result.outputs)
+    unit = " steps" if quantized else ""
+    told = f"{figure:.3g}{unit} from LiteRT over {rows} rows, {flips} of them decided otherwise without a near tie"
+    return Check(
+        name="TFLite Micro",
+        passed=passed,
+        figure=figure,
+        limit=limit,
+        stage="convert",
+        message=f"{told}; arena {result.arena_bytes} bytes, measured on this host."
+        if passed
+        else f"expected at most {limit:g}{unit} and no row decided otherwise, got {told}. "
+        f"Sigmoid and tanh have other kernels there; relu and relu6 agree.",
+    )
+
+
+def _undue_flips(inputs: GateInputs, reference: NDArray[Any], outputs: NDArray[Any], limit: float) -> int:
+    """Rows decided otherwise although the two top outputs are further apart than the limit."""
+    if inputs.task.name == "regression":
+        return 0
+    flipped = inputs.task.decide(outputs) != inputs.task.decide(reference)
+    return int((flipped & (_top_two_gap(reference) > limit)).sum())
+
+
+def xnnpack_difference(inputs: GateInputs, answers: Answers) -> float:
+    """Largest difference that LiteRT's default delegate makes, in steps (float models: in output units)."""
+    outputs = LiteRT(inputs.model, default_delegates=True).invoke(answers.quantized)
+    return float(np.abs(outputs.astype(np.float64) - answers.outputs.astype(np.float64)).max())
+
+
+def check_xnnpack(answers: Answers, difference: float) -> Check:
+    """Says what XNNPACK does differently; never fails, for it is a choice of the runtime, not of the model."""
+    unit = " steps" if answers.runtime.output.quantized else ""
+    return Check(
+        name="XNNPACK",
+        passed=True,
+        figure=difference,
+        limit="reported only",
+        stage="convert",
+        message=f"With XNNPACK outputs differ by up to {difference:.3g}{unit}.",
+    )
+
+
+def check_golden(model: bytes, golden: Golden, timeout_seconds: float) -> Check:
+    """The stored golden vectors come out again, bit for bit, in the runtime that gave them.
+
+    Args:
+        model: bytes of the .tflite file.
+        golden: the vectors as they were written.
+        timeout_seconds: how long TFLite Micro may take.
+
+    Raises:
+        ConversionError: LiteRT cannot run the file.
+    """
+    runtime = LiteRT(model)
+    outputs: NDArray[Any] | None
+    if golden.quantized.dtype != runtime.input.dtype or golden.quantized.shape[1:] != runtime.input.shape[1:]:
+        wrong = f"inputs of {golden.quantized.dtype} {golden.quantized.shape[1:]}, which the model does not eat"
+    elif not np.array_equal(runtime.quantize(golden.inputs), golden.quantized):
+        wrong = "quantized inputs that are not the raw ones quantized"
+    else:
+        result = run_micro(model, golden.quantized, timeout_seconds) if golden.runtime == TFLITE_MICRO else None
+        if isinstance(result, MicroFailure):
+            outputs, wrong = None, result.reason
+        else:
+            outputs = runtime.invoke(golden.quantized) if result is None else result.outputs
+            wrong = _replay_difference(golden, outputs)
+    rows = len(golden.quantized)
+    return Check(
+        name="golden vectors",
+        passed=wrong == "",
+        figure="replayed" if wrong == "" else wrong,
+        limit="bit for bit",
+        stage="export",
+        message=f"{rows} golden vectors replay in {golden.runtime}."
+        if wrong == ""
+        else f"expected {rows} golden vectors to replay bit for bit in {golden.runtime}, got {wrong}. Export again.",
+    )
+
+
+def _replay_difference(golden: Golden, outputs: NDArray[Any]) -> str:
+    if outputs.dtype != golden.outputs.dtype or outputs.shape != golden.outputs.shape:
+        return f"outputs of {outputs.dtype} {outputs.shape} for {golden.outputs.dtype} {golden.outputs.shape}"
+    rows = int((outputs != golden.outputs).reshape(len(outputs), -1).any(axis=1).sum())
+    return "" if rows == 0 else f"other outputs in {rows} rows"
+
+
+def _top_two_gap(outputs: NDArray[Any]) -> NDArray[np.float64]:
+    """(rows,) difference between the two largest outputs of each row."""
+    ranked = np.sort(outputs.astype(np.float64), axis=-1)
+    gap: NDArray[np.float64] = ranked[:, -1] - ranked[:, -2]
+    return gap

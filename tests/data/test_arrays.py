@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+
+from data.contract import DataError
+from data.pixels import pixel_maximum
+
+GENERATOR = np.random.default_rng(0)
+X = GENERATOR.integers(0, 256, (60, 5, 4), np.uint8)
+Y = np.arange(60) % 3
+
+
+def npz(tmp_path, **arrays):
+    np.savez(tmp_path / "a.npz", **arrays)
+    return {"source": "arrays", "path": str(tmp_path / "a.npz")}
+
+
+@pytest.mark.parametrize(
+    ("x", "maximum"),
+    [(X, 255.0), (X.astype(np.int64), 255.0), (X.astype(np.float32), 255.0), ((X / 255).astype(np.float32), 1.0)],
+)
+def test_images_lose_nothing(ingested, tmp_path, x, maximum):
+    dataset = ingested(**npz(tmp_path, x=x, y=Y))
+    split = dataset.split("train")
+    assert (dataset.schema.kind, dataset.schema.input_shape) == ("image", (5, 4, 1))
+    assert np.array_equal(split.x[..., 0], X[split.rows])
+    assert dataset.preprocessing.pixel_maximum == maximum
+    np.save(tmp_path / "some.npy", x[:3])
+    read = dataset.preprocessing.read(tmp_path / "some.npy")
+    assert np.array_equal(read.x[..., 0], X[:3] / np.float32(255))
+    assert read.names == ["row 1", "row 2", "row 3"]
+
+
+@pytest.mark.parametrize(
+    ("x", "maximum"),
+    [
+        (np.array([[0.5001]]), None),
+        (np.array([[-1.0]]), None),
+        (np.array([[256.0]]), None),
+        (np.array([[0.5, 3.0]]), None),
+        (np.array([[0, 300]]), None),
+        (np.array([[True]]), 1.0),
+        (np.array([[0.0, 1.0]]), 1.0),
+        (np.array([[0.0, 2.0]]), 255.0),
+    ],
+)
+def test_what_0_to_255_holds(x, maximum):
+    assert pixel_maximum(x) == maximum
+
+
+def test_floats_are_vectors_and_say_so(ingested, tmp_path):
+    x = GENERATOR.normal(size=(60, 5, 4))
+    dataset = ingested(**npz(tmp_path, x=x, y=Y))
+    assert (dataset.schema.kind, dataset.schema.input_shape) == ("vector", (20,))
+    assert "each row is taken for a vector" in dataset.profile["warnings"][0]
+    with pytest.raises(DataError, match=r"data\.kind: expected images"):
+        ingested(**npz(tmp_path, x=x, y=Y), kind="image")
+
+
+def test_vectors_with_a_constant_column_are_predicted_from_the_sources_rows(ingested, tmp_path):
+    x = GENERATOR.normal(size=(60, 4)).astype(np.float32)
+    x[:, 1] = 7.0
+    dataset = ingested(**npz(tmp_path, x=x, y=np.array(["b", "a", "c"])[Y]))
+    assert dataset.schema.feature_names == ("x_0", "x_2", "x_3")
+    assert dataset.schema.class_names == ("a", "b", "c")
+    test = dataset.split("test")
+    np.save(tmp_path / "whole.npy", x[test.rows])
+    assert np.array_equal(dataset.preprocessing.read(tmp_path / "whole.npy").x, dataset.inputs("test"))
+    np.save(tmp_path / "used.npy", dataset.raw("test"))
+    assert np.array_equal(dataset.preprocessing.read(tmp_path / "used.npy").x, dataset.inputs("test"))
+    np.save(tmp_path / "wrong.npy", x[:, :2])
+    with pytest.raises(DataError, match="input: expected rows of 4 numbers"):
+        dataset.preprocessing.read(tmp_path / "wrong.npy")
+
+
+def test_npy_pairs_with_a_test_split_and_regression(ingested, tmp_path):
+    x = GENERATOR.normal(size=(80, 3))
+    y = x.sum(axis=1)
+    for name, array in (("x", x[:60]), ("y", y[:60]), ("x_test", x[60:]), ("y_test", y[60:])):
+        np.save(tmp_path / f"{name}.npy", array)
+    dataset = ingested("regression", source="arrays", path=str(tmp_path))
+    assert dataset.split("test").rows.tolist() == list(range(60, 80))
+    np.testing.assert_allclose(
+        dataset.preprocessing.inverse_target(dataset.split("test").y), y[60:], rtol=1e-4, atol=1e-5
+    )
+
+
+class Evil:
+    def __reduce__(self):
+        return (pytest.fail, ("unpickled",))
+
+
+def test_pickles_are_never_opened(ingested, tmp_path):
+    with pytest.raises(DataError, match=r"got pickled objects in 'a\.npz:x'"):
+        ingested(**npz(tmp_path, x=np.array([Evil()] * 3, object), y=Y))
+    np.save(tmp_path / "x.npy", np.array([Evil()] * 3, object), allow_pickle=True)
+    np.save(tmp_path / "y.npy", Y)
+    with pytest.raises(DataError, match=r"got pickled objects in 'x\.npy'"):
+        ingested(source="arrays", path=str(tmp_path))
+    (tmp_path / "x.npy").write_bytes(pickle.dumps(Evil()))
+    with pytest.raises(DataError, match=r"without pickles, got 'x\.npy'"):
+        ingested(source="arrays", path=str(tmp_path))
+
+
+def with_nan(value):
+    x = GENERATOR.normal(size=(60, 3))
+    x[4, 1] = value
+    return x
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"x": X}, "expected an array 'y' in 'a.npz', got none"),
+        ({"x": X, "labels": Y}, "expected an array 'y'"),
+        ({"x": X, "y": Y[:50]}, "expected as many targets as inputs, got 50 in 'y' and 60 in 'x'"),
+        ({"x": with_nan(np.nan), "y": Y}, "got 1 NaN or infinite in 'x' .first in row 4"),
+        ({"x": with_nan(np.inf), "y": Y}, "got 1 NaN or infinite in 'x'"),
+        ({"x": X, "y": np.eye(3)[Y]}, "expected one target a row in 'y', got shape"),
+        ({"x": X, "y": Y, "x_test": X}, "expected 'y_test' beside 'x_test', got none"),
+        ({"x": X, "y": Y, "x_test": X[:, :4], "y_test": Y}, "expected rows of one shape"),
+        ({"x": X.astype(str), "y": Y}, "expected numbers in 'x'"),
+        ({"x": X[:, 0, 0], "y": Y}, r"expected \(rows, ...\) with one or more values"),
+        ({"x": X, "y": GENERATOR.normal(size=60)}, "expected class labels for task classification, got 60 distinct"),
+        ({"x": X * 1j, "y": Y}, "expected numbers in 'x', got complex128"),
+    ],
+)
+def test_bad_arrays(ingested, tmp_path, arrays, message):
+    with pytest.raises(DataError, match=message):
+        ingested(**npz(tmp_path, **arrays))
+
+
+def test_files_cut_short(ingested, tmp_path):
+    np.save(tmp_path / "x.npy", X)
+    np.save(tmp_path / "y.npy", Y)
+    whole = (tmp_path / "x.npy").read_bytes()
+    (tmp_path / "x.npy").write_bytes(whole[:-10])
+    with pytest.raises(DataError, match=r"expected 1200 bytes of data in 'x\.npy' as its header declares .*, got 1190"):
+        ingested(source="arrays", path=str(tmp_path))
+    fields = npz(tmp_path, x=X, y=Y)
+    (tmp_path / "a.npz").write_bytes((tmp_path / "a.npz").read_bytes()[:-30])
+    with pytest.raises(DataError, match=r"got 'a\.npz'"):
+        ingested(**fields)

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import ctypes
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data.c_source import c_float, c_source, c_string
+from data.dataset import Dataset
+
+FLAGS = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-Wconversion"]
+
+ODD = ['say "hi"', "back\\slash", "what??/ever", "naïve 日本", "tab\there", "digit\u00018", "*/ end", "%s"]
+
+
+def compiled(folder: Path) -> ctypes.CDLL:
+    library = folder / "preprocessing.so"
+    command = ["cc", *FLAGS, "-O1", "-shared", "-fPIC", "-o", library, folder / "preprocessing.c", "-lm"]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+    loaded = ctypes.CDLL(str(library))
+    loaded.penjing_category.restype = ctypes.c_float
+    if hasattr(loaded, "penjing_postprocess"):
+        loaded.penjing_postprocess.restype = ctypes.c_float
+    return loaded
+
+
+def run(library: ctypes.CDLL, raw: np.ndarray, num_features: int) -> np.ndarray:
+    outputs = np.full((len(raw), num_features), 77, np.float32)
+    pointer = ctypes.POINTER(ctypes.c_float)
+    for row, output in zip(np.ascontiguousarray(raw, np.float32), outputs, strict=True):
+        library.penjing_preprocess(row.ctypes.data_as(pointer), output.ctypes.data_as(pointer))
+    return outputs
+
+
+@pytest.fixture
+def mixed(table) -> Dataset:
+    generator = np.random.default_rng(0)
+    lines = ['n,"tail, ""long"" */ ??/",flag,word,y']
+    for _ in range(300):
+        number = "" if generator.random() < 0.1 else f"{generator.normal(5, 2):.4f}"
+        flag = ["yes", "no", ""][generator.integers(0, 3)]
+        word = '"' + ODD[generator.integers(0, len(ODD))].replace('"', '""') + '"' if generator.random() < 0.9 else ""
+        target = f"{generator.normal(100, 7):.3f}"
+        lines.append(f"{number},{np.exp(generator.normal() * 3):.5f},{flag},{word},{target}")
+    return table("\n".join(lines) + "\n", "regression", max_categories=6)
+
+
+def test_c_agrees_with_python(mixed):
+    library = compiled(mixed.folder)
+    raw = np.concatenate([mixed.raw("validation"), mixed.raw("test")])
+    odd = np.array([[np.nan, 1e30, np.nan, np.nan], [-1e30, 0, 1, -1], [0, -5, 0, 99], [np.inf, 1, 1, 2]], np.float32)
+    raw = np.concatenate([raw, odd])
+    expected = mixed.preprocessing.transform(raw)
+    np.testing.assert_allclose(run(library, raw, expected.shape[1]), expected, rtol=1e-6, atol=1e-6)
+    assert np.isfinite(expected).all()
+    held_out = np.concatenate([mixed.inputs("validation"), mixed.inputs("test")])
+    assert np.array_equal(expected[: len(held_out)], held_out)
+
+
+def test_categories_are_found_by_their_text(mixed):
+    library = compiled(mixed.folder)
+    columns = mixed.preprocessing.columns
+    position = [column.name for column in columns].index("word")
+    known = columns[position].categories
+    assert set(known) < set(ODD)
+    for code, category in enumerate(known):
+        assert library.penjing_category(position, category.encode()) == code
+    assert library.penjing_category(position, b"never seen") == -1.0
+    assert library.penjing_category(0, b"a number has no categories") == -1.0
+    assert np.isnan(library.penjing_category(position, None))
+
+
+def test_predictions_come_back_in_the_targets_unit(mixed):
+    library = compiled(mixed.folder)
+    schema = mixed.schema
+    for output in (-1.5, 0.0, 2.25):
+        expected = schema.target_mean + schema.target_scale * output
+        assert library.penjing_postprocess(ctypes.c_float(output)) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(("name", "task"), [("iris", "classification"), ("diabetes", "regression")])
+def test_builtin_tables_compile_and_agree(ingested, name, task):
+    dataset = ingested(task, source="builtin", name=name)
+    raw = dataset.raw("test")
+    outputs = run(compiled(dataset.folder), raw, dataset.schema.input_shape[0])
+    np.testing.assert_allclose(outputs, dataset.inputs("test"), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("text", "literal"),
+    [('a"b', '"a\\042b"'), ("??/", '"\\077\\077/"'), ("é1", '"\\303\\2511"'), ("\\n", '"\\134n"'), ("", '""')],
+)
+def test_strings_are_escaped(text, literal):
+    assert c_string(text) == literal
+
+
+@pytest.mark.parametrize("value", [0.1, -1e-38, 3.4e38, 1.0, 16777217.0, -0.0])
+def test_floats_read_back_as_themselves(value):
+    assert np.float32(c_float(value).removesuffix("f")) == np.float32(value)
+
+
+def test_images_need_none(ingested):
+    dataset = ingested(source="builtin", name="digits")
+    assert not (dataset.folder / "preprocessing.c").exists()
+    with pytest.raises(ValueError, match="expected a vector input, got images"):
+        c_source(dataset.preprocessing)

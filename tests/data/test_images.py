@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data.contract import ConfigError, DataError
+from data.pictures import UnreadablePicture, read_picture
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder of two classes, ten images of 12x10 pixels each."""
+    generator = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (tmp_path / "pets" / name).mkdir(parents=True)
+        for number in range(10):
+            pixels = generator.integers(0, 256, (10, 12, 3), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "pets" / name / f"{number}.{('png', 'bmp')[number % 2]}")
+    return tmp_path / "pets"
+
+
+def images(ingested, folder, **fields):
+    return ingested(source="images", path=str(folder), **({"size": (10, 12), "color": "rgb"} | fields))
+
+
+def test_pixels_are_kept(ingested, folder):
+    (folder / "cat" / ".hidden.png").write_text("not an image")
+    (folder / "cat" / "notes.txt").write_text("not an image")
+    dataset = images(ingested, folder)
+    assert (dataset.schema.kind, dataset.schema.input_shape) == ("image", (10, 12, 3))
+    assert (dataset.schema.input_range, dataset.schema.storage_divisor) == ((0.0, 1.0), 255.0)
+    files = sorted(path for path in folder.rglob("*") if path.suffix in (".png", ".bmp") and path.name[0] != ".")
+    test = dataset.split("test")
+    assert test.x.dtype == np.uint8
+    for pixels, code, row in zip(test.x, test.y, test.rows, strict=True):
+        assert np.array_equal(pixels, np.asarray(Image.open(files[row])))
+        assert dataset.schema.class_names[code] == files[row].parent.name
+    assert np.array_equal(dataset.inputs("test", slice(0, 1))[0], test.x[0] / np.float32(255))
+    assert not [path.name for path in dataset.folder.iterdir() if path.name.startswith((".", "tmp"))]
+
+
+def test_grey_is_resized_bilinearly(ingested, folder):
+    dataset = images(ingested, folder, size=(5, 6), color="grey")
+    first = dataset.split("train")
+    files = sorted(path for path in folder.rglob("*.*"))
+    expected = Image.open(files[first.rows[0]]).convert("L").resize((6, 5), Image.Resampling.BILINEAR)
+    assert np.array_equal(first.x[0, ..., 0], np.asarray(expected))
+
+
+def test_split_folders_are_kept(ingested, folder):
+    root = folder.parent / "split"
+    for split, numbers in (("train", range(6)), ("val", range(6, 8)), ("test", range(8, 10))):
+        for name in ("cat", "dog"):
+            (root / split / name).mkdir(parents=True)
+            for number in numbers:
+                (source,) = folder.glob(f"{name}/{number}.*")
+                (root / split / name / source.name).write_bytes(source.read_bytes())
+    profile = images(ingested, root).profile
+    assert profile["rows"] == {"total": 20, "train": 12, "validation": 4, "test": 4}
+    assert profile["class_balance"]["validation"] == {"cat": 2, "dog": 2}
+
+
+def break_images(folder):
+    (folder / "cat" / "text.png").write_text("I am no image")
+    whole = (folder / "dog" / "0.png").read_bytes()
+    (folder / "dog" / "short.png").write_bytes(whole[: len(whole) // 2])
+    (folder / "dog" / "nothing.jpg").write_bytes(b"")
+
+
+def test_unreadable_images_are_listed(ingested, folder):
+    break_images(folder)
+    with pytest.raises(DataError, match="got 3 that are not") as caught:
+        images(ingested, folder)
+    for name in ("cat/text.png: no PNG, JPEG or BMP image", "dog/short.png", "dog/nothing.jpg", "skip_unreadable"):
+        assert name in str(caught.value)
+
+
+def test_unreadable_images_are_skipped_when_asked(ingested, folder):
+    break_images(folder)
+    profile = images(ingested, folder, skip_unreadable=True).profile
+    assert profile["rows"]["total"] == 20
+    assert [item["file"] for item in profile["source"]["unreadable"]] == [
+        "cat/text.png",
+        "dog/nothing.jpg",
+        "dog/short.png",
+    ]
+    assert profile["warnings"][0].startswith("3 unreadable images are left out: cat/text.png")
+
+
+def png_header(width, height):
+    def chunk(kind, body):
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("side", [8100, 60_000])
+def test_decompression_bombs_are_refused_by_name(ingested, folder, side):
+    (folder / "cat" / "bomb.png").write_bytes(png_header(side, side))
+    with pytest.raises(DataError, match=r"cat/bomb\.png: .*more than the 64 million"):
+        images(ingested, folder)
+
+
+def test_links_out_of_the_folder_are_refused(ingested, folder):
+    outside = folder.parent / "secret.png"
+    outside.write_bytes((folder / "cat" / "0.png").read_bytes())
+    (folder / "cat" / "link.png").symlink_to(outside)
+    with pytest.raises(DataError, match=r"got the link 'cat/link\.png', which leads out of it"):
+        images(ingested, folder)
+
+
+def test_a_linked_class_folder_is_refused(ingested, folder):
+    (folder.parent / "other").mkdir()
+    (folder / "bird").symlink_to(folder.parent / "other")
+    with pytest.raises(DataError, match="got the link 'bird', which leads out of it"):
+        images(ingested, folder)
+
+
+def test_empty_classes_and_folders(ingested, folder):
+    (folder / "bird").mkdir()
+    with pytest.raises(DataError, match="expected PNG, JPEG or BMP files in every class folder, got none in 'bird'"):
+        images(ingested, folder)
+    with pytest.raises(DataError, match="expected one folder a class"):
+        images(ingested, folder / "bird")
+
+
+def test_folders_are_classes_not_numbers(ingested, folder):
+    with pytest.raises(ConfigError, match=r"task: expected classification for data\.source images, got regression"):
+        images(ingested, folder, task="regression")
+
+
+def test_orientation_depth_and_transparency(tmp_path):
+    ramp = np.arange(4 * 6, dtype=np.uint8).reshape(4, 6) * 10
+    upright = Image.fromarray(ramp)
+    exif = upright.getexif()
+    exif[0x0112] = 6  # to be turned clockwise by 90 degrees
+    upright.save(tmp_path / "turned.png", exif=exif)
+    assert np.array_equal(read_picture(tmp_path / "turned.png", (6, 4, 1))[..., 0], np.rot90(ramp, -1))
+
+    deep = (np.arange(24, dtype=np.uint16) * 2849).reshape(4, 6)
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    expected = np.rint(deep / 257).astype(np.uint8)
+    assert np.array_equal(read_picture(tmp_path / "deep.png", (4, 6, 1))[..., 0], expected)
+
+    clear = np.zeros((4, 6, 4), np.uint8)
+    clear[0, 0] = (200, 100, 50, 255)
+    Image.fromarray(clear).save(tmp_path / "clear.png")
+    pixels = read_picture(tmp_path / "clear.png", (4, 6, 3))
+    assert pixels[0, 0].tolist() == [200, 100, 50]
+    assert (pixels.reshape(-1, 3)[1:] == 255).all()
+    with pytest.raises(UnreadablePicture):
+        read_picture(tmp_path, (4, 6, 3))
+
+
+def test_predict_reads_images_and_folders(ingested, folder, tmp_path):
+    dataset = images(ingested, folder)
+    preprocessing = dataset.preprocessing
+    read = preprocessing.read(folder)
+    assert read.names[:3] == ["cat/0.png", "cat/1.bmp", "cat/2.png"]
+    one = preprocessing.read(folder / "cat" / "2.png")
+    assert one.names == ["2.png"]
+    assert np.array_equal(one.x[0], read.x[2])
+    assert np.array_equal(one.x[0], np.asarray(Image.open(folder / "cat" / "2.png")) / np.float32(255))
+    np.save(tmp_path / "pixels.npy", dataset.split("test").x)
+    assert np.array_equal(preprocessing.read(tmp_path / "pixels.npy").x, dataset.inputs("test"))
+    break_images(folder)
+    with pytest.raises(DataError, match="expected readable images, got 3 that are not"):
+        preprocessing.read(folder)

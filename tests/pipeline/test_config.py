@@ -1,0 +1,163 @@
+"""RunConfig: defaults, and what its sections must agree on."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from models.config import PretrainConfig
+from pipeline.config import ExportConfig, RunConfig, TargetConfig
+
+
+def run_config(**sections: Any) -> RunConfig:
+    document: dict[str, Any] = {
+        "name": "iris",
+        "task": "classification",
+        "data": {"source": "builtin", "name": "iris"},
+        "model": {"family": "mlp"},
+    }
+    return RunConfig.model_validate_json(json.dumps({**document, **sections}))
+
+
+def message_of(**sections: Any) -> str:
+    with pytest.raises(ValidationError) as caught:
+        run_config(**sections)
+    return str(caught.value)
+
+
+def test_defaults_skip_the_optional_stages() -> None:
+    config = run_config()
+    assert config.seed == 1
+    assert (config.pretrain, config.tune, config.prune, config.quantize) == (None, None, None, None)
+    assert config.export == ExportConfig(golden_rows=32, c_golden_rows=4, latency_repeats=200)
+    assert config.target == TargetConfig()
+    assert config.chosen_precision == "float32"
+
+
+def test_chosen_precision_is_what_quantize_says() -> None:
+    assert run_config(quantize={}).chosen_precision == "int8"
+    assert run_config(quantize={"precision": "float16"}).chosen_precision == "float16"
+
+
+def test_layer_wise_implies_pretraining_with_defaults() -> None:
+    assert run_config(train={"mode": "layer_wise"}).pretrain == PretrainConfig()
+    given = run_config(train={"mode": "layer_wise"}, pretrain={"epochs": 3})
+    assert given.pretrain == PretrainConfig(epochs=3)
+
+
+def test_a_dumped_config_loads_as_itself() -> None:
+    config = run_config(train={"mode": "layer_wise", "class_weights": {"setosa": 2.0}}, prune={}, tune={"trials": 2})
+    assert RunConfig.model_validate_json(config.model_dump_json()) == config
+
+
+def test_nothing_in_a_config_can_be_changed() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        run_config().seed = 2
+
+
+CNN = {"family": "cnn"}
+TABLE = {"source": "table", "path": "t.csv", "target": "y"}
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        (
+            {"data": {"source": "builtin", "name": "diabetes"}},
+            "task: expected 'regression' with the data set 'diabetes', got 'classification'.",
+        ),
+        ({"task": "regression"}, "task: expected 'classification' with the data set 'iris', got 'regression'."),
+        (
+            {"task": "regression", "data": {"source": "images", "path": "x"}},
+            "task: expected 'classification' with the source 'images', got 'regression'.",
+        ),
+        (
+            {"task": "regression", "data": {"source": "idx", "path": "x"}},
+            "task: expected 'classification' with the source 'idx', got 'regression'.",
+        ),
+        ({"model": CNN}, "model.family: expected mlp for a vector, got cnn"),
+        ({"model": CNN, "data": TABLE}, "model.family: expected mlp for a vector, got cnn"),
+        (
+            {"model": CNN, "data": {"source": "arrays", "path": "x", "kind": "vector"}},
+            "model.family: expected mlp for a vector, got cnn",
+        ),
+        (
+            {
+                "model": {"family": "cnn", "blocks": [{"filters": 4, "pool": 8}, {"filters": 4, "pool": 2}]},
+                "data": {"source": "builtin", "name": "digits"},
+            },
+            "model.blocks.1.pool: expected a feature map of at least 2x2, got 1x1",
+        ),
+        (
+            {"model": CNN, "data": {"source": "builtin", "name": "digits"}, "train": {"mode": "layer_wise"}},
+            "train.mode: expected 'end_to_end' with a cnn, got 'layer_wise'.",
+        ),
+        ({"pretrain": {}}, "pretrain: expected no such section with train.mode: end_to_end, got one."),
+        (
+            {"train": {"mode": "layer_wise"}, "pretrain": None},
+            "pretrain: expected a section with train.mode: layer_wise, got null.",
+        ),
+        (
+            {"task": "regression", "train": {"class_weights": "balanced"}},
+            "train.class_weights: expected no class weights with task: regression, got some.",
+        ),
+        ({"train": {"class_weights": {}}}, "train.class_weights: expected a weight for each class, got {}."),
+        (
+            {"prune": {"sparsity": 0.9, "min_layer_density": 0.2}},
+            "prune.min_layer_density: expected at most 1 - prune.sparsity (0.1), got 0.2.",
+        ),
+        (
+            {"export": {"golden_rows": 2, "c_golden_rows": 3}},
+            "export.c_golden_rows: expected at most export.golden_rows (2), got 3.",
+        ),
+        ({"convert": {"variants": ["int8", "int8"]}}, "convert.variants.1: expected each once, got 'int8' again."),
+        ({"tune": {"penalties": ["l1", "l2", "l1"]}}, "tune.penalties.2: expected each once, got 'l1' again."),
+        ({"data": {**TABLE, "features": []}}, "data.features: expected at least one column, got []."),
+        (
+            {"data": {**TABLE, "features": ["a", "y"]}},
+            "data.features.1: expected a column other than data.target, got 'y'.",
+        ),
+        (
+            {"data": {**TABLE, "features": ["a"], "drop": ["a"]}},
+            "data.drop.0: expected a column that is not in data.features, got 'a'.",
+        ),
+        ({"data": {**TABLE, "group": "y"}}, "data.group: expected a column other than data.target, got 'y'."),
+        ({"data": {**TABLE, "path": ""}}, "data.path: expected a name, got ''."),
+    ],
+)
+def test_sections_that_disagree(sections: dict[str, Any], message: str) -> None:
+    assert message in message_of(**sections)
+
+
+def test_all_disagreements_are_told_at_once() -> None:
+    message = message_of(
+        task="regression",
+        model=CNN,
+        train={"mode": "layer_wise", "class_weights": "balanced"},
+        export={"golden_rows": 1},
+    )
+    for place in ("task:", "model.family:", "train.mode:", "train.class_weights:", "export.c_golden_rows:"):
+        assert place in message
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {"prune": {"sparsity": 0.9, "min_layer_density": 0.1}},  # 1 - 0.9 is a little less than 0.1 in binary
+        {"prune": {"scope": "local", "sparsity": 0.99}},  # the floor is for global ranking alone
+        {"model": CNN, "data": {"source": "arrays", "path": "x"}},  # only the data can tell the shape
+        {"model": CNN, "data": {"source": "builtin", "name": "digits"}},
+        {"data": {**TABLE, "features": ["a"], "drop": ["b"], "group": "g"}},
+        {"task": "regression", "data": {"source": "builtin", "name": "diabetes"}},
+    ],
+)
+def test_sections_that_agree(sections: dict[str, Any]) -> None:
+    assert run_config(**sections)
+
+
+@pytest.mark.parametrize("name", ["", "A", "-a", "a b", "ü", "a/b", "a\n", "..", "a" * 65])
+def test_names_that_cannot_be_folders(name: str) -> None:
+    assert "name" in message_of(name=name)

@@ -1,0 +1,422 @@
+"""Reading a config: every problem at once, each with its place and what to do."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from data.contract import ConfigError
+from pipeline.config import RunConfig
+from pipeline.config_file import ConfigErrors, LoadedConfig, load_config
+
+ROOT = Path(__file__).resolve().parents[2]
+IRIS = "name: iris\ntask: classification\ndata: {source: builtin, name: iris}\nmodel: {family: mlp}\n"
+
+
+def load(folder: Path, text: str, *overrides: str) -> LoadedConfig:
+    path = folder / "run.yaml"
+    path.write_text(text, encoding="utf-8")
+    return load_config(path, overrides)
+
+
+def problems(folder: Path, text: str, *overrides: str) -> list[str]:
+    """The lines of the error, with the folder left out."""
+    with pytest.raises(ConfigErrors) as caught:
+        load(folder, text, *overrides)
+    assert isinstance(caught.value, ConfigError)
+    assert caught.value.exit_code == 2
+    assert len(caught.value.problems) == len(str(caught.value).splitlines())
+    return str(caught.value).replace(f"{folder}/", "").splitlines()
+
+
+BAD = """\
+name: My Run
+seed: 1
+seed: 2
+task: clasification
+sede: 4
+data: {source: builtn, name: digit}
+model:
+  family: cnn
+  units: [3]
+  blocks:
+    - {filters: 0, pool: 2}
+    - {filter: 8, kernel: 3.5}
+    - 5
+train:
+  mode: layerwise
+  epochs: "20"
+  epoch: 3
+  learning_rate: 0.1
+  class_weights: balance
+  stop: {patience: 0, loss_below: .inf}
+prune: {unit: node, sparsity: 1.5, sparsity: auto, tune: {}}
+tune:
+quantize: {precision: int4, aware: true}
+cluster: {num: 16}
+target: {max_model_bytes: 12kB, max_score_drop: -1}
+convert: {variants: [int8, float31]}
+"""
+
+
+def test_everything_wrong_is_told_at_once_in_the_order_of_lines(tmp_path: Path) -> None:
+    own = "Did you mean"
+    assert problems(tmp_path, BAD) == [
+        "run.yaml:1: name: expected text that matches [a-z0-9][a-z0-9_-]*, of at most 64 characters, got 'My Run'.",
+        "run.yaml:3: seed: expected each key once, got it again (first on line 2). Take one out.",
+        "run.yaml:4: task: expected one of 'classification', 'regression', got 'clasification'. "
+        f"{own} 'classification'?",
+        f"run.yaml:5: sede: expected a key of the config, got 'sede'. {own} 'seed'?",
+        "run.yaml:6: data.source: expected one of 'builtin', 'table', 'images', 'arrays', 'idx', got 'builtn'. "
+        f"{own} 'builtin'?",
+        "run.yaml:6: data.name: expected one of 'digits', 'iris', 'wine', 'breast_cancer', 'diabetes', got 'digit'. "
+        f"{own} 'digits'?",
+        "run.yaml:9: model.units: expected a key of 'model', got 'units'. 'units' belongs to 'model' with family: mlp.",
+        "run.yaml:11: model.blocks.0.filters: expected a whole number from 1 to 1024, got 0.",
+        "run.yaml:12: model.blocks.1.filters: expected a whole number from 1 to 1024, got nothing. "
+        "Add it to 'model.blocks.1': filters of the convolution.",
+        "run.yaml:12: model.blocks.1.kernel: expected a whole number from 1 to 11, got 3.5.",
+        f"run.yaml:12: model.blocks.1.filter: expected a key of 'model.blocks.1', got 'filter'. {own} 'filters'?",
+        "run.yaml:13: model.blocks.2: expected a section, got 5. "
+        "Its keys are filters, kernel, stride, padding, separable, batch_normalization, pool.",
+        f"run.yaml:15: train.mode: expected one of 'end_to_end', 'layer_wise', got 'layerwise'. {own} 'layer_wise'?",
+        "run.yaml:16: train.epochs: expected a whole number from 1 to 100000, got '20'. "
+        "Write it without quotes, spaces, units or underscores.",
+        f"run.yaml:17: train.epoch: expected a key of 'train', got 'epoch'. {own} 'epochs'?",
+        "run.yaml:18: train.learning_rate: expected a key of 'train', got 'learning_rate'. "
+        "'learning_rate' belongs to 'train.optimizer'.",
+        "run.yaml:19: train.class_weights: expected 'balanced' or a mapping (each value a number above 0) or null, "
+        f"got 'balance'. {own} 'balanced'?",
+        "run.yaml:20: train.stop.patience: expected a whole number of at least 1 or null, got 0.",
+        "run.yaml:20: train.stop.loss_below: expected a number above 0 or null, got infinity.",
+        "run.yaml:21: prune.sparsity: expected each key once, got it again (first on line 21). Take one out.",
+        "run.yaml:21: prune.unit: expected 'weight', got 'node'. Removing nodes is not available in this version.",
+        "run.yaml:21: prune.tune: expected a key of 'prune', got 'tune'. 'tune' belongs to the top level.",
+        "run.yaml:22: tune: expected a value, got nothing. Write null to leave it unset, "
+        "{} for a section with its defaults, or take the key out.",
+        "run.yaml:23: quantize.precision: expected one of 'float32', 'float16', 'dynamic_range', 'int8', got 'int4'. "
+        "Precisions other than float32, float16, dynamic_range and int8 are not available in this version.",
+        "run.yaml:23: quantize.aware: expected a key of 'quantize', got 'aware'. "
+        "Quantization-aware training is not available in this version.",
+        "run.yaml:24: cluster: expected a key of the config, got 'cluster'. "
+        "Clustering weights is not available in this version.",
+        "run.yaml:25: target.max_score_drop: expected a number of at least 0 or null, got -1.",
+        "run.yaml:25: target.max_model_bytes: expected a whole number of at least 1 or null, got '12kB'.",
+        "run.yaml:26: convert.variants.1: expected one of 'float32', 'float16', 'dynamic_range', 'int8', "
+        f"got 'float31'. {own} 'float32'?",
+    ]
+
+
+def test_sections_are_compared_even_where_another_key_is_wrong(tmp_path: Path) -> None:
+    text = IRIS.replace("mlp", "cnn").replace("iris\n", "Iris\n") + "sede: 3\nexport: {golden_rows: 1}\n"
+    places = [line.split(": expected")[0] for line in problems(tmp_path, text)]
+    assert places == [
+        "run.yaml:1: name",
+        "run.yaml:4: model.family",
+        "run.yaml:5: sede",
+        "run.yaml:6: export.c_golden_rows",
+    ]
+
+
+def test_nothing_is_told_that_only_follows_from_another_fault(tmp_path: Path) -> None:
+    # Were `layer_wize` taken for the default, `pretrain` would seem to be out of place.
+    assert problems(tmp_path, IRIS + "train: {mode: layer_wize}\npretrain: {}\n") == [
+        "run.yaml:5: train.mode: expected one of 'end_to_end', 'layer_wise', got 'layer_wize'. "
+        "Did you mean 'layer_wise'?"
+    ]
+    assert problems(tmp_path, IRIS.replace("task: classification", "task: 3")) == [
+        "run.yaml:2: task: expected one of 'classification', 'regression', got 3."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("prune: {unit: node}", "prune.unit: expected 'weight', got 'node'. Removing nodes is"),
+        ("prune: {unit: [node, weight]}", 'prune.unit: expected \'weight\', got ["node", "weight"]. Removing nodes is'),
+        ("prune: {sparsity: auto}", "prune.sparsity: expected a number above 0 and below 1, got 'auto'."),
+        ("prune: {criterion: taylor}", "prune.criterion: expected a key of 'prune', got 'criterion'."),
+        ("engine: {kind: ray}", "engine: expected a key of the config, got 'engine'."),
+        ("search: {}", "search: expected a key of the config, got 'search'."),
+        ("quantize: {aware: true}", "quantize.aware: expected a key of 'quantize', got 'aware'."),
+        ("quantize: {precision: int16x8}", "quantize.precision: expected one of"),
+        ("convert: {variants: [int4]}", "convert.variants.0: expected one of"),
+        ("tune: {oracle: hyperband}", "tune.oracle: expected one of 'random', 'bayesian', got 'hyperband'."),
+        ("tune: {oracle: grid}", "tune.oracle: expected one of"),
+        ("tune: {objective: pruned_score}", "tune.objective: expected a key of 'tune', got 'objective'."),
+        ("tune: {space: {units: [3]}}", "tune.space: expected a key of 'tune', got 'space'."),
+        ("train: {workers: 2}", "train.workers: expected a key of 'train', got 'workers'."),
+        ("train: {batch_size: full}", "train.batch_size: expected a whole number from 1 to 65536, got 'full'."),
+        ("train: {optimizer: {name: adamw}}", "train.optimizer.name: expected one of"),
+        ("train: {optimizer: {name: nesterov}}", "train.optimizer.name: expected one of"),
+        ("prune: {optimizer: {schedule: step}}", "prune.optimizer.schedule: expected one of"),
+        ("train: {stop: {steps: 4}}", "train.stop.steps: expected a key of 'train.stop', got 'steps'."),
+    ],
+)
+def test_features_of_other_versions_are_refused_by_name(tmp_path: Path, line: str, message: str) -> None:
+    (problem,) = problems(tmp_path, f"{IRIS}{line}\n")
+    assert problem.startswith(f"run.yaml:5: {message}")
+    assert problem.endswith("not available in this version.")
+
+
+@pytest.mark.parametrize("family", ["linear", "rnn", "autoencoder", "random_forest", "svm", "logistic_regression"])
+def test_families_of_other_versions(tmp_path: Path, family: str) -> None:
+    (problem,) = problems(tmp_path, IRIS.replace("mlp", f"{family}, cells: 3"))
+    assert problem.startswith(f"run.yaml:4: model.family: expected one of 'mlp', 'cnn', got '{family}'.")
+    assert problem.endswith("not available in this version.")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("classification", "reconstruction", "run.yaml:2: task: expected one of 'classification', 'regression', got"),
+        ("classification", "clustering", "run.yaml:2: task: expected one of 'classification', 'regression', got"),
+        ("{source: builtin, name: iris}", "{source: series, path: x}", "run.yaml:3: data.source: expected one of"),
+        ("{source: builtin, name: iris}", "{source: images, path: s3://a/b}", "run.yaml:3: data.path: expected text"),
+        ("family: mlp", "file: m.keras", "run.yaml:4: model.file: expected a key of 'model', got 'file'."),
+        ("family: mlp", "family: mlp, activation: elu", "run.yaml:4: model.activation: expected one of"),
+    ],
+)
+def test_values_of_other_versions(tmp_path: Path, old: str, new: str, message: str) -> None:
+    first = problems(tmp_path, IRIS.replace(old, new))[0]
+    assert first.startswith(message)
+    assert first.endswith("not available in this version.")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "",
+            "run.yaml: expected name, task, data and model at least, got an empty file. Start from",
+        ),
+        ("- a\n", "run.yaml:1: expected keys with values (name: …, task: …), got a list."),
+        ("hello\n", "run.yaml:1: expected keys with values (name: …, task: …), got 'hello'."),
+        ("name: a\ndata:\n\tx: 1\n", "run.yaml:3:1: expected spaces, got a tab. Indent with spaces."),
+        ("name: a: b\n", "run.yaml:1:8: expected YAML, got what is none: mapping values are not allowed here."),
+        ("name: !!python/name:os.system a\n", "run.yaml:1: expected plain values, got the tag"),
+        (
+            f"{IRIS}seed: 2024-01-31\n",
+            "run.yaml:5: seed: expected a whole number from 0 to 2147483647, got '2024-01-31'.",
+        ),
+        (f"{IRIS}seed: 1.5\n", "run.yaml:5: seed: expected a whole number from 0 to 2147483647, got 1.5."),
+        (f"{IRIS}seed: true\n", "run.yaml:5: seed: expected a whole number from 0 to 2147483647, got true."),
+        (f"{IRIS}seed: {10**25}\n", f"run.yaml:5: seed: expected a whole number from 0 to 2147483647, got {10**25}."),
+        (f"{IRIS}train: {{optimizer: {{learning_rate: .nan}}}}\n", "got NaN."),
+        (f"{IRIS}train: {{epochs: 1_000}}\n", "got '1_000'. Write it without quotes, spaces, units or underscores."),
+        (f"{IRIS}train: null\n", "run.yaml:5: train: expected a section, got null."),
+        (
+            f"{IRIS}convert: {{variants: []}}\n",
+            "run.yaml:5: convert.variants: expected a list of at least 1 (each one of",
+        ),
+        (f"{IRIS}convert: {{variants: int8}}\n", "run.yaml:5: convert.variants: expected a list of at least 1"),
+        (f"{IRIS}<<: {{seed: 1}}\n", "run.yaml:5: <<: expected a key of the config, got '<<'."),
+        (IRIS.replace("iris\n", "5\n"), "got 5. Put it in quotes."),
+        (IRIS.replace("data: {source: builtin, name: iris}", "data: iris"), "Write for example {source: builtin};"),
+        (
+            IRIS.replace("family: mlp", "units: [3]"),
+            "run.yaml:4: model.family: expected one of 'mlp', 'cnn', got nothing.",
+        ),
+        (
+            f"{IRIS}tune: {{min_strength: 0.5}}\n",
+            "run.yaml:5: tune: expected min_strength below max_strength, got 0.5 and 0.01.",
+        ),
+        (
+            "task: regression\ndata: {source: builtin, name: diabetes}\nmodel: {family: mlp}\n",
+            "run.yaml:1: name: expected text that matches [a-z0-9][a-z0-9_-]*, of at most 64 characters, got nothing.",
+        ),
+        (
+            IRIS.replace("name: iris}", "validation_fraction: 0.6, test_fraction: 0.5, name: iris}"),
+            "run.yaml:3: data: expected validation_fraction + test_fraction below 1, got 0.6 + 0.5.",
+        ),
+    ],
+)
+def test_one_fault_one_message(tmp_path: Path, text: str, message: str) -> None:
+    (problem,) = problems(tmp_path, text)
+    assert message in problem
+
+
+def test_files_that_are_no_config(tmp_path: Path) -> None:
+    (tmp_path / "digits.yaml").write_text(IRIS)
+    cases = {
+        tmp_path / "digit.yaml": f"got a path where nothing is. Did you mean '{tmp_path}/digits.yaml'?",
+        tmp_path / "digits": f"got a path where nothing is. Did you mean '{tmp_path}/digits.yaml'?",
+        tmp_path / "none" / "a.yaml": f"got a path where nothing is. There is no folder '{tmp_path}/none' either.",
+        tmp_path: "expected a config file, got a folder. It holds digits.yaml.",
+        Path("/dev/zero"): "expected a regular file, got a device or a pipe.",
+        tmp_path / ("a" * 300): "expected a",
+    }
+    for path, message in cases.items():
+        with pytest.raises(ConfigErrors) as caught:
+            load_config(path)
+        assert str(caught.value).startswith(f"{path}: expected ")
+        assert message in str(caught.value)
+
+
+def test_text_that_is_no_utf8_or_too_long(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_bytes(b"name: a\ntask: \xff\n")
+    with pytest.raises(ConfigErrors, match=r"run\.yaml:2: expected UTF-8 text, got the byte 0xff\."):
+        load_config(path)
+    path.write_bytes(b"#" * (1 << 20) + b"\n")
+    with pytest.raises(ConfigErrors, match=r"expected at most 1048576 bytes, got more\."):
+        load_config(path)
+
+
+def test_a_byte_order_mark_is_no_fault(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_bytes(b"\xef\xbb\xbf" + IRIS.encode())
+    assert load_config(path).config.name == "iris"
+
+
+# ------------------------------------------------------------------------------------- overrides
+
+
+def test_overrides_set_values_lists_and_sections(tmp_path: Path) -> None:
+    text = IRIS + "prune: {sparsity: 0.5}\ntune: {trials: 3}\n"
+    config = load(
+        tmp_path, text, "train.epochs=3", "train.optimizer.name=sgd", "model.units=[8, 4]", "model.units.1=5",
+        "prune=null", "tune.trials=9", "quantize={}", "target.min_score=.5", "train.class_weights.0=2",
+    ).config  # fmt: skip
+    assert config.train.epochs == 3
+    assert config.train.optimizer.name == "sgd"
+    assert getattr(config.model, "units", None) == (8, 5)
+    assert config.prune is None
+    assert config.tune is not None
+    assert config.tune.trials == 9
+    assert config.chosen_precision == "int8"
+    assert config.target.min_score == 0.5
+    assert config.train.class_weights == {"0": 2.0}
+
+
+def test_an_override_of_a_list_item_starts_from_the_default(tmp_path: Path) -> None:
+    text = IRIS.replace("mlp", "cnn").replace("name: iris}", "name: digits}")
+    config = load(tmp_path, text, "model.blocks.0.filters=8").config
+    assert [block.filters for block in getattr(config.model, "blocks", ())] == [8, 32]
+
+
+def test_the_last_override_of_a_key_wins(tmp_path: Path) -> None:
+    assert load(tmp_path, IRIS, "seed=2", "seed=3").config.seed == 3
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("train.epochs", "expected `section.field=value`, got no `=`. Write for example train.epochs=5."),
+        ("=5", "expected `section.field=value`, got no `=`."),
+        ("train..epochs=5", "expected names between the dots, got 'train..epochs'."),
+        (
+            "train.epochs=",
+            "train.epochs: expected a value after `=`, got nothing. Write train.epochs=null to unset it.",
+        ),
+        ("train.epochs=0", "train.epochs: expected a whole number from 1 to 100000, got 0."),
+        ("train.epoch=3", "train.epoch: expected a key of 'train', got 'epoch'. Did you mean 'epochs'?"),
+        ("trian.epochs=3", "trian: expected a key of the config, got 'trian'. Did you mean 'train'?"),
+        ("epochs=3", "epochs: expected a key of the config, got 'epochs'. 'epochs' belongs to 'train', 'pretrain',"),
+        ("model.units.2=3", "model.units: expected a position from 0 to 1, got '2'."),
+        ("model.units.x=3", "model.units: expected a position from 0 to 1, got 'x'."),
+        ("seed.x=3", "seed: expected a section or a list, got 1."),
+        ("model.units=[1, 2", "model.units: expected YAML, got what is none"),
+        ("train={epochs: 1, epochs: 2}", "train.epochs: expected each key once, got it again"),
+        ("train={epochs: }", "train.epochs: expected a value, got nothing."),
+        ("pretrain={}", "pretrain: expected no such section with train.mode: end_to_end, got one."),
+        (
+            "prune.unit=node",
+            "prune.unit: expected 'weight', got 'node'. Removing nodes is not available in this version.",
+        ),
+    ],
+)
+def test_overrides_that_cannot_be(tmp_path: Path, override: str, message: str) -> None:
+    (problem,) = problems(tmp_path, IRIS + "seed: 1\n", override)
+    assert problem.startswith(f"override {override}: {message}")
+
+
+def test_overrides_are_told_after_the_file(tmp_path: Path) -> None:
+    first, second, third = problems(tmp_path, IRIS + "sede: 1\n", "x", "seed=-1")
+    assert first.startswith("run.yaml:5: sede")
+    assert second.startswith("override x: ")
+    assert third.startswith("override seed=-1: seed")
+
+
+# ----------------------------------------------------------------------------- paths and records
+
+IMAGES = IRIS.replace("{source: builtin, name: iris}", "{source: images, path: %s}")
+
+
+def test_a_relative_path_counts_from_the_config(tmp_path: Path) -> None:
+    loaded = load(tmp_path, IMAGES % "a/../pictures")
+    assert getattr(loaded.config.data, "path", None) == str(tmp_path / "pictures")
+    assert loaded.resolved["data"]["path"] == str(tmp_path / "pictures")
+    assert loaded.written["data"]["path"] == "a/../pictures"
+
+
+def test_a_path_in_an_override_counts_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    loaded = load(tmp_path, IMAGES % "pictures", "data.path=pictures")
+    assert getattr(loaded.config.data, "path", None) == str(tmp_path / "here" / "pictures")
+
+
+def test_home_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/someone")
+    assert getattr(load(tmp_path, IMAGES % "~/p").config.data, "path", None) == "/home/someone/p"
+    (problem,) = problems(tmp_path, IMAGES % "~nobody-of-this-name/p")
+    assert "data.path: expected a home folder that exists, got '~nobody-of-this-name/p'." in problem
+
+
+def test_what_is_kept_of_a_config(tmp_path: Path) -> None:
+    text = "# mine\n" + IRIS
+    loaded = load(tmp_path, text, "seed=4")
+    assert loaded.text == text
+    assert loaded.overrides == ("seed=4",)
+    assert loaded.written["seed"] == 4
+    assert loaded.resolved["train"]["epochs"] == 20
+    assert RunConfig.model_validate_json(json.dumps(loaded.resolved)) == loaded.config
+
+
+def test_loading_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\n"
+        "from pipeline.config_file import load_config\n"
+        "from pipeline.config_docs import config_json_schema\n"
+        "load_config('configs/digits.yaml', ['prune=null'])\n"
+        "config_json_schema()\n"
+        "heavy = {'numpy', 'pandas', 'sklearn', 'tensorflow', 'tf_keras', 'keras', 'scipy', 'pyarrow', 'plotly'}\n"
+        "print(sorted(heavy & {name.split('.')[0] for name in sys.modules}))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+# -------------------------------------------------------------------------------------- anything
+
+_words = st.sampled_from(
+    ["name", "task", "data", "model", "train", "prune", "tune", "source", "family", "builtin", "table", "iris", "cnn",
+     "mlp", "blocks", "filters", "epochs", "class_weights", "layer_wise", "mode", "unit", "node", "path", "x", "0"]
+)  # fmt: skip
+_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | _words,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_words, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(sections=st.dictionaries(_words, _values, max_size=6), override=st.tuples(_words, _words, _values))
+def test_any_document_is_a_config_or_a_list_of_problems(
+    tmp_path_factory: pytest.TempPathFactory, sections: dict[str, object], override: tuple[str, str, object]
+) -> None:
+    document = {"name": "a", "task": "classification", "data": {"source": "builtin", "name": "iris"},
+                "model": {"family": "mlp"}, **sections}  # fmt: skip
+    text = json.dumps(document).replace("NaN", ".nan").replace("Infinity", ".inf")
+    value = json.dumps(override[2]).replace("NaN", ".nan").replace("Infinity", ".inf")
+    try:
+        load(tmp_path_factory.getbasetemp(), text, f"{override[0]}.{override[1]}={value}")
+    except ConfigErrors as error:
+        assert error.problems
