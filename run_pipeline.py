@@ -95,8 +95,8 @@ def validate(
     workdir: WorkdirOption = Path("runs"),  # noqa: ARG001 -- every command takes it
 ) -> None:
     """Checks a config and reports all its errors at once; opens no data."""
-    from pipeline.config_file import load_config
-    from pipeline.config_problems import ConfigErrors
+    from pipeline.config_reading.file import load_config
+    from pipeline.config_reading.problems import ConfigErrors
 
     try:
         loaded = load_config(config, tuple(overrides or ()))
@@ -149,7 +149,7 @@ def predict(
 @app.command()
 def schema() -> None:
     """Prints the JSON schema of a config, for editors."""
-    from pipeline.config_docs import config_json_schema
+    from pipeline.config_reading.docs import config_json_schema
 
     _print_json(config_json_schema())
 

@@ -18,7 +18,7 @@ class SplitFields(FrozenConfig):
     """Fields that every source shares: how rows are divided."""
 
     validation_fraction: Fraction = 0.15
-    """Fraction of all rows (of the training rows, where the source ships its own test split) that decisions are made on."""
+    """Fraction of all rows that decisions are made on (of the training rows, where the source ships a test split)."""
 
     test_fraction: Fraction = 0.15
     """Fraction of all rows kept for the last table; ignored by design where the source ships its own test split."""
@@ -68,7 +68,7 @@ class TableData(SplitFields):
     """Column whose equal values must stay in one split (a patient, a device)."""
 
     missing: Literal["impute", "drop_rows", "error"] = "impute"
-    """Missing features: median and an indicator (numbers), a category of their own (categories); or leave the rows out; or refuse."""
+    """Missing features: median and indicator, or a category of their own; or leave the rows out; or refuse."""
 
     max_categories: int = Field(default=32, ge=2, le=1024)
     """Most categories a column keeps; rarer ones share the slot of unseen values."""

@@ -58,7 +58,7 @@ class GateError(PenjingError):
     """The exported model failed a check of the export gate; the message names the check and stage."""
 
 
-class TargetMissed(PenjingError):
+class TargetMissedError(PenjingError):
     """The best attempt misses a limit of `target`; its bundle is written all the same."""
 
     exit_code: ClassVar[int] = 4

@@ -148,7 +148,7 @@ class PretrainConfig(GradientDescentFields):
     """Greedy layer-wise pretraining, one hidden layer after the other."""
 
     kind: Literal["autoencoder", "denoising_autoencoder", "supervised"] = "autoencoder"
-    """What each layer learns from: its input's reconstruction, from a corrupted input too, or the labels (Bengio 2007, Vincent 2010)."""
+    """What each layer learns from: its input, clean or corrupted, or the labels (Bengio 2007, Vincent 2010)."""
 
     epochs: int = Field(default=10, ge=1, le=100_000)
     """Passes over the training rows for each layer."""

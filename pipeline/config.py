@@ -19,7 +19,7 @@ from models.config import (
     TrainConfig,
     TuneConfig,
 )
-from pipeline.config_checks import DisagreementError, disagreements
+from pipeline.config_reading.checks import DisagreementError, disagreements
 
 
 class ExportConfig(FrozenConfig):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from data.contract import GateError, PenjingError, TargetMissed
+from data.contract import GateError, PenjingError, TargetMissedError
 from pipeline.code_digest import code_parts
 from pipeline.files import sha256_of_file, sha256_of_json, sync_tree, write_atomically
 from pipeline.planner import versions_of
@@ -178,5 +178,5 @@ def _verdict(export: Artifact | None, bundle: Path | None) -> PenjingError | Non
     missed = [target for target in details["targets"] if not target["met"]]
     if missed:
         lines = [f"target.{each['name']}: expected {each['asked']}, got {each['got']}." for each in missed]
-        return TargetMissed("\n".join([*lines, f"The best attempt lies in {bundle} all the same."]))
+        return TargetMissedError("\n".join([*lines, f"The best attempt lies in {bundle} all the same."]))
     return None

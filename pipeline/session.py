@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from data.contract import ConfigError, PenjingError
-from pipeline.config_file import LoadedConfig, load_config
+from pipeline.config_reading.file import LoadedConfig, load_config
 from pipeline.planner import Plan, Scope, make_plan
 from pipeline.publish import Published, publish
 from pipeline.runner import Listener, Runner

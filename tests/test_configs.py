@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config_file import load_config
+from pipeline.config_reading.file import load_config
 
 FOLDER = Path(__file__).resolve().parent.parent / "configs"
 CONFIGS = sorted(FOLDER.glob("*.yaml"))

@@ -54,9 +54,7 @@ def _block(maps: Any, block: BlockConfig, activation: str, name: str, seed: int)
     return maps
 
 
-def _convolution(
-    maps: Any, block: BlockConfig, kernel: int, stride: int, activation: str, name: str, seed: int
-) -> Any:
+def _convolution(maps: Any, block: BlockConfig, kernel: int, stride: int, activation: str, name: str, seed: int) -> Any:
     return keras.layers.Conv2D(
         block.filters,
         kernel,

@@ -190,13 +190,12 @@ def global_masks(
             f"prune.sparsity: expected at most {1.0 - sum(floors) / total:.4f} where every layer keeps "
             f"{min_layer_density} of its weights, got {sparsity}. Lower it, or prune.min_layer_density."
         )
-    ranked = np.concatenate(
-        [
-            np.where(_keep_largest(array, array.size - floor), np.float32(np.inf), array)
-            for array, floor in zip(magnitudes, floors, strict=True)
-        ]
-    )
-    keep = np.split(_keep_largest(ranked, pruned), np.cumsum([array.size for array in magnitudes])[:-1])
+    # Where no layer falls below its floor, and that is nearly always, the plain ranking is the answer.
+    keep = _split(_keep_largest(np.concatenate(magnitudes), pruned), magnitudes)
+    if any(np.count_nonzero(part) < floor for part, floor in zip(keep, floors, strict=True)):
+        spared = [_keep_largest(array, array.size - floor) for array, floor in zip(magnitudes, floors, strict=True)]
+        ranked = np.where(np.concatenate(spared), np.float32(np.inf), np.concatenate(magnitudes))
+        keep = _split(_keep_largest(ranked, pruned), magnitudes)
     return {name: part.reshape(weights[name].shape) for name, part in zip(weights, keep, strict=True)}
 
 
@@ -223,12 +222,23 @@ def _keep_largest(magnitudes: NDArray[Any], pruned: int) -> NDArray[np.bool_]:
     """Leaves out the `pruned` smallest; of equal ones at the threshold, those that come first."""
     keep = np.ones(magnitudes.size, np.bool_)
     if pruned > 0:
-        threshold = np.partition(magnitudes, pruned - 1)[pruned - 1]
+        threshold = _nth_smallest(magnitudes, pruned)
         below = magnitudes < threshold
         keep[below] = False
         equal = np.flatnonzero(magnitudes == threshold)
         keep[equal[: pruned - np.count_nonzero(below)]] = False
     return keep
+
+
+def _split(whole: NDArray[np.bool_], parts: Sequence[NDArray[Any]]) -> list[NDArray[np.bool_]]:
+    return np.split(whole, np.cumsum([part.size for part in parts])[:-1])
+
+
+def _nth_smallest(magnitudes: NDArray[Any], number: int) -> Any:
+    # Weights that are zero already are counted, not sorted: selection among many equal values is ten times slower.
+    positive = magnitudes[magnitudes > 0.0]
+    position = number - 1 - (magnitudes.size - positive.size)
+    return magnitudes.dtype.type(0.0) if position < 0 else np.partition(positive, position)[position]
 
 
 def _reason(layer: Any) -> str:

@@ -60,7 +60,7 @@ def verdict(record: RunRecord) -> Verdict:
     gates = export.get("gates", [])
     failed = [gate for gate in gates if not gate["passed"]]
     if failed:
-        names = [f"{wording.words(gate['name'])} (stage {gate['stage']})" for gate in failed]
+        names = [f"{wording.words(gate['name'])} (caused by {gate['stage']})" for gate in failed]
         passed = len(gates) - len(failed)
         return Verdict(
             "bad",

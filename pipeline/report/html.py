@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
+from pipeline.report.drawing import DRAW_SCRIPT
 from pipeline.report.figures import Plots
 from pipeline.report.markup import Markup, join, section, tag
 from pipeline.report.record import RunRecord
@@ -13,6 +12,7 @@ from pipeline.report.section_reproduce import reproduce_section
 from pipeline.report.section_result import gate_section, result_section
 from pipeline.report.section_size import ledger_section, pruning_section
 from pipeline.report.section_training import training_section, tuning_section
+from pipeline.report.style import STYLE
 
 SHORT_TITLES = {
     "overview": "Overview",
@@ -78,7 +78,7 @@ def _head(record: RunRecord) -> Markup:
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("meta", name="color-scheme", content="light dark"),
         tag("title", f"{record.name} · Penjing report"),
-        Markup(f"<style>\n{_own_file('style.css')}</style>"),
+        Markup(f"<style>\n{STYLE}</style>"),
     ]
     return tag("head", join(parts, "\n"))
 
@@ -92,8 +92,4 @@ def _plotting(plots: Plots) -> Markup:
     without = tag("noscript", "The plots need JavaScript; the tables hold the same numbers.")
     figures = f'<script type="application/json" id="figures">{plots.as_json()}</script>'
     library = f"<script>{get_plotlyjs()}</script>"
-    return join([without, Markup(figures), Markup(library), Markup(f"<script>\n{_own_file('draw.js')}</script>")], "\n")
-
-
-def _own_file(name: str) -> str:
-    return Path(__file__).with_name(name).read_text(encoding="utf-8")
+    return join([without, Markup(figures), Markup(library), Markup(f"<script>\n{DRAW_SCRIPT}</script>")], "\n")

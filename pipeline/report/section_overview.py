@@ -203,9 +203,7 @@ def _cautions(record: RunRecord) -> Markup:
     items: list[str] = []
     for gate in record.details("export").get("gates", []):
         if not gate["passed"]:
-            figure, limit = wording.figure(gate["figure"]), wording.figure(gate["limit"])
-            found = f"{wording.words(gate['name'])} (stage {gate['stage']}): {figure}, limit {limit}."
-            items.append(f"Gate check failed: {found} {gate['message']}")
+            items.append(f"Gate check failed: {gate['name']} (caused by {gate['stage']}): {gate['message']}")
     for target in record.details("export").get("targets", []):
         if not target["met"]:
             asked, got = (wording.named_figure(target["name"], target[key]) for key in ("asked", "got"))

@@ -162,14 +162,14 @@ def gate_section(record: RunRecord) -> Markup:
     if not gates:
         return NOTHING
     passed = sum(1 for gate in gates if gate["passed"])
-    columns = [TableColumn("Check"), TableColumn("Verdict"), TableColumn("Figure", True), TableColumn("Limit", True)]
-    columns += [TableColumn("Stage"), TableColumn("What was found", prose=True)]
+    columns = [TableColumn("Check"), TableColumn("Verdict"), TableColumn("Figure"), TableColumn("Limit")]
+    columns += [TableColumn("Cause, if it fails"), TableColumn("What was found", prose=True)]
     rows = [
         (
             wording.capital(wording.words(str(gate["name"]))),
             badge("✓ passed", "good") if gate["passed"] else badge("✗ failed", "bad"),
-            wording.figure(gate["figure"]),
-            wording.figure(gate["limit"]),
+            wording.figure(gate["figure"], 5),
+            wording.figure(gate["limit"], 5),
             str(gate["stage"]),
             str(gate.get("message") or ""),
         )

@@ -7,12 +7,12 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from pipeline.config_docs import PAGE, config_json_schema, config_markdown
-from pipeline.config_schema import all_sections, field_slot, rule_of
+from pipeline.config_reading.docs import PAGE, config_json_schema, config_markdown
+from pipeline.config_reading.schema import all_sections, field_slot, rule_of
 
 
 def test_the_page_is_current() -> None:
-    assert PAGE.read_text(encoding="utf-8") == config_markdown(), "run `python -m pipeline.config_docs`"
+    assert PAGE.read_text(encoding="utf-8") == config_markdown(), "run `python -m pipeline.config_reading.docs`"
 
 
 def test_every_key_is_declared_with_a_sentence_and_has_a_rule() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from data.contract import ConfigError
 from pipeline.config import RunConfig
-from pipeline.config_file import ConfigErrors, LoadedConfig, load_config
+from pipeline.config_reading.file import ConfigErrors, LoadedConfig, load_config
 
 ROOT = Path(__file__).resolve().parents[2]
 IRIS = "name: iris\ntask: classification\ndata: {source: builtin, name: iris}\nmodel: {family: mlp}\n"
@@ -383,8 +383,8 @@ def test_what_is_kept_of_a_config(tmp_path: Path) -> None:
 def test_loading_imports_nothing_heavy() -> None:
     code = (
         "import sys\n"
-        "from pipeline.config_file import load_config\n"
-        "from pipeline.config_docs import config_json_schema\n"
+        "from pipeline.config_reading.file import load_config\n"
+        "from pipeline.config_reading.docs import config_json_schema\n"
         "load_config('configs/digits.yaml', ['prune=null'])\n"
         "config_json_schema()\n"
         "heavy = {'numpy', 'pandas', 'sklearn', 'tensorflow', 'tf_keras', 'keras', 'scipy', 'pyarrow', 'plotly'}\n"

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.yaml_document import MAX_VALUES, YamlError, read_document
+from pipeline.config_reading.document import MAX_VALUES, YamlError, read_document
 
 
 @pytest.mark.parametrize(

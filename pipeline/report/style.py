@@ -1,3 +1,8 @@
+"""The look of the report: system fonts, a quiet palette, light and dark, narrow and wide, screen and paper."""
+
+from __future__ import annotations
+
+STYLE = """\
 :root {
   --paper: #fbfbf8; --card: #ffffff; --ink: #1d2521; --quiet: #5a655f; --line: #e7e9e4; --edge: #c3c9c2;
   --leaf: #2c6a4c; --link: #23618f;
@@ -20,7 +25,8 @@ body { margin: 0; }
 main { max-width: 1160px; margin: 0 auto; padding: clamp(20px, 4vw, 48px) clamp(16px, 4vw, 40px) 64px; }
 h1, h2, h3, p, dl, ul, figure { margin: 0; }
 h1 { font-size: clamp(1.7rem, 4vw, 2.4rem); line-height: 1.15; letter-spacing: -0.015em; overflow-wrap: anywhere; }
-h2 { font-size: 1.45rem; line-height: 1.25; letter-spacing: -0.01em; padding-bottom: 10px; border-bottom: 1px solid var(--edge); }
+h2 { font-size: 1.45rem; line-height: 1.25; letter-spacing: -0.01em; padding-bottom: 10px;
+  border-bottom: 1px solid var(--edge); }
 h3 { font-size: 1.02rem; line-height: 1.35; margin-bottom: 10px; }
 a { color: var(--link); }
 code, pre { font-family: ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; font-size: 0.86em; }
@@ -28,7 +34,8 @@ code, pre { font-family: ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans 
 .lead { color: var(--quiet); font-size: 1.08rem; margin-top: 8px; max-width: 46em; overflow-wrap: anywhere; }
 .quiet, .note { color: var(--quiet); font-size: 0.92rem; }
 
-.verdict { display: flex; gap: 14px; align-items: flex-start; margin-top: 24px; padding: 14px 18px; border-radius: 8px; }
+.verdict { display: flex; gap: 14px; align-items: flex-start; margin-top: 24px; padding: 14px 18px;
+  border-radius: 8px; }
 .verdict div { display: flex; flex-direction: column; min-width: 0; overflow-wrap: anywhere; }
 .verdict strong { font-size: 1.12rem; }
 .mark { flex: none; width: 28px; height: 28px; border-radius: 50%; display: grid; place-items: center; font-weight: 700;
@@ -45,7 +52,8 @@ code, pre { font-family: ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans 
 .tiles > div { background: var(--card); padding: 14px 18px 16px; }
 .tiles dt { color: var(--quiet); font-size: 0.88rem; }
 .tiles dd { margin: 0; display: flex; flex-direction: column; }
-.tiles b { font-size: 1.5rem; line-height: 1.3; font-weight: 650; font-variant-numeric: tabular-nums; letter-spacing: -0.01em; }
+.tiles b { font-size: 1.5rem; line-height: 1.3; font-weight: 650; font-variant-numeric: tabular-nums;
+  letter-spacing: -0.01em; }
 .tiles span { color: var(--quiet); font-size: 0.86rem; line-height: 1.4; }
 
 nav { display: flex; flex-wrap: wrap; gap: 4px 20px; margin-top: 24px; font-size: 0.95rem; }
@@ -81,7 +89,8 @@ li { overflow-wrap: anywhere; }
 table { border-collapse: collapse; width: 100%; font-size: 0.93rem; }
 caption { text-align: left; color: var(--quiet); font-size: 0.92rem; padding-bottom: 6px; }
 caption span { display: block; position: sticky; left: 0; width: fit-content; max-width: calc(100vw - 44px); }
-th, td { padding: 7px 14px 7px 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); font-weight: 400; }
+th, td { padding: 7px 14px 7px 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line);
+  font-weight: 400; }
 th:last-child, td:last-child { padding-right: 4px; }
 thead th { color: var(--quiet); font-size: 0.88rem; border-bottom: 1px solid var(--edge); vertical-align: bottom; }
 tbody th { font-weight: 550; white-space: nowrap; }
@@ -102,7 +111,8 @@ figcaption .note { display: block; }
 details { border: 1px solid var(--line); border-radius: 8px; background: var(--card); }
 summary { cursor: pointer; padding: 9px 16px; color: var(--link); font-size: 0.95rem; }
 details > .scroll, details > :not(summary) { margin: 4px 16px 14px; max-width: calc(100% - 32px); }
-pre { margin: 0; padding: 14px 16px; background: var(--card); border: 1px solid var(--line); border-radius: 8px; white-space: pre-wrap;
+pre { margin: 0; padding: 14px 16px; background: var(--card); border: 1px solid var(--line); border-radius: 8px;
+  white-space: pre-wrap;
   overflow-wrap: anywhere; line-height: 1.5; }
 details pre { border: 0; padding: 4px 0; }
 
@@ -124,7 +134,8 @@ pre code { font-size: 1em; }
 .gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(128px, 1fr)); gap: 20px; }
 .gallery figcaption { display: flex; flex-direction: column; margin: 8px 0 0; font-size: 0.9rem; line-height: 1.4; }
 .gallery figcaption span:nth-child(n + 3) { color: var(--quiet); }
-.pixels { image-rendering: pixelated; display: block; max-width: 100%; height: auto; border: 1px solid var(--line); border-radius: 4px; }
+.pixels { image-rendering: pixelated; display: block; max-width: 100%; height: auto; border: 1px solid var(--line);
+  border-radius: 4px; }
 noscript { display: block; max-width: 1160px; margin: 0 auto 40px; padding: 0 40px; }
 
 @media (max-width: 760px) {
@@ -148,3 +159,4 @@ noscript { display: block; max-width: 1160px; margin: 0 auto 40px; padding: 0 40
   section { break-inside: auto; }
   figure, tr { break-inside: avoid; }
 }
+"""

@@ -1,3 +1,8 @@
+"""The script that draws the report's figures in the page's own colours; plotly.js must stand before it."""
+
+from __future__ import annotations
+
+DRAW_SCRIPT = """\
 "use strict";
 // Draws every figure of the page, in the page's own colours, and again when those change.
 (function () {
@@ -36,3 +41,4 @@
   draw();
   scheme.addEventListener("change", draw);
 })();
+"""

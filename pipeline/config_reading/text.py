@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.config_messages import nearest
-from pipeline.config_problems import ConfigErrors, Problem
+from pipeline.config_reading.messages import nearest
+from pipeline.config_reading.problems import ConfigErrors, Problem
 
 MAX_BYTES = 1 << 20
 """Largest config file that is read: 1 MiB."""

@@ -10,8 +10,8 @@ from typing import Any
 
 from pydantic_core import ErrorDetails
 
-from pipeline.config_checks import DisagreementError
-from pipeline.config_schema import (
+from pipeline.config_reading.checks import DisagreementError
+from pipeline.config_reading.schema import (
     ROOT,
     Section,
     Slot,
@@ -22,7 +22,7 @@ from pipeline.config_schema import (
     slot_at,
     tag_of,
 )
-from pipeline.config_unavailable import unavailable
+from pipeline.config_reading.unavailable import unavailable
 
 Location = tuple[str | int, ...]
 

@@ -13,12 +13,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from pipeline.config import RunConfig
-from pipeline.config_messages import Fault, faults_of, shown, unavailable_faults
-from pipeline.config_overrides import OverrideError, apply_override
-from pipeline.config_problems import ConfigErrors, Problem
-from pipeline.config_schema import dotted
-from pipeline.config_text import read_text
-from pipeline.yaml_document import Document, YamlError, read_document
+from pipeline.config_reading.document import Document, YamlError, read_document
+from pipeline.config_reading.messages import Fault, faults_of, shown, unavailable_faults
+from pipeline.config_reading.overrides import OverrideError, apply_override
+from pipeline.config_reading.problems import ConfigErrors, Problem
+from pipeline.config_reading.schema import dotted
+from pipeline.config_reading.text import read_text
 
 __all__ = ["ConfigErrors", "LoadedConfig", "Problem", "load_config"]
 

@@ -1,6 +1,6 @@
 """Writes docs/config.md and the JSON schema of a config, both from the declarations alone.
 
-`python -m pipeline.config_docs` rewrites docs/config.md.
+`python -m pipeline.config_reading.docs` rewrites docs/config.md.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from pipeline.config import RunConfig
-from pipeline.config_schema import Section, all_sections, field_slot, rule_of, tag_of
+from pipeline.config_reading.schema import Section, all_sections, field_slot, rule_of, tag_of
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "config.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "config.md"
 """The generated page."""
 
 _INTRODUCTION = """\
 # The config
 
-<!-- Generated from the declarations by `python -m pipeline.config_docs`; a test keeps it current. -->
+<!-- Generated from the declarations by `python -m pipeline.config_reading.docs`; a test keeps it current. -->
 
 One YAML file describes a run. `python run_pipeline.py validate CONFIG` checks it without opening the data and
 names every fault at once, with its line; `python run_pipeline.py schema` prints the same rules as a JSON schema

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.config_messages import shown
-from pipeline.config_schema import default_at, dotted
-from pipeline.yaml_document import Document, YamlError, read_document
+from pipeline.config_reading.document import Document, YamlError, read_document
+from pipeline.config_reading.messages import shown
+from pipeline.config_reading.schema import default_at, dotted
 
 Location = tuple[str | int, ...]
 

@@ -1,0 +1,25 @@
+"""Where things lie in a bundle, and what they are called in its C files. Imports nothing heavy."""
+
+from __future__ import annotations
+
+MODEL = "model.tflite"
+"""The chosen variant."""
+
+VARIANTS = "variants"
+"""Folder of every precision that was converted."""
+
+GOLDEN = "golden"
+"""Folder of the golden vectors."""
+
+PREPROCESSING = "preprocessing.json"
+"""From raw rows to model input."""
+
+LABELS = "labels.txt"
+"""Class names, one a line, in the order of the outputs; empty for regression."""
+
+SUMMARY = "summary.json"
+"""The figures of the run; `pipeline.summary.Summary`."""
+
+C_NAME = "penjing"
+"""What the model is called in every bundle's C files (`penjing_model`, `PENJING_ARENA_BYTES`): the same
+in each, so that firmware takes in a new bundle without a change of its own."""

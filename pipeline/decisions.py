@@ -1,0 +1,143 @@
+"""What a model decided on the test split, for the report: confusions, points, the worst rows."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.dataset import Dataset
+from data.preprocessing import CategoricalColumn, NumericColumn, TableColumn
+
+MAX_WRONG = 12
+"""Worst rows that are kept."""
+
+MAX_SCATTER_POINTS = 500
+"""Points of a regression that are kept."""
+
+MAX_PICTURE_SIDE = 64
+"""Larger images are thinned out to at most so many pixels a side; they are looked at, not computed with."""
+
+_DRAWN_CHANNELS = (1, 3)
+
+
+def confusion_matrix(true: NDArray[Any], predicted: NDArray[Any], num_classes: int) -> list[list[int]]:
+    """Counts rows by true (first index) and predicted class.
+
+    Args:
+        true: (rows,) class codes.
+        predicted: (rows,) class codes.
+        num_classes: size of the matrix.
+    """
+    pairs = np.asarray(true, np.int64) * num_classes + np.asarray(predicted, np.int64)
+    counts = np.bincount(pairs, minlength=num_classes * num_classes)
+    matrix: list[list[int]] = counts.reshape(num_classes, num_classes).tolist()
+    return matrix
+
+
+def scatter_points(true: NDArray[np.float64], predicted: NDArray[np.float64]) -> dict[str, list[float]]:
+    """Picks points spread evenly over the rows.
+
+    Args:
+        true: (rows,) in the target's unit.
+        predicted: (rows,) in the target's unit.
+
+    Returns:
+        `true` and `predicted`, at most `MAX_SCATTER_POINTS` of each; pairs that are not finite are left out.
+    """
+    finite = np.flatnonzero(np.isfinite(true) & np.isfinite(predicted))
+    chosen = finite[:: max(1, -(-len(finite) // MAX_SCATTER_POINTS))]
+    return {"true": _figures(true[chosen]), "predicted": _figures(predicted[chosen])}
+
+
+def wrong_predictions(dataset: Dataset, outputs: NDArray[np.float32], predicted: NDArray[Any]) -> list[dict[str, Any]]:
+    """Returns the test rows that are decided wrongly, the most confident first.
+
+    Args:
+        dataset: whose test split was predicted.
+        outputs: (rows, num_classes) probabilities.
+        predicted: (rows,) class codes.
+
+    Returns:
+        `{"row", "true", "predicted", "probability", "pixels", "features"}` each, at most `MAX_WRONG`.
+    """
+    test, names = dataset.split("test"), dataset.schema.class_names
+    wrong = np.flatnonzero(np.asarray(test.y) != predicted)
+    confidence = outputs[wrong, predicted[wrong]]
+    worst = wrong[np.argsort(-confidence, kind="stable")][:MAX_WRONG]
+    return [
+        {
+            "row": int(test.rows[position]),
+            "true": names[int(test.y[position])],
+            "predicted": names[int(predicted[position])],
+            "probability": _figure(outputs[position, predicted[position]]),
+            **_shown(dataset, int(position)),
+        }
+        for position in worst
+    ]
+
+
+def largest_errors(
+    dataset: Dataset, true: NDArray[np.float64], predicted: NDArray[np.float64]
+) -> list[dict[str, Any]]:
+    """Returns the test rows with the largest errors, the largest first.
+
+    Args:
+        dataset: whose test split was predicted.
+        true: (rows,) in the target's unit.
+        predicted: (rows,) in the target's unit.
+
+    Returns:
+        As `wrong_predictions`, with numbers for `true` and `predicted`, and no `probability`.
+    """
+    rows = dataset.split("test").rows
+    # What is not finite would sort last, and is what to see first.
+    error = np.nan_to_num(np.abs(predicted - true), nan=math.inf)
+    return [
+        {
+            "row": int(rows[position]),
+            "true": _figure(true[position]),
+            "predicted": _figure(predicted[position]),
+            "probability": None,
+            **_shown(dataset, int(position)),
+        }
+        for position in np.argsort(-error, kind="stable")[:MAX_WRONG]
+    ]
+
+
+def _shown(dataset: Dataset, position: int) -> dict[str, Any]:
+    """What a test row looks like: its pixels, or its raw values by column."""
+    raw = dataset.raw("test")[position]
+    if dataset.schema.kind == "image":
+        return {"pixels": _thinned(raw) if raw.shape[-1] in _DRAWN_CHANNELS else None, "features": None}
+    columns = dataset.preprocessing.columns
+    features = {column.name: _raw_value(column, float(value)) for column, value in zip(columns, raw, strict=True)}
+    return {"pixels": None, "features": features}
+
+
+def _thinned(pixels: NDArray[Any]) -> list[Any]:
+    step = -(-max(pixels.shape[:2]) // MAX_PICTURE_SIDE)
+    kept: list[Any] = pixels[::step, ::step].tolist()
+    return kept
+
+
+def _raw_value(column: TableColumn, value: float) -> float | bool | str | None:
+    """A raw value as its owner wrote it; None where it is missing."""
+    if math.isnan(value):
+        return None
+    if isinstance(column, NumericColumn):
+        return _figure(value)
+    if isinstance(column, CategoricalColumn):
+        return "<unseen>" if value < 0 else column.categories[int(value)]
+    return value != 0.0
+
+
+def _figures(values: NDArray[Any]) -> list[float]:
+    return [float(f"{value:.7g}") for value in values]
+
+
+def _figure(value: Any) -> float | None:
+    """Seven digits are what a float32 holds; None where JSON has no number."""
+    return float(f"{float(value):.7g}") if math.isfinite(value) else None

@@ -1,0 +1,85 @@
+"""The part of the model card that tells how to use a bundle: preprocessing, firmware, making it again."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from pipeline.report import wording
+from pipeline.report.findings import chosen_variant
+from pipeline.report.markdown import fenced, plain
+from pipeline.report.record import RunRecord
+
+
+def is_image(record: RunRecord) -> bool:
+    """Whether the model eats images."""
+    return bool(record.profile["input_kind"] == "image")
+
+
+def preprocessing_part(record: RunRecord) -> str:
+    """Says how a raw row becomes the model's input."""
+    title = "## Preprocessing\n\n"
+    int8 = chosen_variant(record) == "int8"
+    if is_image(record):
+        shape = record.profile["input_shape"]
+        meant = "the int8 input is `pixel - 128`, exactly" if int8 else "the float input is `pixel / 255`"
+        return (
+            f"{title}Bring the image to {shape[0]} × {shape[1]} pixels of {wording.plural(shape[2], 'channel')}, each "
+            f"from 0 to 255; {meant}. `preprocessing.json` says how Penjing did it."
+        )
+    fed = "quantize its result by the scale and zero point in `model_data.h`" if int8 else "feed its result as it is"
+    answer = (
+        ""
+        if record.task == "classification"
+        else " `penjing_postprocess` turns the model's answer into the target's unit."
+    )
+    return (
+        f"{title}`preprocessing.c` turns a raw row into the model's input (`penjing_preprocess`); {fed}.{answer} "
+        "`preprocessing.json` holds the same figures: imputation, scale and category codes, fitted on the training split."
+    )
+
+
+def device_part(record: RunRecord) -> str:
+    """Shows how to run the model in TFLite Micro, with the names of its C files."""
+    title = "## On a device"
+    if record.summary.get("arena_bytes") is None:
+        return f"{title}\n\nTFLite Micro did not run this model on the host; `model.tflite` runs in LiteRT."
+    name = c_identifier(record.name)
+    code = f"""\
+#include "model_data.h"
+
+alignas(16) static uint8_t arena[{name.upper()}_ARENA_BYTES];
+
+tflite::MicroMutableOpResolver<{name}_operator_count> resolver;
+{name}_add_operators(resolver);
+tflite::MicroInterpreter interpreter(tflite::GetModel({name}_model), resolver, arena, sizeof(arena));
+interpreter.AllocateTensors();
+// fill interpreter.input(0)->data, then:
+interpreter.Invoke();
+// the answer is in interpreter.output(0)->data"""
+    text = (
+        "Compile `model_data.cc` into the firmware. `golden/` holds inputs and the outputs that must come out; its "
+        "header is for a test at start-up."
+    )
+    return "\n\n".join([title, text, fenced(code, "cpp")])
+
+
+def c_identifier(name: str) -> str:
+    """Returns what a run is called in its C files: every character that is no letter or digit becomes `_`."""
+    identifier = re.sub(r"[^A-Za-z0-9]", "_", name)
+    return f"model_{identifier}" if identifier == "" or identifier[0].isdigit() else identifier
+
+
+def reproduce_part(record: RunRecord) -> str:
+    """Says how to make the bundle again."""
+    versions: list[tuple[str, Any]] = sorted(record.versions.items())
+    return "\n\n".join(
+        [
+            "## Reproducibility",
+            "The same config, data and kind of machine give the same `model.tflite`, bit for bit "
+            f"(seed {record.seed}). `SHA256SUMS` has the digest of every file of the bundle.",
+            fenced(record.command, "sh"),
+            "Versions: " + ", ".join(f"{plain(library)} {plain(version)}" for library, version in versions) + ".",
+            fenced(record.config_text, "yaml"),
+        ]
+    )

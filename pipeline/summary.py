@@ -1,0 +1,168 @@
+"""`summary.json`, the public contract of a bundle: every figure a script would want. Imports pydantic only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from pipeline.ledger import LedgerRow
+
+SCHEMA_VERSION = 1
+
+Count = Annotated[int, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class _Contract(BaseModel):
+    """Immutable, complete, and free of NaN and infinities, which JSON cannot say."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True, protected_namespaces=()
+    )
+
+
+class TargetResult(_Contract):
+    """One limit of the config's `target`, judged on the validation split."""
+
+    asked: int | float
+    """The limit."""
+
+    got: int | float | None
+    """What was measured; null where it could not be, and then the limit is not met."""
+
+    met: bool
+    """Whether the limit is kept."""
+
+
+class Summary(_Contract):
+    """The figures of a bundle.
+
+    A field keeps its name and meaning for as long as `schema_version` stays the same; fields may be added.
+    """
+
+    schema_version: Literal[1]
+    """Version of this contract."""
+
+    name: str
+    """Name of the run."""
+
+    task: Literal["classification", "regression"]
+    """What is predicted: a class, or a number."""
+
+    metric: Literal["accuracy", "r2"]
+    """What every score is: accuracy (a fraction), or R² (1 is perfect, below 0 is worse than the mean)."""
+
+    dataset_sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    """SHA-256 of the prepared data set: all arrays of all splits, and their schema."""
+
+    baseline_score: float
+    """Score of the dense float model before any compression, in Keras, on the test split."""
+
+    float_score: float
+    """Score of the Keras model that was converted (pruned, where that was asked for), on the test split."""
+
+    model_score: float
+    """Score of `model.tflite` in LiteRT without default delegates, on the test split."""
+
+    agreement: Fraction | None
+    """Fraction of the test rows that `model.tflite` and the Keras model it was made from decide alike; null for
+    regression."""
+
+    max_abs_error: float | None
+    """Largest difference between any output of `model.tflite` and of that Keras model on the test split: in
+    probability, or in standard deviations of the target; null where an output was not finite."""
+
+    model_bytes: Count
+    """Size of `model.tflite` in bytes."""
+
+    model_gzip_bytes: Count
+    """Size of `model.tflite` after gzip -9, in bytes."""
+
+    arena_bytes: Count | None
+    """Working memory in bytes, measured by TFLite Micro on the host that made the bundle (64-bit, reference
+    kernels); null where it does not run the model."""
+
+    arena_reason: str | None = None
+    """Then: why; else null."""
+
+    micro_max_steps: Count | None
+    """Largest difference between TFLite Micro and LiteRT, in steps of the quantized output; null where TFLite Micro
+    does not run the model, or its output is float."""
+
+    parameters: Count
+    """Numbers the Keras model holds, batch normalization's statistics included."""
+
+    nonzero_parameters: Count
+    """Those of them that are not zero."""
+
+    macs: Count
+    """Multiply-accumulate operations of one inference; zeroed weights are still multiplied."""
+
+    latency_us: float = Field(ge=0.0)
+    """Median time of one inference in microseconds: LiteRT, one thread, one row, the machine that made the bundle."""
+
+    operators: list[str]
+    """Operators of `model.tflite`, each once, in the order they first run."""
+
+    target: dict[str, TargetResult]
+    """Each limit that the config's `target` sets, by name."""
+
+    ledger: list[LedgerRow]
+    """Measurements of every model on the way, in the order of the stages; their scores are on the validation split."""
+
+    seconds: float = Field(ge=0.0)
+    """Wall-clock seconds that the run's stages took, each when it was last made."""
+
+
+def summary_of(name: str, details: Mapping[str, Any], ledger: Sequence[LedgerRow], seconds: float) -> Summary:
+    """Completes what the stage `export` measured to the summary of a run.
+
+    Args:
+        name: the run's name.
+        details: details of the stage `export`; their `summary` holds every field but those given here.
+        ledger: rows of all stages, in order.
+        seconds: wall-clock seconds of all stages.
+
+    Raises:
+        pydantic.ValidationError: the details are not those of `export`.
+    """
+    return Summary(
+        schema_version=SCHEMA_VERSION, name=name, ledger=list(ledger), seconds=seconds, **details["summary"]
+    )
+
+
+def summary_table() -> str:
+    """Returns the fields of `summary.json` as a Markdown table, for docs/bundle.md."""
+    rows = ["| field | what it may be | meaning |", "|---|---|---|"]
+    for name, schema in Summary.model_json_schema()["properties"].items():
+        meaning = " ".join((Summary.model_fields[name].description or "").split())
+        rows.append(f"| `{name}` | {_kind(schema)} | {meaning} |")
+    return "\n".join(rows) + "\n"
+
+
+_KINDS = {
+    "integer": "whole number",
+    "number": "number",
+    "string": "text",
+    "null": "null",
+    "boolean": "true or false",
+}
+
+
+def _kind(schema: Mapping[str, Any]) -> str:
+    """Writes a JSON schema's type for a reader."""
+    if "anyOf" in schema:
+        return " or ".join(_kind(each) for each in schema["anyOf"])
+    if "const" in schema:
+        return f"`{schema['const']}`"
+    if "enum" in schema:
+        return " or ".join(f"`{each}`" for each in schema["enum"])
+    if "$ref" in schema:
+        return f"`{schema['$ref'].rsplit('/', 1)[-1]}`"
+    if schema["type"] == "array":
+        return f"list of {_kind(schema['items'])}"
+    if schema["type"] == "object":
+        return f"by name: {_kind(schema['additionalProperties'])}"
+    return _KINDS[schema["type"]]
