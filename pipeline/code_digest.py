@@ -1,16 +1,19 @@
 """What a stage's code is: the digest of everything it imports inside the project.
 
-The static import graph is followed, lazy imports included; blocks under `if TYPE_CHECKING` are
-not, since they never run. Docstrings and the sentences of config fields do not count. Of modules
-of declarations (configs and the contract) only the names that are imported count, with what those
-names refer to: a new field of one source's config must not retrain every model.
+The static import graph is followed, lazy imports included; blocks under `if TYPE_CHECKING` do not
+count, since they never run, nor do docstrings and the sentences of config fields. Of modules of
+declarations (configs and the contract) only the names that are imported count, with what those
+names refer to: a new field of one source's config must not retrain every model. A string that
+names a module (of a child process) or a file beside the module (a style sheet) counts as well.
 """
 
 from __future__ import annotations
 
 import ast
 import hashlib
+import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -25,135 +28,205 @@ DECLARATIONS = frozenset({"data.contract", "data.config", "models.config", "pipe
 Reference = tuple[str, str | None]
 """A module, and the name taken from it where the module is one of declarations."""
 
+_MODULE_NAME = re.compile(rf"(?:{'|'.join(ROOMS)})(?:\.\w+)+")
+_FILE_NAME = re.compile(r"[\w-]+\.[a-z]+")
 
-def code_parts(entries: Iterable[Reference]) -> dict[str, str]:
+
+@dataclass
+class _Statement:
+    """One statement of a module, read in one pass.
+
+    Attributes:
+        defines: names it defines; none for imports and statements that only act.
+        text: its syntax without sentences; equal for equal code.
+        uses: names it mentions.
+        imports: (name it is bound to, what is imported) of the project, those inside of functions too.
+        files: bytes of files beside the module that it names.
+    """
+
+    defines: tuple[str, ...]
+    text: list[str] = field(default_factory=list)
+    uses: set[str] = field(default_factory=set)
+    imports: list[tuple[str, Reference]] = field(default_factory=list)
+    files: list[bytes] = field(default_factory=list)
+
+
+def code_parts(entries: Iterable[Reference], root: Path = ROOT) -> dict[str, str]:
     """Digests all code that some entry points reach.
 
     Args:
         entries: modules, or names in modules of declarations, to start from.
+        root: folder that holds the rooms.
 
     Returns:
         Module name -> digest of its code (16 hexadecimal digits); `module:Name` for declarations.
+
+    Raises:
+        ModuleNotFoundError: an entry is no module of the project.
     """
     parts: dict[str, str] = {}
     waiting = list(entries)
     seen: set[Reference] = set()
     while waiting:
-        reference = waiting.pop()
+        module, name = reference = waiting.pop()
         if reference in seen:
             continue
         seen.add(reference)
-        module, name = reference
-        if module in DECLARATIONS and name is not None:
-            digest, needed = _declaration(module, name)
+        if name is None:
+            parts[module], needed = _module(root, module)
+        else:
+            digest, needed = _declaration(root, module, name)
             if digest is not None:
                 parts[f"{module}:{name}"] = digest
-        else:
-            parts[module], needed = _module(module)
         waiting.extend(needed)
     return dict(sorted(parts.items()))
 
 
-def _path(module: str) -> Path | None:
-    """Returns the file of a project's module; None for anything else."""
+@cache
+def _path(root: Path, module: str) -> Path | None:
+    """Returns the file of a project's module or package; None for anything else."""
     if module.split(".")[0] not in ROOMS:
         return None
-    path = ROOT / (module.replace(".", "/") + ".py")
-    return path if path.is_file() else None
+    stem = root / module.replace(".", "/")
+    return next((path for path in (stem.with_suffix(".py"), stem / "__init__.py") if path.is_file()), None)
 
 
 @cache
-def _tree(module: str) -> ast.Module:
-    path = _path(module)
+def _module(root: Path, module: str) -> tuple[str, tuple[Reference, ...]]:
+    """Digests a whole module; what it imports is returned to be digested too, and the packages it lies in."""
+    statements = _statements(root, module)
+    names = module.split(".")
+    packages = [(".".join(names[:count]), None) for count in range(1, len(names))]
+    needed = {reference for statement in statements for _, reference in statement.imports}
+    needed.update(package for package in packages if _path(root, package[0]) is not None)
+    return _digest(statements), tuple(sorted(needed, key=str))
+
+
+@cache
+def _declaration(root: Path, module: str, name: str) -> tuple[str | None, tuple[Reference, ...]]:
+    """Digests one declared name; what it refers to is returned to be digested too.
+
+    A name that is passed on from elsewhere has no digest of its own; where a name comes from in a
+    way that cannot be told from the syntax, the whole module counts.
+    """
+    statements = _statements(root, module)
+    defined = {each for statement in statements for each in statement.defines}
+    bound = [pair for statement in statements for pair in statement.imports]
+    if name not in defined:
+        passed_on = tuple(reference for binding, reference in bound if binding == name)
+        return None, passed_on or ((module, None),)
+    # A statement that defines nothing may act on any name, so that it belongs to each of them.
+    own = [each for each in statements if name in each.defines or not (each.defines or each.imports)]
+    used = {each for statement in own for each in statement.uses} | {"*"}
+    needed: set[Reference] = {(module, other) for other in used & defined if other != name}
+    needed.update(reference for binding, reference in bound if binding in used)
+    return _digest(own), tuple(sorted(needed, key=str))
+
+
+def _digest(statements: Iterable[_Statement]) -> str:
+    digest = hashlib.sha256()
+    for statement in statements:
+        digest.update(" ".join(statement.text).encode())
+        for data in statement.files:
+            digest.update(hashlib.sha256(data).digest())
+    return digest.hexdigest()[:16]
+
+
+# ------------------------------------------------------------------------------- reading a module
+
+
+@cache
+def _statements(root: Path, module: str) -> tuple[_Statement, ...]:
+    """Reads a module's statements, those left out that never run."""
+    path = _path(root, module)
     if path is None:
         raise ModuleNotFoundError(f"{module} is no module of this project")
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    _strip_sentences(tree)
-    return tree
+    tree = ast.parse(path.read_bytes(), filename=str(path))
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    found = []
+    for node in _that_run(tree.body):
+        statement = _Statement(_defined_by(node))
+        _read(node, statement, root, package)
+        found.append(statement)
+    return tuple(found)
 
 
-def _strip_sentences(tree: ast.AST) -> None:
-    """Removes docstrings, attribute docstrings among them, in place."""
-    for node in ast.walk(tree):
-        for block in ("body", "orelse", "finalbody"):
-            statements = getattr(node, block, None)
-            if isinstance(statements, list):
-                kept = [statement for statement in statements if not _is_sentence(statement)]
-                setattr(node, block, kept)
-
-
-def _is_sentence(statement: ast.AST) -> bool:
-    return (
-        isinstance(statement, ast.Expr)
-        and isinstance(statement.value, ast.Constant)
-        and isinstance(statement.value.value, str)
-    )
-
-
-def _digest(nodes: Iterable[ast.AST]) -> str:
-    text = "\n".join(ast.dump(node) for node in nodes)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-@cache
-def _module(module: str) -> tuple[str, tuple[Reference, ...]]:
-    tree = _tree(module)
-    return _digest([tree]), tuple(sorted(set(_imports(tree)), key=str))
-
-
-def _imports(tree: ast.AST) -> Iterator[Reference]:
-    """Yields what a tree imports from the project."""
-    for node in _running_nodes(tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                if _path(alias.name) is not None:
-                    yield alias.name, None
-        elif isinstance(node, ast.ImportFrom) and node.module is not None:
-            for alias in node.names:
-                if _path(f"{node.module}.{alias.name}") is not None:
-                    yield f"{node.module}.{alias.name}", None
-                elif _path(node.module) is not None:
-                    yield node.module, (alias.name if node.module in DECLARATIONS else None)
-
-
-def _running_nodes(tree: ast.AST) -> Iterator[ast.AST]:
-    """Walks a tree, leaving out what only a type checker sees."""
-    waiting = [tree]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
-            waiting.extend(node.orelse)
+def _that_run(nodes: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """Yields the statements of a block; no sentences, nothing that only a type checker sees."""
+    for node in nodes:
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
             continue
-        yield node
-        waiting.extend(ast.iter_child_nodes(node))
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            yield from _that_run(node.orelse)
+        else:
+            yield node
 
 
-@cache
-def _definitions(module: str) -> dict[str, list[ast.AST]]:
-    """Maps each name a module of declarations defines to the statements that define it."""
-    found: dict[str, list[ast.AST]] = {}
-    for statement in _tree(module).body:
-        names: list[str] = []
-        if isinstance(statement, ast.ClassDef | ast.FunctionDef):
-            names = [statement.name]
-        elif isinstance(statement, ast.Assign):
-            names = [target.id for target in statement.targets if isinstance(target, ast.Name)]
-        elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
-            names = [statement.target.id]
-        for name in names:
-            found.setdefault(name, []).append(statement)
-    return found
+def _defined_by(node: ast.stmt) -> tuple[str, ...]:
+    if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+        return (node.name,)
+    if isinstance(node, ast.Assign):
+        targets = [inner for target in node.targets for inner in ast.walk(target)]
+    elif isinstance(node, ast.AnnAssign | ast.AugAssign):
+        targets = [node.target]
+    else:
+        targets = []
+    return tuple(target.id for target in targets if isinstance(target, ast.Name))
 
 
-@cache
-def _declaration(module: str, name: str) -> tuple[str | None, tuple[Reference, ...]]:
-    """Digests one declared name; what it refers to is returned to be digested too."""
-    statements = _definitions(module).get(name)
-    if statements is None:
-        return None, ()
-    used = {node.id for statement in statements for node in ast.walk(statement) if isinstance(node, ast.Name)}
-    own = [(module, other) for other in used if other in _definitions(module) and other != name]
-    elsewhere = [
-        (source, taken) for source, taken in _imports(_tree(module)) if taken in used or source not in DECLARATIONS
-    ]
-    return _digest(statements), tuple(sorted([*own, *elsewhere], key=str))
+def _read(node: ast.AST, into: _Statement, root: Path, package: str) -> None:
+    """Reads a tree into a statement, depth first."""
+    text = into.text
+    text.append(type(node).__name__)
+    if isinstance(node, ast.Name):
+        into.uses.add(node.id)
+        text.append(node.id)
+        return
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        into.imports.extend(_imported(node, root, package))
+    elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+        _read_string(node.value, into, root, package)
+    for name in node._fields:
+        value = getattr(node, name, None)
+        if isinstance(value, ast.AST):
+            if not isinstance(value, ast.expr_context):
+                _read(value, into, root, package)
+        elif isinstance(value, list):
+            text.append("[")
+            for item in _that_run(value):
+                if isinstance(item, ast.AST):
+                    _read(item, into, root, package)
+                else:
+                    text.append(repr(item))
+            text.append("]")
+        else:
+            text.append(repr(value))
+
+
+def _read_string(value: str, into: _Statement, root: Path, package: str) -> None:
+    """Follows a string that names a module, or a file in the module's own folder."""
+    if _MODULE_NAME.fullmatch(value) and _path(root, value) is not None:
+        into.imports.append(("*", (value, None)))
+    elif _FILE_NAME.fullmatch(value) and not value.endswith(".py"):
+        path = root / package.replace(".", "/") / value
+        if path.is_file():
+            into.files.append(path.read_bytes())
+
+
+def _imported(node: ast.Import | ast.ImportFrom, root: Path, package: str) -> Iterator[tuple[str, Reference]]:
+    """Yields what an import takes from the project: (name it is bound to, what)."""
+    if isinstance(node, ast.Import):
+        for alias in node.names:
+            if _path(root, alias.name) is not None:
+                yield alias.asname or alias.name.split(".")[0], (alias.name, None)
+        return
+    above = package.split(".")
+    base = above[: len(above) - node.level + 1] if node.level else []
+    module = ".".join([*base, *([node.module] if node.module else [])])
+    for alias in node.names:
+        binding = alias.asname or alias.name
+        if _path(root, f"{module}.{alias.name}") is not None:
+            yield binding, (f"{module}.{alias.name}", None)
+        elif _path(root, module) is not None:
+            by_name = module in DECLARATIONS and alias.name != "*"
+            yield binding, (module, alias.name if by_name else None)

@@ -42,14 +42,16 @@ def scatter_points(true: NDArray[np.float64], predicted: NDArray[np.float64]) ->
 
     Args:
         true: (rows,) in the target's unit.
-        predicted: (rows,) in the target's unit.
+        predicted: (rows,) finite, in the target's unit.
 
     Returns:
-        `true` and `predicted`, at most `MAX_SCATTER_POINTS` of each; pairs that are not finite are left out.
+        `true` and `predicted`, at most `MAX_SCATTER_POINTS` of each.
     """
-    finite = np.flatnonzero(np.isfinite(true) & np.isfinite(predicted))
-    chosen = finite[:: max(1, -(-len(finite) // MAX_SCATTER_POINTS))]
-    return {"true": _figures(true[chosen]), "predicted": _figures(predicted[chosen])}
+    step = max(1, -(-len(true) // MAX_SCATTER_POINTS))
+    return {
+        "true": [_figure(value) for value in true[::step]],
+        "predicted": [_figure(value) for value in predicted[::step]],
+    }
 
 
 def wrong_predictions(dataset: Dataset, outputs: NDArray[np.float32], predicted: NDArray[Any]) -> list[dict[str, Any]]:
@@ -79,22 +81,19 @@ def wrong_predictions(dataset: Dataset, outputs: NDArray[np.float32], predicted:
     ]
 
 
-def largest_errors(
-    dataset: Dataset, true: NDArray[np.float64], predicted: NDArray[np.float64]
-) -> list[dict[str, Any]]:
+def largest_errors(dataset: Dataset, true: NDArray[np.float64], predicted: NDArray[np.float64]) -> list[dict[str, Any]]:
     """Returns the test rows with the largest errors, the largest first.
 
     Args:
         dataset: whose test split was predicted.
         true: (rows,) in the target's unit.
-        predicted: (rows,) in the target's unit.
+        predicted: (rows,) finite, in the target's unit.
 
     Returns:
         As `wrong_predictions`, with numbers for `true` and `predicted`, and no `probability`.
     """
     rows = dataset.split("test").rows
-    # What is not finite would sort last, and is what to see first.
-    error = np.nan_to_num(np.abs(predicted - true), nan=math.inf)
+    error = np.abs(predicted - true)
     return [
         {
             "row": int(rows[position]),
@@ -134,10 +133,6 @@ def _raw_value(column: TableColumn, value: float) -> float | bool | str | None:
     return value != 0.0
 
 
-def _figures(values: NDArray[Any]) -> list[float]:
-    return [float(f"{value:.7g}") for value in values]
-
-
-def _figure(value: Any) -> float | None:
-    """Seven digits are what a float32 holds; None where JSON has no number."""
-    return float(f"{float(value):.7g}") if math.isfinite(value) else None
+def _figure(value: Any) -> float:
+    """Seven digits are what a float32 holds."""
+    return float(f"{float(value):.7g}")

@@ -212,7 +212,7 @@ def check_micro(inputs: GateInputs, answers: Answers, result: MicroResult | Micr
         message=f"{told}; arena {result.arena_bytes} bytes, measured on this host."
         if passed
         else f"expected at most {limit:g}{unit} and no row decided otherwise, got {told}. "
-        f"Sigmoid and tanh have other kernels there; relu and relu6 agree.",
+        f"Its sigmoid and tanh are other kernels than LiteRT's; with relu or relu6 the two are nearer.",
     )
 
 

@@ -138,7 +138,7 @@ def _sizes(record: RunRecord) -> str:
         ("`model.tflite`", wording.bytes_of(s["model_bytes"])),
         ("the same, gzipped", wording.bytes_of(s["model_gzip_bytes"])),
         (
-            "arena, measured by TFLite Micro on the 64-bit host",
+            "arena, by TFLite Micro on the 64-bit host",
             "not measured" if arena is None else wording.bytes_of(arena),
         ),
         ("parameters", wording.count(s["parameters"])),
@@ -203,7 +203,8 @@ def _limits(record: RunRecord) -> str:
         items.append(f"The score was measured on {wording.plural(rows, 'row')} of the test split.")
     items += [plain(warning) for warning in record.profile.get("warnings", [])]
     items.append(
-        "Arena and latency are the host's, whose pointers are 8 bytes and whose kernels are others: measure on the device."
+        "Arena and latency are the host's, whose pointers are 8 bytes and whose kernels are others. "
+        "Measure on the device."
     )
     items.append("It answers whatever it is shown: it cannot say that an input is like nothing it was trained on.")
     return "## Limits\n\n" + "\n".join(f"- {item}" for item in items)

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.ledger import LedgerRow
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[1] = 1
 
 Count = Annotated[int, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -39,7 +39,7 @@ class TargetResult(_Contract):
 class Summary(_Contract):
     """The figures of a bundle.
 
-    A field keeps its name and meaning for as long as `schema_version` stays the same; fields may be added.
+    Fields are added, renamed or given another meaning only together with a new `schema_version`.
     """
 
     schema_version: Literal[1]
@@ -128,41 +128,4 @@ def summary_of(name: str, details: Mapping[str, Any], ledger: Sequence[LedgerRow
     Raises:
         pydantic.ValidationError: the details are not those of `export`.
     """
-    return Summary(
-        schema_version=SCHEMA_VERSION, name=name, ledger=list(ledger), seconds=seconds, **details["summary"]
-    )
-
-
-def summary_table() -> str:
-    """Returns the fields of `summary.json` as a Markdown table, for docs/bundle.md."""
-    rows = ["| field | what it may be | meaning |", "|---|---|---|"]
-    for name, schema in Summary.model_json_schema()["properties"].items():
-        meaning = " ".join((Summary.model_fields[name].description or "").split())
-        rows.append(f"| `{name}` | {_kind(schema)} | {meaning} |")
-    return "\n".join(rows) + "\n"
-
-
-_KINDS = {
-    "integer": "whole number",
-    "number": "number",
-    "string": "text",
-    "null": "null",
-    "boolean": "true or false",
-}
-
-
-def _kind(schema: Mapping[str, Any]) -> str:
-    """Writes a JSON schema's type for a reader."""
-    if "anyOf" in schema:
-        return " or ".join(_kind(each) for each in schema["anyOf"])
-    if "const" in schema:
-        return f"`{schema['const']}`"
-    if "enum" in schema:
-        return " or ".join(f"`{each}`" for each in schema["enum"])
-    if "$ref" in schema:
-        return f"`{schema['$ref'].rsplit('/', 1)[-1]}`"
-    if schema["type"] == "array":
-        return f"list of {_kind(schema['items'])}"
-    if schema["type"] == "object":
-        return f"by name: {_kind(schema['additionalProperties'])}"
-    return _KINDS[schema["type"]]
+    return Summary(schema_version=SCHEMA_VERSION, name=name, ledger=list(ledger), seconds=seconds, **details["summary"])

@@ -24,9 +24,7 @@ def judge(limits: TargetConfig, measured: Mapping[str, float | None]) -> list[di
     Returns:
         `{"name", "asked", "got", "met"}` for each limit that is set, in the order of the section.
     """
-    return [
-        _judged(name, asked, measured[name]) for name, asked in limits.model_dump().items() if asked is not None
-    ]
+    return [_judged(name, asked, measured[name]) for name, asked in limits.model_dump().items() if asked is not None]
 
 
 def _judged(name: str, asked: float, got: float | None) -> dict[str, Any]:

@@ -58,8 +58,7 @@ def run_micro(
 ) -> MicroResult | MicroFailure:
     """Runs rows through TFLite Micro in one child process.
 
-    float16 and dynamic_range models are usually refused: TFLite Micro dequantizes no float16, and
-    has no kernels for float activations on int8 weights. That is a `MicroFailure` like any other.
+    float16 and most dynamic_range models are refused; docs/runtimes.md says why.
 
     Args:
         model: bytes of a .tflite file with a static batch of one row.

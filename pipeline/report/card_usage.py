@@ -35,7 +35,7 @@ def preprocessing_part(record: RunRecord) -> str:
     )
     return (
         f"{title}`preprocessing.c` turns a raw row into the model's input (`penjing_preprocess`); {fed}.{answer} "
-        "`preprocessing.json` holds the same figures: imputation, scale and category codes, fitted on the training split."
+        "`preprocessing.json` holds the same figures: imputation, scale and category codes, fitted on training rows."
     )
 
 

@@ -1,0 +1,109 @@
+"""Writes the files of a bundle that depend on the model alone, not on the run it was made in."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.c_source import HEADER_FILE, SOURCE_FILE
+from data.dataset import Dataset
+from data.preprocessing import Preprocessing
+from models.tflite.c_source import golden_header, model_data_source
+from models.tflite.interpreter import LiteRT
+from models.tflite.micro import MicroResult, run_micro
+from pipeline.artifacts import Variants
+from pipeline.bundle_layout import C_NAME, GOLDEN, LABELS, MODEL, PREPROCESSING, VARIANTS
+from pipeline.gate import LITERT, TFLITE_MICRO, Golden
+
+_INPUTS_RAW = "inputs_raw.npy"
+_INPUTS_QUANTIZED = "inputs_quantized.npy"
+_OUTPUTS_EXPECTED = "outputs_expected.npy"
+
+
+def copy_files(folder: Path, dataset: Dataset, variants: Variants) -> None:
+    """Copies what earlier stages made: the model, its variants, preprocessing and labels.
+
+    Args:
+        folder: the bundle, empty.
+        dataset: whose preprocessing goes along; for vectors in C too.
+        variants: of the model.
+    """
+    shutil.copyfile(variants.path(variants.chosen), folder / MODEL)
+    (folder / VARIANTS).mkdir()
+    for precision in variants.precisions:
+        shutil.copyfile(variants.path(precision), folder / VARIANTS / f"{precision}.tflite")
+    sources = (SOURCE_FILE, HEADER_FILE) if dataset.schema.kind == "vector" else ()
+    for name in (PREPROCESSING, LABELS, *sources):
+        shutil.copyfile(dataset.folder / name, folder / name)
+
+
+def write_c_model(folder: Path, model: bytes, arena_bytes: int | None, arena_reason: str | None) -> None:
+    """Writes model_data.cc and model_data.h.
+
+    Args:
+        folder: the bundle.
+        model: bytes of model.tflite.
+        arena_bytes: measured by TFLite Micro; None where it does not run the model.
+        arena_reason: then: why.
+
+    Raises:
+        ConversionError: the model has custom operators.
+    """
+    source = model_data_source(model, C_NAME, arena_bytes, "" if arena_reason is None else arena_reason)
+    (folder / "model_data.cc").write_text(source.cc, encoding="utf-8")
+    (folder / "model_data.h").write_text(source.h, encoding="utf-8")
+
+
+def write_golden(folder: Path, model: bytes, raw: NDArray[Any], num_c_rows: int) -> Golden:
+    """Writes golden vectors: raw rows, what the model is fed for them, and what must come out.
+
+    The whole way from a raw row on is gone by the bundle's own `preprocessing.json`. Outputs are TFLite
+    Micro's where it runs the model, else those of LiteRT without default delegates; `golden.h` names which.
+
+    Args:
+        folder: the bundle, with `preprocessing.json`.
+        model: bytes of model.tflite.
+        raw: (rows, ...) as `Preprocessing.transform` takes them.
+        num_c_rows: how many of the first rows also go into golden.h.
+
+    Returns:
+        The vectors, read back from what was written.
+
+    Raises:
+        ConversionError: LiteRT cannot run the model.
+    """
+    runtime = LiteRT(model)
+    quantized = runtime.quantize(_preprocessing(folder).transform(raw))
+    micro = run_micro(model, quantized)
+    ran = isinstance(micro, MicroResult)
+    outputs = micro.outputs if isinstance(micro, MicroResult) else runtime.invoke(quantized)
+    produced_by = TFLITE_MICRO if ran else LITERT
+    (folder / GOLDEN).mkdir()
+    arrays = {_INPUTS_RAW: raw, _INPUTS_QUANTIZED: quantized, _OUTPUTS_EXPECTED: outputs}
+    for name, array in arrays.items():
+        np.save(folder / GOLDEN / name, array, allow_pickle=False)
+    header = golden_header(C_NAME, quantized[:num_c_rows], outputs[:num_c_rows], produced_by)
+    (folder / GOLDEN / "golden.h").write_text(header, encoding="utf-8")
+    return read_golden(folder, produced_by)
+
+
+def read_golden(folder: Path, produced_by: str) -> Golden:
+    """Reads the golden vectors of a bundle; their float inputs come from the raw rows anew.
+
+    Args:
+        folder: the bundle.
+        produced_by: the runtime that gave the outputs.
+    """
+    raw, quantized, outputs = (
+        np.load(folder / GOLDEN / name, allow_pickle=False)
+        for name in (_INPUTS_RAW, _INPUTS_QUANTIZED, _OUTPUTS_EXPECTED)
+    )
+    return Golden(_preprocessing(folder).transform(raw), quantized, outputs, produced_by)
+
+
+def _preprocessing(folder: Path) -> Preprocessing:
+    return Preprocessing.from_json((folder / PREPROCESSING).read_text(encoding="utf-8"))

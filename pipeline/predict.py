@@ -1,0 +1,124 @@
+"""Predictions by an exported model: raw input in, decisions out. TensorFlow is not imported."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from rich.table import Table
+from rich.text import Text
+
+from data.contract import ConfigError, PenjingError
+from data.preprocessing import Preprocessing
+from data.reading import RawInput
+from models.tasks import task_for
+from models.tflite.interpreter import LiteRT
+from pipeline.bundle_layout import MODEL, PREPROCESSING, SUMMARY
+from pipeline.runs import Workdir
+from pipeline.summary import SCHEMA_VERSION, Summary
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model says of one row.
+
+    Attributes:
+        name: what the row is called: a file's path inside its folder, or `row 1`.
+        label: classification: name of the most probable class; else None.
+        probability: classification: its probability, in [0, 1]; else None.
+        value: regression: the number, in the target's own unit; else None.
+        probabilities: classification: class name -> probability, in the order of the outputs; else None.
+    """
+
+    name: str
+    label: str | None
+    probability: float | None
+    value: float | None
+    probabilities: dict[str, float] | None
+
+
+def predict(export_folder: Path, input_path: Path) -> list[Prediction]:
+    """Predicts raw input with a bundle's `model.tflite`, in LiteRT without default delegates.
+
+    Args:
+        export_folder: a bundle, `runs/<name>/export` or a copy of it elsewhere.
+        input_path: a file or folder in the format of the data the model learned from.
+
+    Returns:
+        One prediction a row, in the input's order.
+
+    Raises:
+        ConfigError: there is no bundle; of a run that does not exist the nearest is named.
+        DataError: the input is missing, malformed, or lacks what the model needs.
+        PenjingError: the bundle is damaged, or of another version.
+    """
+    _require_bundle(export_folder)
+    try:
+        preprocessing = Preprocessing.from_json((export_folder / PREPROCESSING).read_text(encoding="utf-8"))
+        summary = Summary.model_validate_json((export_folder / SUMMARY).read_bytes())
+        runtime = LiteRT((export_folder / MODEL).read_bytes())
+    except (OSError, ValidationError) as error:
+        raise _damaged(export_folder, error) from error
+    rows = preprocessing.read(input_path)
+    outputs = runtime.predict(rows.x)
+    if summary.task == "regression":
+        return _numbers(preprocessing, rows, outputs)
+    return _classes(preprocessing, rows, outputs)
+
+
+def prediction_table(predictions: Sequence[Prediction]) -> Table:
+    """Returns predictions as a table for a terminal: row, label and how sure, or the number."""
+    table = Table("input", box=None, pad_edge=False, header_style="bold")
+    numbers = any(prediction.value is not None for prediction in predictions)
+    for title in ("value",) if numbers else ("label", "probability"):
+        table.add_column(title, justify="left" if title == "label" else "right")
+    for each in predictions:
+        figures = [f"{each.value:.6g}"] if each.value is not None else [str(each.label), f"{each.probability:.4f}"]
+        # Names come from files: `Text` reads no markup in them.
+        table.add_row(*(Text(text) for text in (each.name, *figures)))
+    return table
+
+
+def _require_bundle(folder: Path) -> None:
+    if folder.is_dir():
+        return
+    run = folder.parent
+    Workdir(run.parent).require(run.name)
+    refused = (run / "rejected").is_dir()
+    found = "none; the gate rejected its last one" if refused else "none; it has not come as far as export"
+    raise ConfigError(f"RUN: expected a run with a bundle in {folder}, got {found}. Run it again, to its end.")
+
+
+def _damaged(folder: Path, error: OSError | ValidationError) -> PenjingError:
+    told = str(error) if isinstance(error, OSError) else f"another {SUMMARY} ({error.errors()[0]['msg']})"
+    return PenjingError(
+        f"bundle: expected a whole bundle of schema version {SCHEMA_VERSION} in {folder}, got: {told}. "
+        f"Run the pipeline again to write it anew."
+    )
+
+
+def _classes(preprocessing: Preprocessing, rows: RawInput, outputs: NDArray[np.float32]) -> list[Prediction]:
+    names = preprocessing.class_names
+    decided = task_for("classification").decide(outputs)
+    return [
+        Prediction(
+            name=name,
+            label=names[code],
+            probability=float(answer[code]),
+            value=None,
+            probabilities={each: float(figure) for each, figure in zip(names, answer, strict=True)},
+        )
+        for name, code, answer in zip(rows.names, decided, outputs, strict=True)
+    ]
+
+
+def _numbers(preprocessing: Preprocessing, rows: RawInput, outputs: NDArray[np.float32]) -> list[Prediction]:
+    values = preprocessing.inverse_target(task_for("regression").decide(outputs))
+    return [
+        Prediction(name=name, label=None, probability=None, value=float(value), probabilities=None)
+        for name, value in zip(rows.names, values, strict=True)
+    ]

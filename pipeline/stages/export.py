@@ -1,0 +1,223 @@
+"""Stage export: everything before it -> the bundle, and the proof that it works.
+
+The test split is read here, and nowhere before. What fails is told in the details, `passed` false;
+the run then does not hand the bundle over.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.contract import GateError
+from data.dataset import Dataset
+from models.legacy_keras import use_determinism
+from models.measurements import count_macs, count_nonzero, count_parameters, gzip_bytes
+from models.tasks import Task, task_for
+from models.tflite.audit import operators
+from models.tflite.interpreter import LiteRT, latency_us
+from models.training import predict
+from pipeline.artifacts import SavedModel, Variants
+from pipeline.bundle import copy_files, write_c_model, write_golden
+from pipeline.config import ExportConfig, TargetConfig
+from pipeline.decisions import confusion_matrix, largest_errors, scatter_points, wrong_predictions
+from pipeline.gate import GateInputs, GateReport, Golden, run_gate
+from pipeline.targets import judge
+from pipeline.workspace import Outcome, Workspace
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the stage takes: the rows, the model before compression, the one that was converted, its TFLite files."""
+
+    dataset: Dataset
+    dense: SavedModel
+    model: SavedModel
+    variants: Variants
+
+
+@dataclass(frozen=True)
+class Config:
+    """Sections of the config that are read."""
+
+    export: ExportConfig
+    target: TargetConfig
+
+
+@dataclass(frozen=True)
+class _Tested:
+    """What was learned on the test split.
+
+    Attributes:
+        report: the gate's.
+        golden: the golden vectors, as they were written.
+        answers: precision -> (rows, outputs) float32, by LiteRT without default delegates.
+        baseline_score: of the dense float model.
+        float_score: of the model that was converted.
+        scores: precision -> score.
+    """
+
+    report: GateReport
+    golden: Golden
+    answers: dict[str, NDArray[np.float32]]
+    baseline_score: float
+    float_score: float
+    scores: dict[str, float]
+
+
+def export(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
+    """Writes the bundle, puts it through the gate and judges the config's targets.
+
+    Raises:
+        ConversionError: LiteRT cannot run a variant at all.
+        GateError: a score on the test split is not a number.
+    """
+    use_determinism(workspace.seed_for("export"))
+    task = task_for(inputs.model.record.task)
+    model = inputs.model.load()
+    dense = model if inputs.dense.folder == inputs.model.folder else inputs.dense.load()
+    file = inputs.variants.path(inputs.variants.chosen).read_bytes()
+    copy_files(workspace.output, inputs.dataset, inputs.variants)
+    raw = _golden_rows(inputs.dataset, config.export.golden_rows, workspace.seed_for("export", "golden"))
+    golden = write_golden(workspace.output, file, raw, config.export.c_golden_rows)
+    tested = _test(inputs, task, model, dense, golden, workspace)
+    report = tested.report
+    write_c_model(workspace.output, file, report.arena_bytes, report.micro_reason)
+    measured = _measure(inputs, task, dense, file, config.export.latency_repeats)
+    measured["max_arena_bytes"] = report.arena_bytes
+    targets = judge(config.target, measured)
+    details = {
+        "passed": report.passed,
+        "gates": [{key: _jsonable(value) for key, value in asdict(check).items()} for check in report.checks],
+        "targets": targets,
+        "met": all(target["met"] for target in targets),
+        **_decisions(inputs, task, tested),
+        "test": tested.scores,
+        "xnnpack_difference": _jsonable(report.xnnpack_steps),
+        "golden": {"rows": len(golden.quantized), "runtime": golden.runtime},
+        "summary": _summary(inputs, task, model, file, tested, measured, targets),
+    }
+    return Outcome((), details)
+
+
+def _golden_rows(dataset: Dataset, wanted: int, seed: int) -> NDArray[Any]:
+    """Draws raw test rows: a source may be sorted by class, and its first rows all alike."""
+    raw = dataset.raw("test")
+    order = np.random.Generator(np.random.PCG64(seed)).permutation(len(raw))
+    return np.ascontiguousarray(raw[order[:wanted]])
+
+
+def _test(inputs: Inputs, task: Task, model: Any, dense: Any, golden: Golden, workspace: Workspace) -> _Tested:
+    """Reads the test split, once, for the gate and for every score on it."""
+    x, y = inputs.dataset.inputs("test"), inputs.dataset.split("test").y
+    chosen = inputs.variants.chosen
+    keras_outputs = predict(model, x)
+    masks = inputs.model.masks()
+    report = run_gate(
+        GateInputs(
+            model=inputs.variants.path(chosen).read_bytes(),
+            precision=chosen,
+            schema=inputs.dataset.schema,
+            task=task,
+            x=x,
+            keras_outputs=keras_outputs,
+            masks=masks,
+            kernels={name: model.get_layer(name).kernel.numpy() for name in masks},
+            golden=golden,
+            source_stage="prune" if masks else "train",
+        )
+    )
+    answers: dict[str, NDArray[np.float32]] = {}
+    scores: dict[str, float] = {}
+    precisions = inputs.variants.precisions
+    for done, precision in enumerate(precisions, start=1):
+        answers[precision] = LiteRT(inputs.variants.path(precision).read_bytes()).predict(x)
+        scores[precision] = _score(task, y, answers[precision], precision)
+        workspace.progress.step("test", done, len(precisions), {"variant": precision, task.metric: scores[precision]})
+    float_score = _score(task, y, keras_outputs, "Keras")
+    baseline = float_score if dense is model else _score(task, y, predict(dense, x), "Keras, dense")
+    return _Tested(report, golden, answers, baseline, float_score, scores)
+
+
+def _score(task: Task, y: NDArray[Any], outputs: NDArray[np.float32], who: str) -> float:
+    score = task.score(y, outputs)
+    if not math.isfinite(score):
+        raise GateError(
+            f"gate.finite outputs: expected a number as {task.metric} on the test split, got {score} from {who}. "
+            f"Lower the learning rate, or look at the preprocessing."
+        )
+    return score
+
+
+def _measure(inputs: Inputs, task: Task, dense: Any, file: bytes, repeats: int) -> dict[str, float | None]:
+    """Measures what targets are about, on the validation split: limit's name -> figure."""
+    x, y = inputs.dataset.inputs("validation"), inputs.dataset.split("validation").y
+    score = task.score(y, LiteRT(file).predict(x))
+    return {
+        "max_score_drop": task.score(y, predict(dense, x)) - score,
+        "min_score": score,
+        "max_model_bytes": len(file),
+        "max_gzip_bytes": gzip_bytes(file),
+        "max_latency_us": round(latency_us(file, x, repeats), 3),
+    }
+
+
+def _decisions(inputs: Inputs, task: Task, tested: _Tested) -> dict[str, Any]:
+    """Tells what model.tflite decided on the test split."""
+    dataset, outputs = inputs.dataset, tested.answers[inputs.variants.chosen]
+    classes, y = list(dataset.schema.class_names), dataset.split("test").y
+    decided = task.decide(outputs)
+    if task.name == "regression":
+        inverse = dataset.preprocessing.inverse_target
+        true, predicted = inverse(y), inverse(decided)
+        wrong = largest_errors(dataset, true, predicted)
+        return {"classes": classes, "confusion": None, "scatter": scatter_points(true, predicted), "wrong": wrong}
+    return {
+        "classes": classes,
+        "confusion": confusion_matrix(y, decided, len(classes)),
+        "scatter": None,
+        "wrong": wrong_predictions(dataset, outputs, decided),
+    }
+
+
+def _summary(
+    inputs: Inputs,
+    task: Task,
+    model: Any,
+    file: bytes,
+    tested: _Tested,
+    measured: dict[str, float | None],
+    targets: list[dict[str, Any]],
+) -> dict[str, Any]:
+    """Returns the fields of summary.json that do not depend on the run."""
+    report = tested.report
+    return {
+        "task": task.name,
+        "metric": task.metric,
+        "dataset_sha256": inputs.dataset.profile["dataset_sha256"],
+        "baseline_score": tested.baseline_score,
+        "float_score": tested.float_score,
+        "model_score": tested.scores[inputs.variants.chosen],
+        "agreement": report.agreement,
+        "max_abs_error": _jsonable(report.max_abs_error),
+        "model_bytes": len(file),
+        "model_gzip_bytes": measured["max_gzip_bytes"],
+        "arena_bytes": report.arena_bytes,
+        "arena_reason": report.micro_reason,
+        "micro_max_steps": report.micro_max_steps,
+        "parameters": count_parameters(model),
+        "nonzero_parameters": count_nonzero(model),
+        "macs": count_macs(model),
+        "latency_us": measured["max_latency_us"],
+        "operators": list(dict.fromkeys(operators(file))),
+        "target": {each["name"]: {key: each[key] for key in ("asked", "got", "met")} for each in targets},
+    }
+
+
+def _jsonable(value: Any) -> Any:
+    """JSON has neither NaN nor infinities: None."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,118 @@
+"""The model card: its figures are the record's, and what it tells of the C files is so."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from models.tflite.c_source import golden_header
+from pipeline.model_card import accuracy_interval, render_model_card
+from pipeline.report.card_usage import c_identifier
+from pipeline.report.markdown import fenced, plain, table
+from tests.pipeline.report_records import full_record, regression_record
+
+
+def headings(card: str) -> list[str]:
+    return [line.removeprefix("## ") for line in card.splitlines() if line.startswith("## ")]
+
+
+def test_the_sections_of_a_card() -> None:
+    expected = [
+        "Intended use", "Data", "Scores", "Size and work", "How it was verified", "Limits", "Preprocessing",
+        "On a device", "Reproducibility",
+    ]  # fmt: skip
+    assert headings(render_model_card(full_record())) == expected
+    assert headings(render_model_card(regression_record())) == expected
+
+
+def test_figures_are_those_of_the_summary() -> None:
+    card = render_model_card(full_record())
+    for line in (
+        "| dense float model, before any compression (Keras) | 0.9815 |",
+        "| the float model that was converted (Keras) | 0.9778 |",
+        "| **model.tflite, int8 (LiteRT)** | **0.9741** |",
+        "| int8 | 5,896 | 3,204 | 0.9701 | 0.9741 |",
+        "| `model.tflite` | 5,896 bytes |",
+        "| arena, by TFLite Micro on the 64-bit host | 2,348 bytes |",
+        "| max model bytes | met | 12,000 bytes | 5,896 bytes |",
+        "| TFLite Micro | passed | Ok. | 1 | 2 |",
+    ):
+        assert line in card.splitlines()
+    assert "stayed at 13,212 bytes (gzipped: 11,731 → 6,742)" in card
+    assert "Least often recognised: 8, in 23 of 27 rows (85.2 %)." in card
+    assert "decide alike on 99.6 % of the rows" in card
+
+
+def test_a_failed_check_and_a_missed_target_are_said_first_and_in_bold() -> None:
+    rejected = render_model_card(full_record(failed_gate=True))
+    assert rejected.splitlines()[2].startswith("**Rejected by the gate.** 4 of 5 checks passed; failed: TFLite Micro")
+    assert "| TFLite Micro | **failed** |" in rejected
+    missed = render_model_card(regression_record())
+    assert missed.splitlines()[2].startswith("**Verified, but a target was missed.**")
+    assert "| min score | **missed** | 0.8 | 0.7802 |" in missed
+
+
+def test_preprocessing_is_that_of_the_input_and_the_precision() -> None:
+    whole = full_record()
+    assert "8 × 8 pixels of 1 channel, each from 0 to 255; the int8 input is `pixel - 128`" in render_model_card(whole)
+    stages = tuple(
+        replace(stage, details={**stage.details, "chosen": "float32"}) if stage.name == "convert" else stage
+        for stage in whole.stages
+    )
+    assert "the float input is `pixel / 255`" in render_model_card(replace(whole, stages=stages))
+    vector = render_model_card(regression_record())
+    assert "`penjing_preprocess`); feed its result as it is." in vector
+    assert "`penjing_postprocess` turns the model's answer into the target's unit" in vector
+
+
+@pytest.mark.parametrize("name", ["digits", "fashion-cnn", "2024-run", "a_b"])
+def test_the_c_names_are_those_of_the_c_files(name: str) -> None:
+    values = np.zeros((1, 2), np.int8)
+    assert f" {c_identifier(name)}_golden_inputs[1][2]" in golden_header(name, values, values, "LiteRT")
+    card = render_model_card(replace(full_record(), name=name))
+    assert f"tflite::GetModel({c_identifier(name)}_model)" in card
+    assert f"arena[{c_identifier(name).upper()}_ARENA_BYTES]" in card
+
+
+def test_where_tflite_micro_does_not_run_the_model_no_firmware_is_shown() -> None:
+    card = render_model_card(regression_record())
+    assert "TFLite Micro did not run this model on the host" in card
+    assert "MicroInterpreter" not in card
+    assert "| arena, by TFLite Micro on the 64-bit host | not measured |" in card
+
+
+def test_a_run_without_a_summary_has_no_card() -> None:
+    with pytest.raises(
+        ValueError, match=r"expected a run with a summary, got one without\. Run the stage export first\."
+    ):
+        render_model_card(replace(full_record(), summary={}))
+
+
+def test_the_same_record_gives_the_same_card() -> None:
+    assert render_model_card(full_record()) == render_model_card(full_record())
+
+
+def test_text_of_a_user_stays_text() -> None:
+    whole = full_record()
+    profile = {**whole.profile, "target": {"name": "a|b\n# c <i>*d*"}, "warnings": ["`x` [y](z)\n## w"]}
+    card = render_model_card(replace(whole, profile=profile, command="echo ```"))
+    assert "To predict a\\|b # c \\<i\\>\\*d\\* on" in card
+    assert "- \\`x\\` \\[y\\](z) ## w" in card
+    assert "````sh\necho ```\n````" in card
+
+
+def test_markdown() -> None:
+    assert plain("a\\b") == "a\\\\b"
+    assert table(["a", "b"], [("x", "1")], 1) == "| a | b |\n| --- | ---: |\n| x | 1 |"
+    assert fenced("\nx\n", "c") == "```c\nx\n```"
+
+
+def test_the_interval_of_an_accuracy() -> None:
+    # Wilson's interval solves |p - q| = z sqrt(q (1 - q) / n) for q: both ends must satisfy it.
+    for accuracy, rows in ((0.9741, 270), (0.5, 10), (0.0, 40), (1.0, 40)):
+        for end in accuracy_interval(accuracy, rows):
+            distance = 1.959964 * np.sqrt(max(0.0, end * (1.0 - end)) / rows)
+            assert abs(accuracy - end) == pytest.approx(distance, abs=1e-9)
+    assert accuracy_interval(1.0, 40) == pytest.approx((0.91238, 1.0), abs=1e-5)  # n / (n + z²)

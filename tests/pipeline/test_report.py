@@ -1,0 +1,586 @@
+"""The report: what it shows equals the record, it loads nothing, and no text of a user becomes markup."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects
+import pytest
+from PIL import Image
+
+from pipeline.ledger import LedgerRow
+from pipeline.report import wording
+from pipeline.report.figures import Plots, decades, padded
+from pipeline.report.findings import verdict, zeros_report
+from pipeline.report.html import SHORT_TITLES, render_report
+from pipeline.report.markup import TableColumn, table, tag
+from pipeline.report.pictures import picture
+from pipeline.report.plots_result import MAX_SCATTER_POINTS, ledger_figure, scatter_figure
+from pipeline.report.plots_training import tuning_figure
+from pipeline.report.record import RunRecord, StageRecord
+from tests.pipeline.report_records import DIGIT, full_record, ledger_row, regression_record, trials
+
+VOID = {"meta", "img", "br", "link", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """A parsed report: its elements in order, its tables cell by cell, its text outside scripts."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.tables: dict[str, list[list[str]]] = {}
+        self.texts: list[str] = []
+        self.scripts: list[str] = []
+        self._rows: list[list[str]] = []
+        self._caption = ""
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {key: value or "" for key, value in attrs}))
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "table":
+            self._rows, self._caption = [], ""
+        elif tag == "tr":
+            self._rows.append([])
+        elif tag in ("td", "th"):
+            self._rows[-1].append("")
+        elif tag == "script":
+            self.scripts.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag, f"{tag} closes what it did not open"
+        if tag == "table":
+            self.tables[self._caption] = self._rows
+
+    def handle_data(self, data: str) -> None:
+        inside = self.open[-1] if self.open else ""
+        if inside == "script":
+            self.scripts[-1] += data
+        elif inside != "style":
+            self.texts.append(data)
+        if "caption" in self.open:
+            self._caption += data
+        elif "td" in self.open or ("th" in self.open and "table" in self.open):
+            self._rows[-1][-1] += data
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.texts).split())
+
+    def all(self, name: str) -> list[dict[str, str]]:
+        return [attributes for element, attributes in self.elements if element == name]
+
+    def table(self, beginning: str) -> list[list[str]]:
+        return next(rows for caption, rows in self.tables.items() if caption.startswith(beginning))
+
+    @property
+    def figures(self) -> list[dict[str, Any]]:
+        return list(json.loads(self.scripts[0])) if self.scripts else []
+
+
+@pytest.fixture(scope="module")
+def full() -> Page:
+    return Page(render_report(full_record()))
+
+
+@pytest.fixture(scope="module")
+def regression() -> Page:
+    return Page(render_report(regression_record()))
+
+
+def section_ids(page: Page) -> list[str]:
+    return [attributes["id"] for attributes in page.all("section")]
+
+
+def test_a_full_run_has_every_section_in_order(full: Page) -> None:
+    assert section_ids(full) == list(SHORT_TITLES)
+    assert [attributes["href"] for attributes in full.all("a")] == [f"#{name}" for name in SHORT_TITLES]
+
+
+def test_stages_a_run_does_not_have_leave_their_section_out(regression: Page) -> None:
+    assert section_ids(regression) == ["overview", "data", "training", "ledger", "result", "gate", "reproduce"]
+
+
+@pytest.mark.parametrize("number", range(9))
+def test_a_run_may_end_after_any_stage(number: int) -> None:
+    whole = full_record()
+    cut = replace(
+        whole,
+        stages=whole.stages[:number],
+        summary=whole.summary if number == 8 else {},
+        profile=whole.profile if number else {},
+    )
+    page = Page(render_report(cut))
+    assert not page.open
+    assert section_ids(page)[0] == "overview"
+    assert ("Nothing was exported" in page.text) == (number < 8)
+    if number == 0:
+        assert page.figures == []  # and so plotly.js is not in the file
+
+
+@pytest.mark.parametrize("record", [full_record(), regression_record(), full_record(failed_gate=True)])
+def test_nothing_is_loaded_from_anywhere(record: RunRecord) -> None:
+    text = render_report(record)
+    page = Page(text)
+    for element, attributes in page.elements:
+        assert element not in ("link", "iframe", "object", "embed", "base")
+        for key in ("src", "href", "srcset", "data", "action", "poster"):
+            address = attributes.get(key, "#")
+            assert address.startswith(("#", "data:image/png;base64,")), address
+    style = text[text.index("<style>") : text.index("</style>")]
+    assert "url(" not in style
+    assert "@import" not in style
+    assert len(page.scripts) == 3  # the figures, plotly.js once, and what draws them
+    assert sum(script.lstrip().startswith("/**\n* plotly.js v") for script in page.scripts) == 1
+
+
+def test_the_file_is_plotly_and_little_more() -> None:
+    text = render_report(full_record())
+    library = max(Page(text).scripts, key=len)
+    assert len(text) - len(library) < 100_000
+
+
+def test_the_same_record_gives_the_same_bytes() -> None:
+    assert render_report(full_record()).encode() == render_report(full_record()).encode()
+
+
+def test_elements_are_well_formed_and_ids_unique(full: Page) -> None:
+    assert not full.open
+    ids = [attributes["id"] for _, attributes in full.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+
+
+def test_every_picture_and_plot_has_a_text_and_every_heading_of_a_table_a_scope(full: Page, regression: Page) -> None:
+    for page in (full, regression):
+        plots = {a["id"].removeprefix("figure-"): a for a in page.all("div") if a.get("class") == "plot"}
+        assert [figure["id"] for figure in page.figures] == list(plots)
+        assert all(len(attributes["aria-label"]) > 20 for attributes in plots.values())
+        assert all(attributes["alt"] for attributes in page.all("img"))
+        assert {attributes.get("scope") for attributes in page.all("th")} == {"col", "row"}
+        assert len(page.all("caption")) == len(page.all("table"))
+
+
+def test_plotly_accepts_every_figure(full: Page, regression: Page) -> None:
+    many = full_record()
+    classes = [f"class {i}" for i in range(30)]
+    matrix = np.eye(30, dtype=int).tolist()
+    wide = with_export(many, classes=classes, confusion=matrix)
+    for page in (full, regression, Page(render_report(wide))):
+        for figure in page.figures:
+            plotly.graph_objects.Figure(data=figure["data"], layout=figure["layout"])  # raises where it does not
+    names = [figure["id"] for figure in full.figures]
+    assert names == [
+        "classes", "pretrain-loss", "train-loss", "train-score", "tuning", "tune-loss", "tune-score", "sparsity",
+        "schedule", "prune-loss", "prune-score", "bytes-score",
+    ]  # fmt: skip
+
+
+def with_export(record: RunRecord, **changed: Any) -> RunRecord:
+    """Returns the record with other details of the stage export."""
+    stages = tuple(
+        replace(stage, details={**stage.details, **changed}) if stage.name == "export" else stage
+        for stage in record.stages
+    )
+    return replace(record, stages=stages)
+
+
+# -------------------------------------------------------------------------------- figures equal the record
+
+
+def test_the_head_says_what_came_out(full: Page, regression: Page) -> None:
+    for figure in ("0.9741", "−0.0074 against the dense float model’s 0.9815", "5,896 bytes", "gzipped 3,204"):
+        assert figure in full.text
+    for figure in ("2,348 bytes", "99.6 %", "largest difference of an output 0.0124", "3.5 µs"):
+        assert figure in full.text
+    assert "Predict class, one of 10 classes, from digits, with an MLP." in full.text
+    assert "not measured TFLite Micro has no such operator: EXAMPLE" in regression.text
+    assert "±0 against the dense float model’s 0.7712" in regression.text
+    assert "Predict rent from flats.csv, with an MLP." in regression.text
+
+
+def test_the_ledger_is_the_record_s(full: Page) -> None:
+    shown = full.table("The ledger")[1:]
+    expected = [
+        [
+            row.stage,
+            row.variant,
+            f"{row.score:.4f}",
+            f"{row.parameters:,}",
+            f"{row.nonzero_parameters:,}",
+            f"{row.macs:,}",
+            f"{row.tflite_bytes:,}",
+            f"{row.tflite_gzip_bytes:,}",
+            f"{row.seconds:.1f}",
+        ]
+        for row in full_record().ledger
+    ]
+    assert shown == expected
+
+
+def test_the_ledger_s_plot_leaves_untrained_models_out_and_says_so() -> None:
+    figure = ledger_figure(full_record().ledger, "int8", "accuracy")
+    assert figure is not None
+    markers = [trace for trace in figure.data if trace["mode"] == "markers"]
+    assert [trace["name"] for trace in markers] == [
+        "train · keras", "tune · keras", "prune · keras", "convert · float32", "convert · float16",
+        "convert · dynamic_range", "convert · int8", "model.tflite",
+    ]  # fmt: skip
+    assert markers[2]["x"] == [13_212, 6_742]
+    assert markers[2]["y"] == [0.9739, 0.9739]
+    assert markers[-1]["x"] == [5_896]
+    assert figure.layout["xaxis"]["type"] == "log"
+    assert "build and pretrain" in figure.note
+
+
+def test_the_variants_have_both_scores(full: Page) -> None:
+    rows = full.table("TFLite variants")
+    assert rows[1] == ["float32", "13,212", "6,742", "0.9739", "0.9778"]
+    assert rows[4] == ["int8", "5,896", "3,204", "0.9701", "0.9741"]
+
+
+def test_the_confusion_matrix_is_the_record_s(full: Page) -> None:
+    matrix = full_record().details("export")["confusion"]
+    rows = full.table("Test rows by true and predicted class")
+    assert [[int(cell) for cell in row[1:-1]] for row in rows[1:]] == matrix
+    assert [row[-1] for row in rows[1:]][3] == "96.3 %"  # 26 of 27
+    assert "8 taken for 3: 4 rows 3 taken for 8: 1 row" in full.text
+
+
+def test_many_classes_become_a_heat_map() -> None:
+    matrix = (np.eye(30, dtype=int) * 9).tolist()
+    matrix[2][5] = 3
+    page = Page(render_report(with_export(full_record(), classes=[f"c{i}" for i in range(30)], confusion=matrix)))
+    heat = next(figure for figure in page.figures if figure["id"] == "confusion")["data"][0]
+    assert heat["customdata"] == matrix
+    assert heat["z"][2][5] == 0.25  # 3 of 12
+    assert "c2 taken for c5: 3 rows" in page.text
+
+
+def test_every_gate_is_shown_with_figure_limit_and_cause(full: Page) -> None:
+    rows = full.table("Checks of the export gate")[1:]
+    assert [row[0] for row in rows] == [
+        "Built-in operators", "Pixel input", "Same outputs as Keras", "TFLite Micro", "Pruned zeros",
+    ]  # fmt: skip
+    assert rows[2] == [
+        "Same outputs as Keras", "✓ passed", "0.0124", "0.05", "convert",
+        "The largest difference is 0.0124, of at most 0.05.",
+    ]  # fmt: skip
+    failed = Page(render_report(full_record(failed_gate=True)))
+    assert failed.table("Checks of the export gate")[4][1:5] == ["✗ failed", "5", "2", "convert"]
+    assert "Gate check failed: TFLite Micro (caused by convert): expected at most 2 steps, got 5." in failed.text
+    assert "Rejected by the gate 4 of 5 checks passed; failed: TFLite Micro (caused by convert)." in failed.text
+
+
+def test_targets_are_shown_asked_and_got(full: Page, regression: Page) -> None:
+    rows = full.table("Limits of the config’s target")
+    assert rows[1:] == [
+        ["Max score drop", "0.01", "0.0075", "✓ met"],
+        ["Max model bytes", "12,000 bytes", "5,896 bytes", "✓ met"],
+    ]
+    assert "Target missed: min score: asked 0.8, got 0.7802." in regression.text
+
+
+def test_limits_that_were_not_judged_are_listed() -> None:
+    whole = full_record()
+    page = Page(render_report(replace(whole, stages=whole.stages[:4], summary={})))
+    assert "Not judged: the run did not reach the stage export." in page.text
+    assert "Max model bytes: 12,000 bytes" in page.text
+
+
+def test_the_data_profile_is_shown(full: Page, regression: Page) -> None:
+    assert "1,797: 1,257 train, 270 validation, 270 test" in full.text
+    balance = next(figure for figure in full.figures if figure["id"] == "classes")["data"]
+    assert {trace["name"]: sum(trace["x"]) for trace in balance} == {"train": 1290, "validation": 259, "test": 265}
+    columns = regression.table("Columns of the source, 2 of 3 used")
+    assert columns[1] == ["area", "numeric", "yes", "2", "180", "18", "240.5", "71.2", "28.4", "–"]
+    assert columns[2][-1] == "north (120), south (90), west (56)"
+    assert regression.table("1 column left out")[1] == ["listing_id", "an identifier: every value occurs once"]
+
+
+def test_learning_curves_hold_every_epoch_and_ring_the_kept_one(full: Page) -> None:
+    history = full_record().details("train")["history"]
+    score = next(figure for figure in full.figures if figure["id"] == "train-score")["data"]
+    assert score[0]["y"] == [record["score"] for record in history]
+    assert (score[1]["x"], score[1]["y"]) == ([26], [history[25]["score"]])
+    assert len(full.table("Learning curves, epoch by epoch")) == 31
+    assert "30 epochs, stopped early by the rule patience" in full.text
+
+
+def test_sparsity_and_schedule(full: Page) -> None:
+    bars = next(figure for figure in full.figures if figure["id"] == "sparsity")
+    assert bars["data"][0]["y"] == ["dense_1", "dense_2", "output"]
+    assert bars["data"][0]["x"] == [1 - 980 / 2048, 1 - 290 / 512, 1 - 90 / 160]
+    assert bars["layout"]["shapes"][0]["x0"] == 0.5
+    steps = next(figure for figure in full.figures if figure["id"] == "schedule")["data"][0]
+    assert steps["x"][-1] == 80
+    assert steps["y"][-1] == 0.5
+    assert full.table("Layers that were not pruned")[1] == ["flatten", "it has no weights"]
+    assert full.table("Weights of the pruned layers")[1] == ["dense_1", "2,048", "980", "52.1 %"]
+
+
+def test_tuning_shows_each_kind_trial_0_and_the_kept_trial() -> None:
+    figure = tuning_figure(trials(), 3, "accuracy")
+    traces = {trace["name"]: trace for trace in figure.data}
+    assert list(traces) == ["L1", "L2", "elastic net", "kept", "trial 0, train’s own model"]
+    assert traces["L1"]["x"] == [2.1e-6, 4.8e-4, 6.0e-5]
+    assert traces["kept"]["y"] == [0.9776]
+    assert traces["trial 0, train’s own model"]["y"] == [0.9701, 0.9701]
+    low, high = figure.layout["xaxis"]["range"]
+    assert 10**low < 2.1e-6
+    assert 10**high > 8.0e-3
+    assert sum(len(trace["x"]) for name, trace in traces.items() if name in ("L1", "L2", "elastic net")) == 8
+
+
+def test_tuning_that_found_nothing_better_says_so() -> None:
+    whole = full_record()
+    stages = tuple(
+        replace(stage, details={**stage.details, "trials": trials()[:1], "best": 0}) if stage.name == "tune" else stage
+        for stage in whole.stages
+    )
+    page = Page(render_report(replace(whole, stages=stages)))
+    assert "No penalty did better: train’s own model, trial 0, was kept (0.9701)." in page.text
+    picture_of = next(figure for figure in page.figures if figure["id"] == "tuning")
+    assert [trace["name"] for trace in picture_of["data"]] == ["trial 0, train’s own model"]
+
+
+def test_predicted_against_true_is_thinned_evenly() -> None:
+    few = scatter_figure([1.0, 2.0], [1.5, 1.25], "rent")
+    assert (few.data[1]["x"], few.data[1]["y"]) == ([1.0, 2.0], [1.5, 1.25])
+    assert (few.data[0]["x"], few.data[0]["y"]) == ([1.0, 2.0], [1.0, 2.0])
+    values = [float(i) for i in range(5000)]
+    many = scatter_figure(values, values, "rent")
+    assert many.data[1]["x"][:3] == [0.0, 3.0, 6.0]
+    assert len(many.data[1]["x"]) <= MAX_SCATTER_POINTS
+    assert "One in 3 of 5,000 rows" in many.note
+
+
+def test_wrong_predictions_carry_their_pixels_or_features(full: Page, regression: Page) -> None:
+    images = full.all("img")
+    assert len(images) == 5
+    stored = base64.b64decode(images[0]["src"].removeprefix("data:image/png;base64,"))
+    assert np.asarray(Image.open(io.BytesIO(stored))).tolist() == DIGIT
+    assert images[0]["alt"] == "Row 1553: true 8, predicted 3"
+    rows = regression.table("Largest errors, with their features")
+    assert rows[0] == ["Row", "True", "Predicted", "Error", "area", "district"]
+    assert rows[1] == ["31", "400", "450", "50", "52", "–"]
+
+
+@pytest.mark.parametrize(
+    ("pixels", "expected"),
+    [
+        ([[[0, 128, 255]]], [[[0, 128, 255]]]),
+        ([[[0.0], [1.0]]], [[0, 255]]),
+        ([[[0.0], [255.0]]], [[0, 255]]),
+    ],
+)
+def test_pictures_are_of_bytes_or_of_fractions(pixels: Any, expected: Any) -> None:
+    source = re.search(r'base64,([^"]+)"', picture(pixels, "a picture").html)
+    assert source is not None
+    assert np.asarray(Image.open(io.BytesIO(base64.b64decode(source[1])))).tolist() == expected
+
+
+def test_how_to_reproduce(full: Page) -> None:
+    record = full_record()
+    assert record.command in full.text
+    assert record.summary["dataset_sha256"] in full.text
+    assert [row[0] for row in full.table("Stages;")[1:]] == [stage.name for stage in record.stages]
+    assert full.table("Stages;")[1][1:3] == [record.stages[0].key[:12], "reused it"]
+    assert full.table("Versions")[1:] == [list(pair) for pair in sorted(record.versions.items())]
+    assert " ".join(record.config_text.split()) in full.text
+
+
+# ----------------------------------------------------------------------------------------- the verdict
+
+
+@pytest.mark.parametrize(
+    ("record", "kind", "headline"),
+    [
+        (full_record(), "good", "Verified, every target met"),
+        (full_record(failed_gate=True), "bad", "Rejected by the gate"),
+        (regression_record(), "warn", "Verified, but a target was missed"),
+        (with_export(full_record(), targets=[]), "good", "Verified"),
+        (replace(full_record(), stages=full_record().stages[:4], summary={}), "plain", "Nothing was exported"),
+    ],
+)
+def test_the_verdict(record: RunRecord, kind: str, headline: str) -> None:
+    judged = verdict(record)
+    assert (judged.kind, judged.headline) == (kind, headline)
+    assert headline in Page(render_report(record)).text
+
+
+# ------------------------------------------------------------------------------ did zeros save anything
+
+
+def pruned(**after: int) -> RunRecord:
+    """Returns a run of 1,000 parameters, all but 600 of them pruned away, with the sizes given."""
+    common = {"parameters": 1000, "macs": 900}
+    before = ledger_row(
+        "train", "keras", 0.9, nonzero_parameters=1000, tflite_bytes=9104, tflite_gzip_bytes=6870, **common
+    )
+    sizes = {"nonzero_parameters": 600, "tflite_bytes": 9104, "tflite_gzip_bytes": 4120} | after
+    row: LedgerRow = ledger_row("prune", "keras", 0.9, **common, **sizes)
+    layers = [{"name": "dense", "weights": 800, "nonzero": 400, "sparsity": 0.5}]
+    stages = (
+        StageRecord("train", "aa", 1.0, False, (before,), {}),
+        StageRecord("prune", "bb", 1.0, False, (row,), {"layers": layers, "sparsity": 0.5}),
+    )
+    return replace(full_record(), stages=stages, summary={})
+
+
+@pytest.mark.parametrize(
+    ("after", "saved", "finding"),
+    [
+        ({}, False, "The float32 .tflite file stayed at 9,104 bytes (gzipped: 6,870 → 4,120)."),
+        ({"tflite_gzip_bytes": 6870}, False, "The float32 .tflite file stayed at 9,104 bytes (gzipped: still 6,870)."),
+        (
+            {"tflite_bytes": 9200},
+            False,
+            "The float32 .tflite file did not shrink: it went from 9,104 to 9,200 bytes (gzipped: 6,870 → 4,120).",
+        ),
+        (
+            {"tflite_bytes": 5000},
+            True,
+            "The float32 .tflite file shrank from 9,104 to 5,000 bytes (gzipped: 6,870 → 4,120).",
+        ),
+    ],
+)
+def test_it_says_whether_zeros_made_the_file_smaller(after: dict[str, int], saved: bool, finding: str) -> None:
+    record = pruned(**after)
+    zeros = zeros_report(record)
+    assert zeros is not None
+    assert zeros.saved is saved
+    assert zeros.finding == f"Pruning set 50.0 % of the prunable weights (400 of 800) to zero. {finding}"
+    text = Page(render_report(record)).text
+    assert finding in text
+    assert ("The zeros did not make the file smaller" in text) is not saved
+    assert ("The zeros made the file smaller" in text) is saved
+    assert ("900 multiply-accumulates of an inference are all still done" in text) is not saved
+
+
+def test_without_pruning_or_without_zeros_nothing_is_said_of_them() -> None:
+    assert zeros_report(regression_record()) is None
+    assert zeros_report(pruned(nonzero_parameters=1000)) is None
+
+
+# -------------------------------------------------------------------------------------------- escaping
+
+EVIL = '</script><script>alert("1")</script><b>&amp;'
+
+
+def test_no_text_of_a_user_becomes_markup() -> None:
+    record = with_export(
+        full_record(),
+        classes=[EVIL, *(str(i) for i in range(1, 10))],
+        wrong=[{**full_record().details("export")["wrong"][0], "true": EVIL, "predicted": EVIL}],
+        gates=[{**full_record().details("export")["gates"][0], "message": EVIL}],
+    )
+    counts = {split: {EVIL: 5, "1": 7} for split in ("train", "validation", "test")}
+    profile = {
+        **regression_record().profile,
+        "class_balance": counts,
+        "target": {"name": EVIL},
+        "warnings": [EVIL],
+        "left_out": [{"name": EVIL, "reason": EVIL}],
+        "source": {"source": EVIL},
+    }
+    config = record.config_text + f"# {EVIL}\n"
+    record = replace(record, profile=profile, command=EVIL, versions={EVIL: EVIL}, config_text=config)
+    text = render_report(record)
+    page = Page(text)
+    assert len(page.scripts) == 3
+    assert 'alert("1")' not in "".join(page.scripts)  # in JSON its quotes are escaped
+    assert page.all("b") == [{}] * len(page.all("b"))
+    assert page.text.count(EVIL) >= 9
+    assert page.table("1 column left out")[1] == [EVIL, EVIL]
+    assert page.all("img")[0]["alt"] == f"Row 1553: true {EVIL}, predicted {EVIL}"
+    # Plotly reads a little HTML itself, so what it is given is escaped once more.
+    labels = next(figure for figure in page.figures if figure["id"] == "classes")["data"][0]["y"]
+    assert labels[0] == '&lt;/script&gt;&lt;script&gt;alert("1")&lt;/script&gt;&lt;b&gt;&amp;amp;'
+
+
+def test_scatter_titles_of_a_user_are_escaped_for_plotly() -> None:
+    assert scatter_figure([0.0], [1.0], "<b>x").layout["xaxis"]["title"]["text"] == "True &lt;b&gt;x"
+
+
+def test_markup_escapes_text_and_attributes_once() -> None:
+    assert tag("p", '<"&>', title='"<').html == '<p title="&quot;&lt;">&lt;&quot;&amp;&gt;</p>'
+    assert tag("p", tag("b", "<")).html == "<p><b>&lt;</b></p>"
+    shown = table("<c>", [TableColumn("<h>"), TableColumn("n", numeric=True)], [("<r>", "1")]).html
+    assert "<c>" not in shown
+    assert '<th scope="row" class="words">&lt;r&gt;</th><td class="number">1</td>' in shown
+
+
+def test_figures_that_are_no_numbers_are_refused() -> None:
+    plots = Plots()
+    plots.place(scatter_figure([0.0, float("nan")], [1.0, 1.0], "rent"))
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        plots.as_json()
+
+
+# --------------------------------------------------------------------------------------------- wording
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (None, "–"),
+        (True, "yes"),
+        (12_345, "12,345"),
+        (-3, "−3"),
+        (1930.0, "1,930"),
+        (1101.5, "1,101.50"),
+        (0.0124, "0.0124"),
+        (-0.5, "−0.5"),
+        (3.1e-6, "3.1 × 10⁻⁶"),
+        ([1, 2.5], "1, 2.5"),
+        ([], "none"),
+        ({"a": 1}, "a: 1"),
+        ("text", "text"),
+    ],
+)
+def test_figures_are_written_for_people(value: Any, expected: str) -> None:
+    assert wording.figure(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("max_model_bytes", 12_000, "12,000 bytes"),
+        ("max_latency_us", 3.5, "3.5 µs"),
+        ("max_score_drop", 0.01, "0.01"),
+        ("max_arena_bytes", None, "–"),
+    ],
+)
+def test_limits_carry_the_unit_of_their_name(name: str, value: Any, expected: str) -> None:
+    assert wording.named_figure(name, value) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [(0.04, "0.0 s"), (9.94, "9.9 s"), (12.4, "12 s"), (185.2, "3 min 05 s"), (None, "–")]
+)
+def test_durations(value: float | None, expected: str) -> None:
+    assert wording.seconds(value) == expected
+
+
+@pytest.mark.parametrize(("value", "expected"), [(0.01, "+0.0100"), (-0.0074, "−0.0074"), (0.00001, "±0")])
+def test_differences_have_a_sign(value: float, expected: str) -> None:
+    assert wording.signed(value) == expected
+
+
+def test_axes_hold_all_values_and_never_collapse() -> None:
+    low, high = decades([1000.0, 1000.0])
+    assert 10**low < 1000 < 10**high
+    assert padded([0.5, 0.5]) == [0.498, 0.502]
+    assert padded([0.0, 1.0]) == [-0.1, 1.1]
+    assert padded([]) == [0.0, 1.0]
