@@ -34,6 +34,10 @@ if not keras.__name__.startswith("tf_keras"):
         "Install the versions of requirements.txt: `make test` sets them up."
     )
 
+# TensorFlow's remapper fuses batch normalization with any activation that follows, and its CPU kernel then refuses
+# tanh ("Fusion is not implemented: [FusedBatchNorm,Tanh]"). Inference without it gives the same answers.
+tf.config.optimizer.set_experimental_options({"remapping": False})
+
 __all__ = ["clone", "keras", "tf", "tfmot", "use_determinism"]
 
 

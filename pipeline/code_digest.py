@@ -14,7 +14,6 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -37,7 +36,8 @@ class _Statement:
     """One statement of a module, read in one pass.
 
     Attributes:
-        defines: names it defines; none for imports and statements that only act.
+        defines: names it defines.
+        is_import: whether it is an import.
         text: its syntax without sentences; equal for equal code.
         uses: names it mentions.
         imports: (name it is bound to, what is imported) of the project, those inside of functions too.
@@ -45,82 +45,171 @@ class _Statement:
     """
 
     defines: tuple[str, ...]
+    is_import: bool
     text: list[str] = field(default_factory=list)
     uses: set[str] = field(default_factory=set)
     imports: list[tuple[str, Reference]] = field(default_factory=list)
     files: list[bytes] = field(default_factory=list)
 
+    @property
+    def only_acts(self) -> bool:
+        """Whether it neither defines nor imports, so that it can only be there for what it does."""
+        return not self.defines and not self.is_import
 
-def code_parts(entries: Iterable[Reference], root: Path = ROOT) -> dict[str, str]:
-    """Digests all code that some entry points reach.
+
+class Code:
+    """The project's code at one moment; a file is read once, and not again when it changes.
 
     Args:
-        entries: modules, or names in modules of declarations, to start from.
         root: folder that holds the rooms.
 
-    Returns:
-        Module name -> digest of its code (16 hexadecimal digits); `module:Name` for declarations.
-
-    Raises:
-        ModuleNotFoundError: an entry is no module of the project.
+    Example:
+        >>> sorted(Code().parts([("data.contract", "SPLIT_NAMES")]))
+        ['data.contract:SPLIT_NAMES']
     """
-    parts: dict[str, str] = {}
-    waiting = list(entries)
-    seen: set[Reference] = set()
-    while waiting:
-        module, name = reference = waiting.pop()
-        if reference in seen:
-            continue
-        seen.add(reference)
-        if name is None:
-            parts[module], needed = _module(root, module)
-        else:
-            digest, needed = _declaration(root, module, name)
+
+    def __init__(self, root: Path = ROOT) -> None:
+        self._root = root
+        self._paths: dict[str, Path | None] = {}
+        self._read: dict[str, tuple[_Statement, ...]] = {}
+        self._digests: dict[Reference, tuple[str | None, tuple[Reference, ...]]] = {}
+
+    def parts(self, entries: Iterable[Reference]) -> dict[str, str]:
+        """Digests all code that some entry points reach.
+
+        Args:
+            entries: modules, or names in modules of declarations, to start from.
+
+        Returns:
+            Module name -> digest of its code (16 hexadecimal digits); `module:Name` for declarations.
+
+        Raises:
+            ModuleNotFoundError: an entry is no module of the project.
+        """
+        parts: dict[str, str] = {}
+        waiting = list(entries)
+        seen: set[Reference] = set()
+        while waiting:
+            module, name = reference = waiting.pop()
+            if reference in seen:
+                continue
+            seen.add(reference)
+            if reference not in self._digests:
+                self._digests[reference] = self._module(module) if name is None else self._declaration(module, name)
+            digest, needed = self._digests[reference]
             if digest is not None:
-                parts[f"{module}:{name}"] = digest
-        waiting.extend(needed)
-    return dict(sorted(parts.items()))
+                parts[module if name is None else f"{module}:{name}"] = digest
+            waiting.extend(needed)
+        return dict(sorted(parts.items()))
 
+    def path(self, module: str) -> Path | None:
+        """Returns the file of a project's module or package; None for anything else."""
+        if module not in self._paths:
+            found = None
+            if module.split(".")[0] in ROOMS:
+                stem = self._root / module.replace(".", "/")
+                found = next((path for path in (stem.with_suffix(".py"), stem / "__init__.py") if path.is_file()), None)
+            self._paths[module] = found
+        return self._paths[module]
 
-@cache
-def _path(root: Path, module: str) -> Path | None:
-    """Returns the file of a project's module or package; None for anything else."""
-    if module.split(".")[0] not in ROOMS:
-        return None
-    stem = root / module.replace(".", "/")
-    return next((path for path in (stem.with_suffix(".py"), stem / "__init__.py") if path.is_file()), None)
+    def _module(self, module: str) -> tuple[str, tuple[Reference, ...]]:
+        """Digests a whole module; what it imports is returned to be digested too, and the packages it lies in."""
+        statements = self._statements(module)
+        names = module.split(".")
+        packages = [".".join(names[:count]) for count in range(1, len(names))]
+        needed = {reference for statement in statements for _, reference in statement.imports}
+        needed.update((package, None) for package in packages if self.path(package) is not None)
+        return _digest(statements), tuple(needed)
 
+    def _declaration(self, module: str, name: str) -> tuple[str | None, tuple[Reference, ...]]:
+        """Digests one declared name; what it refers to is returned to be digested too.
 
-@cache
-def _module(root: Path, module: str) -> tuple[str, tuple[Reference, ...]]:
-    """Digests a whole module; what it imports is returned to be digested too, and the packages it lies in."""
-    statements = _statements(root, module)
-    names = module.split(".")
-    packages = [(".".join(names[:count]), None) for count in range(1, len(names))]
-    needed = {reference for statement in statements for _, reference in statement.imports}
-    needed.update(package for package in packages if _path(root, package[0]) is not None)
-    return _digest(statements), tuple(sorted(needed, key=str))
+        A name that is passed on from elsewhere has no digest of its own; where a name comes from in a
+        way that cannot be told from the syntax, the whole module counts.
+        """
+        statements = self._statements(module)
+        defined = {each for statement in statements for each in statement.defines}
+        bound = [pair for statement in statements for pair in statement.imports]
+        if name not in defined:
+            passed_on = tuple(reference for binding, reference in bound if binding == name)
+            return None, passed_on or ((module, None),)
+        # A statement that defines nothing may act on any name, so that it belongs to each of them.
+        own = [each for each in statements if name in each.defines or each.only_acts]
+        used = {each for statement in own for each in statement.uses} | {"*"}
+        needed: set[Reference] = {(module, other) for other in used & defined if other != name}
+        needed.update(reference for binding, reference in bound if binding in used)
+        return _digest(own), tuple(needed)
 
+    def _statements(self, module: str) -> tuple[_Statement, ...]:
+        """Reads a module's statements, those left out that never run."""
+        if module not in self._read:
+            path = self.path(module)
+            if path is None:
+                raise ModuleNotFoundError(f"{module} is no module of this project")
+            tree = ast.parse(path.read_bytes(), filename=str(path))
+            package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+            found = []
+            for node in _that_run(tree.body):
+                statement = _Statement(_defined_by(node), isinstance(node, ast.Import | ast.ImportFrom))
+                self._follow(node, statement, package)
+                found.append(statement)
+            self._read[module] = tuple(found)
+        return self._read[module]
 
-@cache
-def _declaration(root: Path, module: str, name: str) -> tuple[str | None, tuple[Reference, ...]]:
-    """Digests one declared name; what it refers to is returned to be digested too.
+    def _follow(self, node: ast.AST, into: _Statement, package: str) -> None:
+        """Reads a tree into a statement, depth first."""
+        text = into.text
+        text.append(type(node).__name__)
+        if isinstance(node, ast.Name):
+            into.uses.add(node.id)
+            text.append(node.id)
+            return
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            into.imports.extend(self._imported(node, package))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            self._follow_string(node.value, into, package)
+        for name in node._fields:
+            value = getattr(node, name, None)
+            if isinstance(value, ast.AST):
+                if not isinstance(value, ast.expr_context):
+                    self._follow(value, into, package)
+            elif isinstance(value, list):
+                text.append("[")
+                for item in _that_run(value):
+                    if isinstance(item, ast.AST):
+                        self._follow(item, into, package)
+                    else:
+                        text.append(repr(item))
+                text.append("]")
+            else:
+                text.append(repr(value))
 
-    A name that is passed on from elsewhere has no digest of its own; where a name comes from in a
-    way that cannot be told from the syntax, the whole module counts.
-    """
-    statements = _statements(root, module)
-    defined = {each for statement in statements for each in statement.defines}
-    bound = [pair for statement in statements for pair in statement.imports]
-    if name not in defined:
-        passed_on = tuple(reference for binding, reference in bound if binding == name)
-        return None, passed_on or ((module, None),)
-    # A statement that defines nothing may act on any name, so that it belongs to each of them.
-    own = [each for each in statements if name in each.defines or not (each.defines or each.imports)]
-    used = {each for statement in own for each in statement.uses} | {"*"}
-    needed: set[Reference] = {(module, other) for other in used & defined if other != name}
-    needed.update(reference for binding, reference in bound if binding in used)
-    return _digest(own), tuple(sorted(needed, key=str))
+    def _follow_string(self, value: str, into: _Statement, package: str) -> None:
+        """Follows a string that names a module, or a file in the module's own folder."""
+        if _MODULE_NAME.fullmatch(value) and self.path(value) is not None:
+            into.imports.append(("*", (value, None)))
+        elif _FILE_NAME.fullmatch(value) and not value.endswith(".py"):
+            path = self._root / package.replace(".", "/") / value
+            if path.is_file():
+                into.files.append(path.read_bytes())
+
+    def _imported(self, node: ast.Import | ast.ImportFrom, package: str) -> Iterator[tuple[str, Reference]]:
+        """Yields what an import takes from the project: (name it is bound to, what)."""
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                if self.path(alias.name) is not None:
+                    yield alias.asname or alias.name.split(".")[0], (alias.name, None)
+            return
+        above = package.split(".")
+        base = above[: len(above) - node.level + 1] if node.level else []
+        module = ".".join([*base, *([node.module] if node.module else [])])
+        for alias in node.names:
+            binding = alias.asname or alias.name
+            if self.path(f"{module}.{alias.name}") is not None:
+                yield binding, (f"{module}.{alias.name}", None)
+            elif self.path(module) is not None:
+                by_name = module in DECLARATIONS and alias.name != "*"
+                yield binding, (module, alias.name if by_name else None)
 
 
 def _digest(statements: Iterable[_Statement]) -> str:
@@ -130,25 +219,6 @@ def _digest(statements: Iterable[_Statement]) -> str:
         for data in statement.files:
             digest.update(hashlib.sha256(data).digest())
     return digest.hexdigest()[:16]
-
-
-# ------------------------------------------------------------------------------- reading a module
-
-
-@cache
-def _statements(root: Path, module: str) -> tuple[_Statement, ...]:
-    """Reads a module's statements, those left out that never run."""
-    path = _path(root, module)
-    if path is None:
-        raise ModuleNotFoundError(f"{module} is no module of this project")
-    tree = ast.parse(path.read_bytes(), filename=str(path))
-    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    found = []
-    for node in _that_run(tree.body):
-        statement = _Statement(_defined_by(node))
-        _read(node, statement, root, package)
-        found.append(statement)
-    return tuple(found)
 
 
 def _that_run(nodes: list[ast.stmt]) -> Iterator[ast.stmt]:
@@ -172,61 +242,3 @@ def _defined_by(node: ast.stmt) -> tuple[str, ...]:
     else:
         targets = []
     return tuple(target.id for target in targets if isinstance(target, ast.Name))
-
-
-def _read(node: ast.AST, into: _Statement, root: Path, package: str) -> None:
-    """Reads a tree into a statement, depth first."""
-    text = into.text
-    text.append(type(node).__name__)
-    if isinstance(node, ast.Name):
-        into.uses.add(node.id)
-        text.append(node.id)
-        return
-    if isinstance(node, ast.Import | ast.ImportFrom):
-        into.imports.extend(_imported(node, root, package))
-    elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-        _read_string(node.value, into, root, package)
-    for name in node._fields:
-        value = getattr(node, name, None)
-        if isinstance(value, ast.AST):
-            if not isinstance(value, ast.expr_context):
-                _read(value, into, root, package)
-        elif isinstance(value, list):
-            text.append("[")
-            for item in _that_run(value):
-                if isinstance(item, ast.AST):
-                    _read(item, into, root, package)
-                else:
-                    text.append(repr(item))
-            text.append("]")
-        else:
-            text.append(repr(value))
-
-
-def _read_string(value: str, into: _Statement, root: Path, package: str) -> None:
-    """Follows a string that names a module, or a file in the module's own folder."""
-    if _MODULE_NAME.fullmatch(value) and _path(root, value) is not None:
-        into.imports.append(("*", (value, None)))
-    elif _FILE_NAME.fullmatch(value) and not value.endswith(".py"):
-        path = root / package.replace(".", "/") / value
-        if path.is_file():
-            into.files.append(path.read_bytes())
-
-
-def _imported(node: ast.Import | ast.ImportFrom, root: Path, package: str) -> Iterator[tuple[str, Reference]]:
-    """Yields what an import takes from the project: (name it is bound to, what)."""
-    if isinstance(node, ast.Import):
-        for alias in node.names:
-            if _path(root, alias.name) is not None:
-                yield alias.asname or alias.name.split(".")[0], (alias.name, None)
-        return
-    above = package.split(".")
-    base = above[: len(above) - node.level + 1] if node.level else []
-    module = ".".join([*base, *([node.module] if node.module else [])])
-    for alias in node.names:
-        binding = alias.asname or alias.name
-        if _path(root, f"{module}.{alias.name}") is not None:
-            yield binding, (f"{module}.{alias.name}", None)
-        elif _path(root, module) is not None:
-            by_name = module in DECLARATIONS and alias.name != "*"
-            yield binding, (module, alias.name if by_name else None)

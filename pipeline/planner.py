@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from data.contract import ConfigError
 from pipeline.checkpoints import kept_epoch
-from pipeline.code_digest import code_parts
+from pipeline.code_memory import CodeMemory
 from pipeline.config import RunConfig
 from pipeline.files import sha256_of_json
 from pipeline.source_digest import source_digest
@@ -92,7 +92,12 @@ class Scope:
 
 
 def stage_key(
-    stage: Stage, config: Mapping[str, Any], inputs: Mapping[str, tuple[str, str]], seed: int, source: str | None
+    stage: Stage,
+    config: Mapping[str, Any],
+    inputs: Mapping[str, tuple[str, str]],
+    seed: int,
+    source: str | None,
+    code: Mapping[str, str],
 ) -> tuple[str, dict[str, Any]]:
     """Computes the key of one artifact.
 
@@ -102,6 +107,7 @@ def stage_key(
         inputs: role -> (stage, key).
         seed: the run's seed.
         source: digest of the raw data, for a stage that reads it.
+        code: digests of the stage's code, module by module.
 
     Returns:
         (key, parts): 64 hexadecimal digits, and what they were computed from.
@@ -111,7 +117,7 @@ def stage_key(
         "config": {name: _plain(section) for name, section in config.items()},
         "inputs": {role: key for role, (_, key) in sorted(inputs.items())},
         "source": source,
-        "code": code_of(stage),
+        "code": dict(code),
         "seed": seed,
         "versions": versions_of(stage.libraries),
     }
@@ -134,6 +140,7 @@ def make_plan(config: RunConfig, store: Store, scope: Scope, before: Mapping[str
     """
     scope.check(config)
     source = source_digest(config.data, store.root / ".memory" / "sources.json", rehash=rehash)
+    code = CodeMemory(store.root)
     keys: dict[str, str] = {}
     planned: list[PlannedStage] = []
     forced: set[str] = set()
@@ -143,7 +150,8 @@ def make_plan(config: RunConfig, store: Store, scope: Scope, before: Mapping[str
         for role in stage.takes:
             name = producer(role, config)
             inputs[role] = (name, keys[name])
-        key, parts = stage_key(stage, sections, inputs, config.seed, source if stage.reads_source else None)
+        raw = source if stage.reads_source else None
+        key, parts = stage_key(stage, sections, inputs, config.seed, raw, code.parts(stage.module))
         keys[stage.name] = key
         if stage.name == scope.force or any(name in forced for name, _ in inputs.values()):
             forced.add(stage.name)
@@ -201,12 +209,6 @@ def _leaves(value: Any, path: str = "") -> list[tuple[str, Any]]:
 
 def _plain(section: Any) -> Any:
     return section.model_dump(mode="json") if hasattr(section, "model_dump") else section
-
-
-@cache
-def code_of(stage: Stage) -> dict[str, str]:
-    """Returns the digests of a stage's code, module by module."""
-    return code_parts([(stage.module, None)])
 
 
 @cache

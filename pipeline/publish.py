@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from data.contract import GateError, PenjingError, TargetMissedError
-from pipeline.code_digest import code_parts
+from pipeline.code_memory import CodeMemory
 from pipeline.files import sha256_of_file, sha256_of_json, sync_tree, write_atomically
 from pipeline.planner import versions_of
 from pipeline.report.record import RunRecord, StageRecord
@@ -63,7 +63,8 @@ def publish(
     bundle = None if export is None else folder / ("rejected" if failed else "export")
     report = folder / "report.html"
     # The same artifacts, asked for in the same words, drawn by the same code, look the same.
-    code = code_parts([("pipeline.report.html", None), ("pipeline.model_card", None), ("pipeline.summary", None)])
+    memory = CodeMemory(workdir.store().root)
+    code = [memory.parts(module) for module in ("pipeline.report.html", "pipeline.model_card", "pipeline.summary")]
     origin = sha256_of_json([run.name, run.config_text, [artifact.manifest.key for artifact, _ in stages], code])
     if anew or run.published != origin or not report.exists() or not _whole(bundle):
         with explained(folder):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from data.contract import ConfigError, PenjingError, Progress
+from pipeline.code_memory import CodeMemory
 from pipeline.executors.serial import SerialTrials
 from pipeline.planner import Plan, PlannedStage, Scope, stage_key
 from pipeline.stages.catalog import STAGES, Stage
@@ -54,6 +55,10 @@ class Runner:
     seed: int
     clock: Callable[[], float] = time.monotonic
     _verified: dict[tuple[str, str], Artifact] = field(default_factory=dict)
+    _code: CodeMemory = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._code = CodeMemory(self.store.root)
 
     def execute(self, plan: Plan, scope: Scope) -> dict[str, tuple[Artifact, bool]]:
         """Runs what is not cached, in order.
@@ -109,7 +114,7 @@ class Runner:
     def trial(self, name: str, config: Mapping[str, Any], inputs: Mapping[str, tuple[str, str]]) -> Artifact:
         """Makes or finds the artifact of a stage outside the plan; see `executors.serial.Make`."""
         stage = _STAGES[name]
-        key, parts = stage_key(stage, config, inputs, self.seed, None)
+        key, parts = stage_key(stage, config, inputs, self.seed, None, self._code.parts(stage.module))
         with self.store.lock(name, key):
             found = self._find(name, key)
             return self._make(stage, key, parts, config, inputs) if found is None else found
@@ -134,6 +139,7 @@ class Runner:
         """Calls a stage and commits its outcome."""
         started = self.clock()
         module = import_module(stage.module)
+        self._check_code(stage, parts)
         staging = self.store.stage_folder(stage.name, key)
         workspace = Workspace(
             output=staging,
@@ -159,6 +165,20 @@ class Runner:
         artifact = self.store.commit(staging, manifest)
         self._verified[stage.name, key] = artifact
         return artifact
+
+    def _check_code(self, stage: Stage, parts: Mapping[str, Any]) -> None:
+        """Refuses to run code under the key of other code: somebody edits while a run is on.
+
+        Raises:
+            PenjingError: the stage's code is not what it was when its key was computed.
+        """
+        now, planned = CodeMemory(self.store.root).parts(stage.module), parts["code"]
+        changed = sorted(name for name in now.keys() | planned.keys() if now.get(name) != planned.get(name))
+        if changed:
+            raise PenjingError(
+                f"code.{stage.name}: expected the code that the run was planned with, "
+                f"got changes in {', '.join(changed[:3])}. Start the run again."
+            )
 
     def _input(self, stage: str, key: str) -> Artifact:
         found = self._find(stage, key)

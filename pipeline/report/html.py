@@ -57,19 +57,15 @@ def render_report(record: RunRecord) -> str:
     links = [tag("a", SHORT_TITLES[name], href=f"#{name}") for name in present]
     contents = tag("nav", *links, aria_label="Sections of this report")
     body = tag("main", header(record), contents, *present.values())
-    return "\n".join(
-        [
-            "<!DOCTYPE html>",
-            '<html lang="en">',
-            _head(record).html,
-            "<body>",
-            body.html,
-            _plotting(plots).html,
-            "</body>",
-            "</html>",
-            "",
-        ]
-    )
+    return f"""<!DOCTYPE html>
+<html lang="en">
+{_head(record).html}
+<body>
+{body.html}
+{_plotting(plots).html}
+</body>
+</html>
+"""
 
 
 def _head(record: RunRecord) -> Markup:

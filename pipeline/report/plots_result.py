@@ -149,8 +149,15 @@ def _byte_ticks(low: float, high: float) -> list[int]:
     return [step for step in steps if low / 3 <= step <= high * 3]
 
 
-def scatter_figure(true: Sequence[float], predicted: Sequence[float], target: str) -> Figure:
-    """Draws predicted against true values with the diagonal where both agree."""
+def scatter_figure(true: Sequence[float], predicted: Sequence[float], target: str, rows: int) -> Figure:
+    """Draws predicted against true values with the diagonal where both agree.
+
+    Args:
+        true: values of rows spread evenly over the test split.
+        predicted: what the model says of the same rows.
+        target: name of what is predicted.
+        rows: rows of the whole test split.
+    """
     stride = max(1, -(-len(true) // MAX_SCATTER_POINTS))
     shown_true = [float(f"{value:.6g}") for value in true[::stride]]
     shown_predicted = [float(f"{value:.6g}") for value in predicted[::stride]]
@@ -173,8 +180,9 @@ def scatter_figure(true: Sequence[float], predicted: Sequence[float], target: st
         "marker": {"size": 7, "color": BLUE, "opacity": 0.6},
         "hovertemplate": "true %{x:.5g}, predicted %{y:.5g}<extra></extra>",
     }
-    rows = wording.plural(len(true), "row")
-    note = f"One in {stride} of {rows} of the test split is drawn." if stride > 1 else f"{rows} of the test split."
+    all_rows = wording.plural(rows, "row")
+    shown = "" if len(shown_true) == rows else f"{len(shown_true):,d}, spread evenly, of the "
+    note = f"{shown}{all_rows} of the test split."
     alt = f"Scatter plot of predicted against true {target}. {note}"
     settings = layout(axis(f"True {target}"), axis(f"Predicted {target}"), showlegend=True)
     return Figure("scatter", f"Predicted against true {target}", alt, [diagonal, points], settings, 460, note)

@@ -174,22 +174,13 @@ def tuning_figure(trials: Sequence[Mapping[str, Any]], best: int, metric: str) -
     base = next((trial for trial in done if trial["trial"] == 0), None)
     if base is not None:
         traces.append(_base_line(base["score"], ends))
-    x = axis(
-        "Penalty strength, l1 + l2 (log scale)",
-        type="log",
-        range=ends,
-        exponentformat="power",
-        dtick=1,
-        tickfont={"size": 11},
-    )
-    winner = next((trial for trial in done if trial["trial"] == best), None)
-    says = f"kept is trial {best} with {wording.score(winner['score'])}" if winner else "none finished"
-    number = wording.plural(len(searched), "trial")
-    alt = f"Scatter plot of {number}: penalty strength against validation {metric}; {says}."
-    settings = layout(
-        x, axis(f"Validation {metric}", range=padded([trial["score"] for trial in done])), showlegend=True
-    )
-    return Figure("tuning", "Penalty strength against score", alt, traces, settings, 380)
+    powers = {"type": "log", "range": ends, "exponentformat": "power", "dtick": 1, "tickfont": {"size": 11}}
+    x = axis("Penalty strength, l1 + l2 (log scale)", **powers)
+    number, kept_score = wording.plural(len(searched), "trial"), {t["trial"]: t["score"] for t in done}.get(best)
+    said = f"kept is trial {best} with {wording.score(kept_score)}"
+    alt = f"Scatter plot of {number}: penalty strength against validation {metric}; {said}."
+    y = axis(f"Validation {metric}", range=padded([trial["score"] for trial in done]))
+    return Figure("tuning", "Penalty strength against score", alt, traces, layout(x, y, showlegend=True), 380)
 
 
 def _trials(name: str, trials: Sequence[Mapping[str, Any]], marker: dict[str, Any]) -> dict[str, Any]:

@@ -100,13 +100,7 @@ def _bundle_tiles(record: RunRecord) -> list[tuple[str, str, str]]:
 def _arena(summary: dict[str, Any]) -> tuple[str, str]:
     if summary.get("arena_bytes") is not None:
         return wording.bytes_of(summary["arena_bytes"]), "measured by TFLite Micro on this host"
-    return "not measured", arena_reason(summary)
-
-
-def arena_reason(summary: dict[str, Any]) -> str:
-    """Returns why the arena could not be measured, as the summary tells it."""
-    reasons = [value for key, value in summary.items() if key.startswith("arena_") and isinstance(value, str)]
-    return reasons[0] if reasons else "TFLite Micro does not run this model"
+    return "not measured", str(summary.get("arena_reason") or "TFLite Micro does not run this model")
 
 
 def _ledger_tiles(record: RunRecord) -> list[tuple[str, str, str]]:

@@ -100,7 +100,8 @@ def _scatter(record: RunRecord, export: Mapping[str, Any], plots: Plots) -> Mark
     if not scatter or not scatter["true"]:
         return NOTHING
     target = str(record.profile.get("target", {}).get("name", "target"))
-    return plots.place(scatter_figure(scatter["true"], scatter["predicted"], target))
+    rows = record.profile.get("rows", {}).get("test", len(scatter["true"]))
+    return plots.place(scatter_figure(scatter["true"], scatter["predicted"], target, rows))
 
 
 def _wrong(record: RunRecord, export: Mapping[str, Any]) -> Markup:
@@ -109,10 +110,20 @@ def _wrong(record: RunRecord, export: Mapping[str, Any]) -> Markup:
         return NOTHING
     classified = record.task == "classification"
     title = "Wrong predictions" if classified else "Largest errors"
-    text = f"{wording.plural(len(wrong), 'row')} of the test split; the numbers of rows are those of the source."
     with_pixels = [item for item in wrong if item.get("pixels") is not None]
     shown = _gallery(with_pixels) if with_pixels else _wrong_table(wrong, title, classified=classified)
-    return subsection(title, paragraph(text, class_="quiet"), shown)
+    numbering = "The numbers of rows are those of the source, from 0 on."
+    return subsection(title, paragraph(f"{_how_many_wrong(export, len(wrong))} {numbering}", class_="quiet"), shown)
+
+
+def _how_many_wrong(export: Mapping[str, Any], shown: int) -> str:
+    matrix: Sequence[Sequence[int]] = export.get("confusion") or []
+    if not matrix:
+        return f"The {wording.plural(shown, 'row')} of the test split with the largest errors."
+    total = sum(sum(row) - row[i] for i, row in enumerate(matrix))
+    if total <= shown:
+        return f"{wording.plural(total, 'row')} of the test split."
+    return f"The {shown:,d} most confident of {total:,d} wrong predictions on the test split."
 
 
 def _gallery(wrong: Sequence[Mapping[str, Any]]) -> Markup:

@@ -117,3 +117,12 @@ def test_int8_models_run_in_tflite_micro(config, image_schema):
     assert isinstance(result, MicroResult), result
     probabilities = (result.outputs.astype(np.float32) + 128) / 256
     np.testing.assert_allclose(probabilities.reshape(4, 3), predict(model, rows[:4]), atol=0.03)
+
+
+@pytest.mark.parametrize("activation", ["relu", "relu6", "sigmoid", "tanh"])
+def test_every_activation_is_inferred_behind_batch_normalization(image_schema, activation):
+    # TensorFlow's graph optimizer used to fuse batch normalization with tanh into a kernel that is not there.
+    config = CnnConfig(family="cnn", activation=activation, blocks=(BlockConfig(filters=4),))
+    model = build(config, image_schema, "classification", 1)
+    x = np.random.default_rng(1).random((5, *image_schema.input_shape), dtype=np.float32)
+    np.testing.assert_allclose(predict(model, x), model(x, training=False).numpy(), atol=1e-6)

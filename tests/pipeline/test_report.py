@@ -355,14 +355,15 @@ def test_tuning_that_found_nothing_better_says_so() -> None:
 
 
 def test_predicted_against_true_is_thinned_evenly() -> None:
-    few = scatter_figure([1.0, 2.0], [1.5, 1.25], "rent")
+    few = scatter_figure([1.0, 2.0], [1.5, 1.25], "rent", 2)
     assert (few.data[1]["x"], few.data[1]["y"]) == ([1.0, 2.0], [1.5, 1.25])
     assert (few.data[0]["x"], few.data[0]["y"]) == ([1.0, 2.0], [1.0, 2.0])
     values = [float(i) for i in range(5000)]
-    many = scatter_figure(values, values, "rent")
+    many = scatter_figure(values, values, "rent", 15_000)
     assert many.data[1]["x"][:3] == [0.0, 3.0, 6.0]
     assert len(many.data[1]["x"]) <= MAX_SCATTER_POINTS
-    assert "One in 3 of 5,000 rows" in many.note
+    assert few.note == "2 rows of the test split."
+    assert many.note == "1,667, spread evenly, of the 15,000 rows of the test split."
 
 
 def test_wrong_predictions_carry_their_pixels_or_features(full: Page, regression: Page) -> None:
@@ -371,6 +372,9 @@ def test_wrong_predictions_carry_their_pixels_or_features(full: Page, regression
     stored = base64.b64decode(images[0]["src"].removeprefix("data:image/png;base64,"))
     assert np.asarray(Image.open(io.BytesIO(stored))).tolist() == DIGIT
     assert images[0]["alt"] == "Row 1553: true 8, predicted 3"
+    assert "5 rows of the test split. The numbers of rows are those of the source, from 0 on." in full.text
+    few = with_export(full_record(), wrong=full_record().details("export")["wrong"][:2])
+    assert "The 2 most confident of 5 wrong predictions on the test split." in Page(render_report(few)).text
     rows = regression.table("Largest errors, with their features")
     assert rows[0] == ["Row", "True", "Predicted", "Error", "area", "district"]
     assert rows[1] == ["31", "400", "450", "50", "52", "–"]
@@ -510,7 +514,7 @@ def test_no_text_of_a_user_becomes_markup() -> None:
 
 
 def test_scatter_titles_of_a_user_are_escaped_for_plotly() -> None:
-    assert scatter_figure([0.0], [1.0], "<b>x").layout["xaxis"]["title"]["text"] == "True &lt;b&gt;x"
+    assert scatter_figure([0.0], [1.0], "<b>x", 1).layout["xaxis"]["title"]["text"] == "True &lt;b&gt;x"
 
 
 def test_markup_escapes_text_and_attributes_once() -> None:
@@ -523,7 +527,7 @@ def test_markup_escapes_text_and_attributes_once() -> None:
 
 def test_figures_that_are_no_numbers_are_refused() -> None:
     plots = Plots()
-    plots.place(scatter_figure([0.0, float("nan")], [1.0, 1.0], "rent"))
+    plots.place(scatter_figure([0.0, float("nan")], [1.0, 1.0], "rent", 2))
     with pytest.raises(ValueError, match="not JSON compliant"):
         plots.as_json()
 

@@ -1,0 +1,239 @@
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from data.config import ImagesData, TableData
+from data.contract import ConfigError, DataError, PenjingError
+from data.dataset import Dataset
+from data.ingest import ingest
+from models.legacy_keras import keras
+from models.tflite.convert import convert
+from pipeline.predict import Prediction, predict, prediction_table
+
+ROOT = Path(__file__).resolve().parents[2]
+SUMMARY = {
+    "schema_version": 1, "name": "tiny", "task": "classification", "metric": "accuracy", "dataset_sha256": "0" * 64,
+    "baseline_score": 1.0, "float_score": 1.0, "model_score": 1.0, "agreement": 1.0, "max_abs_error": 0.0,
+    "model_bytes": 1, "model_gzip_bytes": 1, "arena_bytes": 1, "arena_reason": None, "micro_max_steps": 0,
+    "parameters": 1, "nonzero_parameters": 1, "macs": 1, "latency_us": 1.0, "operators": [], "target": {},
+    "ledger": [], "seconds": 1.0,
+}  # fmt: skip
+
+
+class _Silence:
+    def step(self, label: str, done: int, total: int, figures: Mapping[str, float | str]) -> None:
+        pass
+
+    def note(self, text: str) -> None:
+        pass
+
+
+def _network(shape: tuple[int, ...], kernel: np.ndarray, activation: str) -> bytes:
+    """One dense layer with a given kernel and no bias, as a float32 .tflite."""
+    inputs = keras.Input(shape)
+    outputs = keras.layers.Dense(kernel.shape[1], activation, name="output")(keras.layers.Flatten()(inputs))
+    model = keras.Model(inputs, outputs)
+    model.get_layer("output").set_weights([kernel.astype(np.float32), np.zeros(kernel.shape[1], np.float32)])
+    return convert(model, "float32")
+
+
+def _bundle(run: Path, dataset: Dataset, model: bytes, task: str) -> Path:
+    folder = run / "export"
+    folder.mkdir(parents=True)
+    (folder / "model.tflite").write_bytes(model)
+    for name in ("preprocessing.json", "labels.txt"):
+        shutil.copyfile(dataset.folder / name, folder / name)
+    (folder / "summary.json").write_text(json.dumps(SUMMARY | {"task": task}))
+    return folder
+
+
+def _ingested(data: Any, task: str, folder: Path) -> Dataset:
+    ingest(data, task, folder, 1, _Silence())
+    return Dataset.open(folder)
+
+
+@pytest.fixture(scope="module")
+def numbers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle whose network answers the standardized column `width`, as price in real units."""
+    folder = tmp_path_factory.mktemp("numbers")
+    lines = [f"{width},{10 * width + (width % 3)}" for width in range(40)]
+    (folder / "t.csv").write_text("width,price\n" + "\n".join(lines) + "\n")
+    data = TableData(source="table", path=str(folder / "t.csv"), target="price", types={"width": "numeric"})
+    dataset = _ingested(data, "regression", folder / "dataset")
+    return _bundle(folder / "tiny", dataset, _network((1,), np.array([[1.0]]), "linear"), "regression")
+
+
+@pytest.fixture(scope="module")
+def labels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle whose network answers softmax(width, 0) for the classes `broad` and `slim [1]`."""
+    folder = tmp_path_factory.mktemp("labels")
+    lines = [f"{width},{'broad' if width > 19 else 'slim [1]'}" for width in range(40)]
+    (folder / "t.csv").write_text("width,shape\n" + "\n".join(lines) + "\n")
+    data = TableData(source="table", path=str(folder / "t.csv"), target="shape", types={"width": "numeric"})
+    dataset = _ingested(data, "classification", folder / "dataset")
+    return _bundle(folder / "tiny", dataset, _network((1,), np.array([[1.0, 0.0]]), "softmax"), "classification")
+
+
+def _standardized(bundle: Path, width: float) -> float:
+    column = json.loads((bundle / "preprocessing.json").read_text())["columns"][0]
+    return (width - column["mean"]) / column["scale"]
+
+
+def test_regression_answers_in_the_targets_unit(numbers: Path, tmp_path: Path) -> None:
+    (tmp_path / "new.csv").write_text("width\n3\n30\n")
+    found = predict(numbers, tmp_path / "new.csv")
+    kept = json.loads((numbers / "preprocessing.json").read_text())
+    wanted = [kept["target_mean"] + kept["target_scale"] * _standardized(numbers, width) for width in (3, 30)]
+    assert [each.value for each in found] == pytest.approx(wanted, rel=1e-6)
+    assert [each.name for each in found] == ["row 1", "row 2"]
+    assert {(each.label, each.probability, each.probabilities) for each in found} == {(None, None, None)}
+
+
+def test_classification_answers_label_and_probabilities(labels: Path, tmp_path: Path) -> None:
+    (tmp_path / "new.csv").write_text("width\n2\n35\n")
+    slim, broad = predict(labels, tmp_path / "new.csv")
+    sure = 1 / (1 + math.exp(-_standardized(labels, 35)))
+    assert (broad.label, broad.value) == ("broad", None)
+    assert broad.probability == pytest.approx(sure, rel=1e-6)
+    assert broad.probabilities == pytest.approx({"broad": sure, "slim [1]": 1 - sure}, rel=1e-5)
+    assert slim.label == "slim [1]"
+    assert slim.probability == pytest.approx(1 / (1 + math.exp(_standardized(labels, 2))), rel=1e-6)
+
+
+def test_a_folder_of_images_is_named_by_its_files(tmp_path: Path) -> None:
+    for kind, grey in (("dark", 20), ("light", 230)):
+        for number in range(8):
+            path = tmp_path / "photos" / kind / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.full((4, 4), grey + number, np.uint8)).save(path)
+    data = ImagesData(source="images", path=str(tmp_path / "photos"), size=(4, 4), color="grey")
+    dataset = _ingested(data, "classification", tmp_path / "dataset")
+    # The two logits are minus and plus the sum of the pixels: 16 for white, a tie for black.
+    kernel = np.stack([np.full(16, -1.0), np.full(16, 1.0)], axis=1)
+    bundle = _bundle(
+        tmp_path / "tiny", dataset, _network(dataset.schema.input_shape, kernel, "softmax"), "classification"
+    )
+    new = tmp_path / "new" / "deep"
+    new.mkdir(parents=True)
+    Image.fromarray(np.full((4, 4), 255, np.uint8)).save(new / "white.png")
+    Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / "new" / "black.png")
+    black, white = predict(bundle, tmp_path / "new")
+    assert (black.name, black.label, black.probability) == ("black.png", "dark", 0.5)
+    assert (white.name, white.label) == ("deep/white.png", "light")
+    assert white.probability == pytest.approx(1 / (1 + math.exp(-32)), rel=1e-6)
+
+
+def test_a_copy_of_the_bundle_predicts_alike(numbers: Path, tmp_path: Path) -> None:
+    (tmp_path / "new.csv").write_text("width\n3\n")
+    shutil.copytree(numbers, tmp_path / "elsewhere")
+    assert predict(tmp_path / "elsewhere", tmp_path / "new.csv") == predict(numbers, tmp_path / "new.csv")
+
+
+# -------------------------------------------------------------------------------------------- errors
+
+
+def _workdir(folder: Path) -> Path:
+    run = folder / "digits"
+    run.mkdir(parents=True)
+    fields = {"name": "digits", "task": "classification", "seed": 1, "config_text": "", "command": "", "keys": {}}
+    (run / "run.json").write_text(json.dumps(fields | {"state": "done"}))
+    return folder
+
+
+def test_a_run_that_does_not_exist_names_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"got 'digit'.*Did you mean 'digits'\?"):
+        predict(_workdir(tmp_path) / "digit" / "export", tmp_path)
+
+
+def test_a_run_that_does_not_exist_names_those_that_do(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"got 'wholly-other'\. Runs here: digits\."):
+        predict(_workdir(tmp_path) / "wholly-other" / "export", tmp_path)
+
+
+def test_a_run_without_a_bundle_says_so(tmp_path: Path) -> None:
+    folder = _workdir(tmp_path) / "digits"
+    with pytest.raises(ConfigError, match=r"got none; it has not come as far as export\. Run it again, to its end\."):
+        predict(folder / "export", tmp_path)
+    (folder / "rejected").mkdir()
+    with pytest.raises(ConfigError, match="got none; the gate rejected its last one"):
+        predict(folder / "export", tmp_path)
+
+
+def test_a_missing_input_names_its_neighbour(numbers: Path, tmp_path: Path) -> None:
+    (tmp_path / "new.csv").write_text("width\n3\n")
+    with pytest.raises(DataError, match=r"input: expected a file or folder, got .*which does not exist.*new\.csv"):
+        predict(numbers, tmp_path / "now.csv")
+
+
+def test_an_input_without_a_column_is_refused(numbers: Path, tmp_path: Path) -> None:
+    (tmp_path / "new.csv").write_text("height\n3\n")
+    with pytest.raises(DataError, match="got no 'width'"):
+        predict(numbers, tmp_path / "new.csv")
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("summary.json", None, "No such file"),
+        ("summary.json", "{}", "another summary.json"),
+        ("summary.json", json.dumps(SUMMARY | {"schema_version": 2}), "another summary.json"),
+        ("preprocessing.json", None, "No such file"),
+        ("preprocessing.json", "{}", "preprocessing"),
+        ("model.tflite", "", "0 bytes"),
+        ("model.tflite", "no model", "expected a TFLite file"),
+    ],
+)
+def test_a_damaged_bundle_says_what_is_wrong(
+    numbers: Path, tmp_path: Path, file: str, text: str | None, message: str
+) -> None:
+    bundle = tmp_path / "export"
+    shutil.copytree(numbers, bundle)
+    if text is None:
+        (bundle / file).unlink()
+    else:
+        (bundle / file).write_text(text)
+    with pytest.raises(PenjingError, match=message):
+        predict(bundle, tmp_path)
+
+
+# ----------------------------------------------------------------------------------- what is printed
+
+
+def _printed(predictions: list[Prediction]) -> list[str]:
+    console = Console(width=100, force_terminal=False)
+    with console.capture() as captured:
+        console.print(prediction_table(predictions))
+    return [" ".join(line.split()) for line in captured.get().splitlines()]
+
+
+def test_labels_are_printed_as_they_are_written() -> None:
+    lines = _printed([Prediction("[red]a.png", "slim [1]", 0.98765, None, {"slim [1]": 0.98765})])
+    assert lines == ["input label probability", "[red]a.png slim [1] 0.9877"]
+
+
+def test_numbers_are_printed_in_a_column_of_their_own() -> None:
+    assert _printed([Prediction("row 1", None, None, 1234.5678, None)]) == ["input value", "row 1 1234.57"]
+
+
+def test_nothing_of_tensorflow_is_imported(numbers: Path, tmp_path: Path) -> None:
+    (tmp_path / "new.csv").write_text("width\n3\n")
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom pipeline.predict import predict\n"
+        "print(len(predict(Path(sys.argv[1]), Path(sys.argv[2]))))\n"
+        "print([name for name in ('tensorflow', 'tf_keras', 'sklearn') if name in sys.modules])"
+    )
+    command = [sys.executable, "-c", code, str(numbers), str(tmp_path / "new.csv")]
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert told.stdout.splitlines()[-2:] == ["1", "[]"]
