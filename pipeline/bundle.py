@@ -17,7 +17,7 @@ from models.tflite.interpreter import LiteRT
 from models.tflite.micro import MicroResult, run_micro
 from pipeline.artifacts import Variants
 from pipeline.bundle_layout import C_NAME, GOLDEN, LABELS, MODEL, PREPROCESSING, VARIANTS
-from pipeline.gate import LITERT, TFLITE_MICRO, Golden
+from pipeline.gate.checks import LITERT, TFLITE_MICRO, Golden
 
 _INPUTS_RAW = "inputs_raw.npy"
 _INPUTS_QUANTIZED = "inputs_quantized.npy"

@@ -1,12 +1,12 @@
-"""Where a training keeps its state: one zip of .npy members and a state, replaced atomically."""
+"""Where a training keeps its state: a zip of .npy members and a state, then its SHA-256; replaced atomically."""
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
 import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _STATE = "state.json"
-_DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
+_DIGEST_BYTES = 32
 
 
 class FileCheckpoints:
@@ -38,47 +38,57 @@ class FileCheckpoints:
         """
         import numpy as np
 
+        content = io.BytesIO()
+        with zipfile.ZipFile(content, "w", zipfile.ZIP_STORED) as archive:
+            for name, array in arrays.items():
+                member = io.BytesIO()
+                np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
+                archive.writestr(f"{name}.npy", member.getvalue())
+            archive.writestr(_STATE, json.dumps(dict(state)))
         temporary = self._path.with_suffix(".tmp")
         with temporary.open("wb") as stream:
-            with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
-                for name, array in arrays.items():
-                    member = io.BytesIO()
-                    np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
-                    archive.writestr(f"{name}.npy", member.getvalue())
-                archive.writestr(_STATE, json.dumps(dict(state)))
+            stream.write(content.getbuffer())
+            stream.write(hashlib.sha256(content.getbuffer()).digest())
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(self._path)
         sync_folder(self._path.parent)
 
     def load(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]] | None:
-        """Returns (arrays, state) as last saved; None where nothing was saved, or a byte of it changed.
-
-        Every member carries a CRC-32, which reading checks.
-        """
+        """Returns (arrays, state) as last saved; None where nothing was saved, or a byte of it changed."""
         import numpy as np
 
-        try:
-            with zipfile.ZipFile(self._path) as archive:
-                arrays = {
-                    name.removesuffix(".npy"): np.lib.format.read_array(
-                        io.BytesIO(archive.read(name)), allow_pickle=False
-                    )
-                    for name in archive.namelist()
-                    if name.endswith(".npy")
-                }
-                return arrays, json.loads(archive.read(_STATE))
-        except _DAMAGE:
+        content = _whole(self._path)
+        if content is None:
             return None
+        with zipfile.ZipFile(content) as archive:
+            arrays = {
+                name.removesuffix(".npy"): np.lib.format.read_array(io.BytesIO(archive.read(name)), allow_pickle=False)
+                for name in archive.namelist()
+                if name != _STATE
+            }
+            return arrays, json.loads(archive.read(_STATE))
 
 
 def kept_epoch(scratch: Path) -> int | None:
     """Returns the last finished epoch that a stage's scratch folder knows of; None where there is none."""
     epochs = []
     for path in scratch.glob("*.checkpoint"):
-        try:
-            with zipfile.ZipFile(path) as archive:
+        content = _whole(path)
+        if content is not None:
+            with zipfile.ZipFile(content) as archive:
                 epochs.append(int(json.loads(archive.read(_STATE)).get("epoch", 0)))
-        except _DAMAGE:
-            continue
     return max(epochs, default=None)
+
+
+def _whole(path: Path) -> io.BytesIO | None:
+    """Returns the zip in a checkpoint; None where it cannot be read or its digest does not fit.
+
+    The CRC-32 of a zip's members would not do: it does not cover their names and the directory.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return None
+    content, digest = data[:-_DIGEST_BYTES], data[-_DIGEST_BYTES:]
+    return io.BytesIO(content) if hashlib.sha256(content).digest() == digest else None

@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 """Folder of the project, in which its modules are found."""
@@ -221,7 +222,7 @@ def _digest(statements: Iterable[_Statement]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _that_run(nodes: list[ast.stmt]) -> Iterator[ast.stmt]:
+def _that_run(nodes: Iterable[Any]) -> Iterator[Any]:
     """Yields the statements of a block; no sentences, nothing that only a type checker sees."""
     for node in nodes:
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):

@@ -43,7 +43,8 @@ def find_garbage(workdir: Workdir, keep: int | None) -> list[Garbage]:
     ]
     for folder, what in ((".scratch", "unfinished work"), (".staging", "half-written artifact")):
         for path in sorted((store.root / folder).glob("*/*" if folder == ".scratch" else "*")):
-            stage, key = (path.parent.name, path.name) if folder == ".scratch" else path.name.rsplit("-", 1)
+            name = f"{path.parent.name}-{path.name}" if folder == ".scratch" else path.name
+            stage, _, key = name.rpartition("-")
             wanted = folder == ".scratch" and (stage, key) in needed
             if not wanted and not _in_work(store, stage, key):
                 found.append(_garbage(path, what))
@@ -59,16 +60,27 @@ def remove(garbage: list[Garbage]) -> None:
     """
     for each in garbage:
         with explained(each.path):
-            shutil.rmtree(each.path)
+            if each.path.is_dir() and not each.path.is_symlink():
+                shutil.rmtree(each.path)
+            else:
+                each.path.unlink()
 
 
 def _needed(workdir: Workdir, store: Store, keep: int | None) -> set[tuple[str, str]]:
-    """Returns (stage, key) of all that the kept runs are made of, parents and trials included."""
+    """Returns (stage, key) of all that the kept runs are made of, parents and trials included.
+
+    A run that is on right now is kept in any case. Trials of a search that is not finished stand in
+    no manifest yet; they are known by this, that all they are made from is needed.
+    """
     needed: set[tuple[str, str]] = set()
     waiting: list[tuple[str, str]] = []
-    for name in workdir.names()[:keep]:
+    for position, name in enumerate(workdir.names()):
         run = workdir.read(name)
-        waiting.extend([] if run is None else run.keys.items())
+        keys = [] if run is None else list(run.keys.items())
+        in_work = any(_in_work(store, stage, key) for stage, key in [*keys, ("publish", name)])
+        if keep is None or position < keep or in_work:
+            waiting.extend(keys)
+    unfinished = any(stage == "tune" and store.manifest(stage, key) is None for stage, key in waiting)
     while waiting:
         reference = waiting.pop()
         if reference in needed:
@@ -76,6 +88,10 @@ def _needed(workdir: Workdir, store: Store, keep: int | None) -> set[tuple[str, 
         needed.add(reference)
         manifest = store.manifest(*reference)
         waiting.extend([] if manifest is None else manifest.parents)
+    if unfinished:
+        manifests = [store.manifest(*reference) for reference in store.artifacts() if reference not in needed]
+        made_from_needed = [each for each in manifests if each is not None and each.parents and {*each.parents} <= needed]
+        needed.update((each.stage, each.key) for each in made_from_needed if each.stage == "train")
     return needed
 
 

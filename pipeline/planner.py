@@ -80,15 +80,22 @@ class Scope:
         """Checks the names against the stages that a config has.
 
         Raises:
-            ConfigError: a name is no stage, or no stage of this run, or the first comes after the last.
+            ConfigError: a name is no stage, or no stage of this run; the first comes after the last, or
+                the forced one is not between them.
         """
         present = [stage.name for stage in stages_of(config)]
         for option, name in (("--from", self.first), ("--to", self.last), ("--force", self.force)):
             if name is not None and name not in present:
                 known = f"{name} is a stage, but this config does not ask for it" if name in STAGE_NAMES else "no stage"
                 raise ConfigError(f"{option}: expected one of {', '.join(present)}, got {name!r} ({known}).")
-        if self.first is not None and self.last is not None and present.index(self.first) > present.index(self.last):
+        last = len(present) - 1 if self.last is None else present.index(self.last)
+        first = 0 if self.first is None else present.index(self.first)
+        if first > last:
             raise ConfigError(f"--from: expected a stage up to {self.last} (--to), got {self.first}.")
+        if self.force is not None and not first <= present.index(self.force) <= last:
+            raise ConfigError(
+                f"--force: expected a stage from {present[first]} (--from) to {present[last]} (--to), got {self.force}."
+            )
 
 
 def stage_key(
@@ -191,18 +198,18 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
         was, is_now = old_fields.get(name), new_fields.get(name)
         if was != is_now:
             found.append(f"{name} changed from {was} to {is_now}")
-    for label, part in (("code of", "code"), ("version of", "versions"), ("", "inputs")):
+    for label, part in (("code of", "code"), ("version of", "versions"), ("input", "inputs")):
         names = sorted(
             name for name in old[part].keys() | new[part].keys() if old[part].get(name) != new[part].get(name)
         )
         if names:
-            found.append(f"{label} {', '.join(names)} changed".strip())
+            found.append(f"{label} {', '.join(names)} changed")
     found.extend(f"{part} changed" for part in ("source", "seed") if old[part] != new[part])
     return "; ".join(found[:4]) + (f"; and {len(found) - 4} more" if len(found) > 4 else "")
 
 
 def _leaves(value: Any, path: str = "") -> list[tuple[str, Any]]:
-    if isinstance(value, dict):
+    if isinstance(value, dict) and value:
         return [leaf for name, inner in value.items() for leaf in _leaves(inner, f"{path}.{name}" if path else name)]
     return [(path, value)]
 

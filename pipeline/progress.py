@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 _LINES = 10
-"""Most lines that one piece of work prints where no bar can be drawn."""
+"""Most lines, besides the first, that one piece of work prints where no bar can be drawn."""
 
 
 class RunProgress:
@@ -28,7 +28,7 @@ class RunProgress:
         self._task: TaskID | None = None
         self._label = ""
         if log is not None:
-            self._log = log.open("a", encoding="utf-8")
+            self._log = log.open("a", encoding="utf-8", errors="backslashreplace")
 
     def note(self, text: str) -> None:
         """Says one line that stays."""
@@ -60,7 +60,9 @@ class RunProgress:
 
     def _draw(self, label: str, done: int, total: int, told: str) -> None:
         if self._bar is None:
-            columns = (TextColumn("    {task.description}"), BarColumn(), TextColumn("{task.fields[told]}"))
+            # Square brackets in a label are what they are, no markup.
+            label_column = TextColumn("    {task.description}", markup=False)
+            columns = (label_column, BarColumn(), TextColumn("{task.fields[told]}", markup=False))
             self._bar = Progress(*columns, console=self._console, transient=True)
             self._bar.start()
         if self._task is None or self._label != label:

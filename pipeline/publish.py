@@ -13,7 +13,7 @@ from typing import Any
 
 from data.contract import GateError, PenjingError, TargetMissedError
 from pipeline.code_memory import CodeMemory
-from pipeline.files import sha256_of_file, sha256_of_json, sync_tree, write_atomically
+from pipeline.files import sha256_of_file, sha256_of_json, sync_folder, sync_tree, write_atomically
 from pipeline.planner import versions_of
 from pipeline.report.record import RunRecord, StageRecord
 from pipeline.runs import RunFile, Workdir
@@ -66,13 +66,13 @@ def publish(
     memory = CodeMemory(workdir.store().root)
     code = [memory.parts(module) for module in ("pipeline.report.html", "pipeline.model_card", "pipeline.summary")]
     origin = sha256_of_json([run.name, run.config_text, [artifact.manifest.key for artifact, _ in stages], code])
-    if anew or run.published != origin or not report.exists() or not _whole(bundle):
+    if anew or run.published is None or run.published != _seal(origin, report, bundle):
         with explained(folder):
             record = _record(run, stages, summary)
             _write_report(report, record)
             if export is not None and bundle is not None:
                 _swap_in(_assemble(folder, export, record, report), bundle)
-        workdir.write(replace(run, published=origin))
+        workdir.write(replace(run, published=_seal(origin, report, bundle)))
     return Published(report, bundle, summary, _verdict(export, bundle))
 
 
@@ -139,21 +139,20 @@ def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def _whole(bundle: Path | None) -> bool:
-    """Whether a published bundle is still what was written; True where none is wanted."""
-    if bundle is None:
-        return True
+def _seal(origin: str, report: Path, bundle: Path | None) -> str | None:
+    """Digests what was published, and what from: any change to a published file breaks it; None if one is gone."""
     try:
-        lines = (bundle / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
-        return bool(lines) and all(sha256_of_file(bundle / line[66:]) == line[:64] for line in lines)
-    except (OSError, UnicodeDecodeError):
-        return False
+        files = {} if bundle is None else {str(path.relative_to(bundle)): sha256_of_file(path) for path in _files(bundle)}
+        return sha256_of_json([origin, sha256_of_file(report), files])
+    except OSError:
+        return None
 
 
 def _swap_in(staging: Path, target: Path) -> None:
     """Puts a folder in another's place in one step: a reader sees the old bundle or the new one, whole."""
     if not target.exists():
         staging.rename(target)
+        sync_folder(target.parent)
         return
     renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     swapped = renameat2 is not None and (
@@ -165,6 +164,7 @@ def _swap_in(staging: Path, target: Path) -> None:
         target.rename(old)
         staging.rename(target)
         staging = old
+    sync_folder(target.parent)
     shutil.rmtree(staging)
 
 

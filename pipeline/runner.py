@@ -74,22 +74,26 @@ class Runner:
             StageError: a stage raised; those before it are kept.
             ConfigError: a stage before `scope.first` is not in the store.
         """
+        self._check_before_first(plan, scope)
         self._set_aside_forced(plan)
         made: dict[str, tuple[Artifact, bool]] = {}
-        before_first = scope.first is not None
         for planned in plan.stages:
-            name = planned.stage.name
-            before_first = before_first and name != scope.first
-            if before_first and planned.state != "cached":
+            try:
+                made[planned.stage.name] = self._planned(planned)
+            except PenjingError as error:
+                raise StageError(planned.stage.name, error) from error
+        return made
+
+    @staticmethod
+    def _check_before_first(plan: Plan, scope: Scope) -> None:
+        for planned in plan.stages:
+            if scope.first is None or planned.stage.name == scope.first:
+                return
+            if planned.state != "cached":
                 raise ConfigError(
-                    f"--from: expected {name} to be in the store already, got none ({planned.reason}). "
+                    f"--from: expected {planned.stage.name} to be in the store already, got none ({planned.reason}). "
                     "Leave --from out: cached stages are not repeated anyway."
                 )
-            try:
-                made[name] = self._planned(planned)
-            except PenjingError as error:
-                raise StageError(name, error) from error
-        return made
 
     def _set_aside_forced(self, plan: Plan) -> None:
         for planned in reversed(plan.stages):
@@ -105,6 +109,8 @@ class Runner:
                 found = self._find(stage.name, key)
                 if found is None:
                     self.listener.begin(planned)
+                    if planned.reason == "forced":  # from its beginning, not from where a run before was killed
+                        self.store.discard_scratch(stage.name, key)
                     artifact = self._make(stage, key, planned.parts, planned.config, planned.inputs)
                     self.listener.end(planned, artifact, False)
                     return artifact, False

@@ -79,9 +79,10 @@ class Workdir:
         """Returns what a run's file says; None where there is none that can be read."""
         try:
             body: dict[str, Any] = json.loads((self.run_folder(name) / "run.json").read_text(encoding="utf-8"))
-            return RunFile(**body)
+            run = RunFile(**body)
         except (OSError, ValueError, TypeError):
             return None
+        return run if isinstance(run.keys, dict) else None
 
     def require(self, name: str) -> RunFile:
         """Returns what a run's file says.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 from data.config import DataConfig
@@ -10,6 +11,8 @@ from data.contract import DataError
 from data.source_files import source_files
 from pipeline.files import canonical_json, sha256_of_file, sha256_of_json, write_atomically
 from pipeline.store import explained
+
+_SETTLED_NANOSECONDS = 2_000_000_000
 
 
 def source_digest(config: DataConfig, memory: Path, *, rehash: bool = False) -> str:
@@ -28,14 +31,18 @@ def source_digest(config: DataConfig, memory: Path, *, rehash: bool = False) -> 
     """
     remembered = {} if rehash else _remembered(memory)
     digests: dict[str, str] = {}
-    fresh: dict[str, str] = {}
+    fresh: dict[str, list[str]] = {}
     for path in source_files(config):
         try:
             status = path.stat()
-            identity = f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}|{status.st_ino}"
-            digest = remembered.get(identity)
-            if digest is None:
-                digest = fresh[identity] = sha256_of_file(path)
+            place = str(path.resolve())
+            identity = f"{status.st_size}|{status.st_mtime_ns}|{status.st_ino}"
+            known, digest = remembered.get(place, ["", ""])
+            if known != identity:
+                digest = sha256_of_file(path)
+                # A file that changed this moment might change again within one tick of its filesystem's clock.
+                if time.time_ns() - status.st_mtime_ns > _SETTLED_NANOSECONDS:
+                    fresh[place] = [identity, digest]
         except OSError as error:
             raise DataError(
                 f"data.path: expected files that can be read, got {path}: {error.strerror}. Check its permissions."
@@ -44,13 +51,18 @@ def source_digest(config: DataConfig, memory: Path, *, rehash: bool = False) -> 
     if fresh:
         with explained(memory.parent):
             memory.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(memory, canonical_json({**_remembered(memory), **fresh}))
+            files = {**_remembered(memory), **fresh}
+            write_atomically(memory, canonical_json({"files": files, "digest": sha256_of_json(files)}))
     return sha256_of_json(digests)
 
 
-def _remembered(memory: Path) -> dict[str, str]:
+def _remembered(memory: Path) -> dict[str, list[str]]:
+    """Returns path -> (identity, digest) as remembered; nothing where the memory is damaged."""
     try:
         found = json.loads(memory.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    if not isinstance(found, dict) or found.get("digest") != sha256_of_json(found.get("files")):
+        return {}
+    files: dict[str, list[str]] = found["files"]
+    return files

@@ -17,7 +17,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,8 @@ class Manifest:
             "details": self.details,
             "seconds": self.seconds,
         }
+        # Digested as it will be read: a key that is a number is text in JSON, and sorts elsewhere.
+        body = json.loads(canonical_json(body))
         return canonical_json({**body, "digest": sha256_of_json(body)})
 
     @staticmethod
@@ -79,7 +81,10 @@ class Manifest:
             ValueError: it is not the text that was written.
         """
         body = json.loads(text)
-        if not isinstance(body, dict) or body.pop("digest", None) != sha256_of_json(body):
+        # 1e-05 and 1E-05 are one number: the text is compared too.
+        if not isinstance(body, dict) or canonical_json(body) != text:
+            raise ValueError("it is not as it was written")
+        if body.pop("digest", None) != sha256_of_json(body):
             raise ValueError("its digest does not fit")
         body["parents"] = tuple((stage, key) for stage, key in body["parents"])
         body["ledger"] = tuple(LedgerRow.model_validate_json(json.dumps(row)) for row in body["ledger"])
@@ -120,7 +125,7 @@ class Store:
     def manifest(self, stage: str, key: str) -> Manifest | None:
         """Returns an artifact's manifest, its files not looked at; None where it is missing or damaged."""
         try:
-            manifest = Manifest.from_json((self.folder(stage, key) / MANIFEST).read_text(encoding="utf-8"))
+            manifest = Manifest.from_json((self.folder(stage, key) / MANIFEST).read_bytes().decode())
         except (OSError, ValueError, TypeError, KeyError):
             return None
         return manifest if (manifest.stage, manifest.key) == (stage, key) else None
@@ -129,9 +134,10 @@ class Store:
         """Returns what is wrong with an artifact that is there, or None where every byte fits its manifest."""
         folder = self.folder(stage, key)
         manifest = self.manifest(stage, key)
-        if manifest is None:
+        if manifest is None or (folder / MANIFEST).is_symlink():
             return f"{MANIFEST} is missing or was changed"
-        found = {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()} - {MANIFEST}
+        paths = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
+        found = {str(path.relative_to(folder)) for path in paths} - {MANIFEST}
         for name in sorted(found.symmetric_difference(manifest.files)):
             return f"{name} is {'missing' if name in manifest.files else 'not of it'}"
         for name, expected in sorted(manifest.files.items()):
@@ -147,11 +153,15 @@ class Store:
         folder = self.folder(stage, key)
         if not folder.exists():
             return None
-        damage = self.damage(stage, key)
-        if damage is not None:
-            self.say(f"{stage} {key[:12]}: {damage}; set aside, to be made again")
-            self.set_aside(stage, key)
-            return None
+        if self.damage(stage, key) is not None:
+            # Another run may have noticed too, and made it again by now: looked at once more, one run at a time.
+            with self.lock("aside", f"{stage}-{key}"):
+                damage = self.damage(stage, key) if folder.exists() else None
+                if damage is not None:
+                    self.say(f"{stage} {key[:12]}: {damage}; set aside, to be made again")
+                    self.set_aside(stage, key)
+            if not folder.exists():
+                return None
         manifest = self.manifest(stage, key)
         if manifest is None:
             raise StoreError(f"store.{stage}: expected an artifact nobody changes, got one that changed while read.")
@@ -161,13 +171,18 @@ class Store:
         """Yields (stage, key) of every artifact, whole or not, in order."""
         for stage in sorted(self.root.glob("[!.]*")):
             for folder in sorted(stage.glob("[!.]*")):
-                yield stage.name, folder.name
+                if folder.is_dir():
+                    yield stage.name, folder.name
 
     # ------------------------------------------------------------------------------------ writing
 
     def scratch(self, stage: str, key: str) -> Path:
         """Returns where a stage keeps what must survive a kill; not made by asking."""
         return self.root / ".scratch" / stage / key
+
+    def discard_scratch(self, stage: str, key: str) -> None:
+        """Removes what a stage kept while it worked; to be called by who holds its lock."""
+        shutil.rmtree(self.scratch(stage, key), ignore_errors=True)
 
     @contextmanager
     def lock(self, stage: str, key: str, patience_seconds: float = LOCK_PATIENCE_SECONDS) -> Iterator[None]:
@@ -229,11 +244,11 @@ class Store:
             target.parent.mkdir(parents=True, exist_ok=True)
             staging.rename(target)
             sync_folder(target.parent)
-            shutil.rmtree(self.scratch(manifest.stage, manifest.key), ignore_errors=True)
+            self.discard_scratch(manifest.stage, manifest.key)
         return Artifact(target, whole)
 
     def set_aside(self, stage: str, key: str) -> None:
-        """Moves an artifact out of the way; `gc` removes it for good.
+        """Moves an artifact out of the way; `gc` removes it for good. Nothing to do where it is gone already.
 
         Raises:
             StoreError: no permission.
@@ -241,7 +256,8 @@ class Store:
         with explained(self.root):
             aside = self.root / ".aside"
             aside.mkdir(parents=True, exist_ok=True)
-            self.folder(stage, key).rename(aside / f"{stage}-{key[:12]}-{uuid.uuid4().hex[:8]}")
+            with suppress(FileNotFoundError):  # another run was faster
+                self.folder(stage, key).rename(aside / f"{stage}-{key[:12]}-{uuid.uuid4().hex[:8]}")
 
 
 @contextmanager

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from data.contract import Checkpoints, Progress, derive_seed
 from pipeline.checkpoints import FileCheckpoints
 from pipeline.ledger import LedgerRow
-from pipeline.store import Artifact
+
+if TYPE_CHECKING:
+    from pipeline.store import Artifact
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
+from pipeline.bundle_layout import C_NAME
 from pipeline.report import wording
 from pipeline.report.findings import chosen_variant
 from pipeline.report.markdown import fenced, plain
@@ -44,7 +44,7 @@ def device_part(record: RunRecord) -> str:
     title = "## On a device"
     if record.summary.get("arena_bytes") is None:
         return f"{title}\n\nTFLite Micro did not run this model on the host; `model.tflite` runs in LiteRT."
-    name = c_identifier(record.name)
+    name = C_NAME
     code = f"""\
 #include "model_data.h"
 
@@ -62,12 +62,6 @@ interpreter.Invoke();
         "header is for a test at start-up."
     )
     return "\n\n".join([title, text, fenced(code, "cpp")])
-
-
-def c_identifier(name: str) -> str:
-    """Returns what a run is called in its C files: every character that is no letter or digit becomes `_`."""
-    identifier = re.sub(r"[^A-Za-z0-9]", "_", name)
-    return f"model_{identifier}" if identifier == "" or identifier[0].isdigit() else identifier
 
 
 def reproduce_part(record: RunRecord) -> str:

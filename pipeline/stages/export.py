@@ -25,7 +25,7 @@ from pipeline.artifacts import SavedModel, Variants
 from pipeline.bundle import copy_files, write_c_model, write_golden
 from pipeline.config import ExportConfig, TargetConfig
 from pipeline.decisions import confusion_matrix, largest_errors, scatter_points, wrong_predictions
-from pipeline.gate import GateInputs, GateReport, Golden, run_gate
+from pipeline.gate.checks import GateInputs, GateReport, Golden, run_gate
 from pipeline.targets import judge
 from pipeline.workspace import Outcome, Workspace
 

@@ -68,7 +68,8 @@ def tune(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
             workspace.progress.note(f"tune: the search space is exhausted after {number - 1} trials")
             break
         oracle.tell(proposal, _try(search, number, proposal, config, workspace))
-        figures = {task.metric: search.trials[-1]["score"] or "failed", "best": search.best_score}
+        score = search.trials[-1]["score"]
+        figures = {task.metric: "failed" if score is None else score, "best": search.best_score}
         workspace.progress.step("tune", number, config.tune.trials, figures)
     return _outcome(search, inputs, task, workspace, started)
 

@@ -112,7 +112,7 @@ def test_plan_says_what_changed(penjing: Run, finished: Finished) -> None:
     planned = states(penjing, finished.config, finished.workdir, "prune.sparsity=0.4")
     assert planned["tune"] == ("cached", "")
     assert planned["prune"] == ("runs", "prune.sparsity changed from 0.3 to 0.4")
-    assert planned["convert"] == ("runs", "inputs model changed")
+    assert planned["convert"] == ("runs", "input model changed")
 
 
 def test_neither_planning_nor_a_cached_run_imports_anything_heavy(finished: Finished) -> None:

@@ -21,9 +21,9 @@ from models.tflite import audit
 from models.tflite.calibration import calibration_rows
 from models.tflite.convert import convert
 from models.tflite.micro import MicroFailure, MicroResult
-from pipeline import gate_answers
-from pipeline.gate import LITERT, TFLITE_MICRO, Check, GateInputs, GateReport, Golden, check_golden, run_gate
-from pipeline.gate_records import Answers
+from pipeline.gate import answers as gate_answers
+from pipeline.gate.checks import LITERT, TFLITE_MICRO, Check, GateInputs, GateReport, Golden, check_golden, run_gate
+from pipeline.gate.records import Answers
 
 ROOT = Path(__file__).resolve().parents[2]
 PRECISIONS: tuple[Precision, ...] = ("float32", "float16", "dynamic_range", "int8")
@@ -420,6 +420,6 @@ def test_golden_vectors_of_another_model_are_noticed(sound: dict[str, GateInputs
 
 
 def test_the_gate_does_not_import_tensorflow() -> None:
-    code = "import sys, pipeline.gate; print([m for m in ('tensorflow', 'tf_keras') if m in sys.modules])"
+    code = "import sys, pipeline.gate.checks; print([m for m in ('tensorflow', 'tf_keras') if m in sys.modules])"
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"

@@ -10,10 +10,10 @@ import numpy as np
 
 from data.contract import ConversionError
 from models.tflite.micro import MicroFailure, MicroResult
-from pipeline import gate_answers as against
-from pipeline import gate_structure as structure
-from pipeline.gate_answers import check_golden
-from pipeline.gate_records import LITERT, TFLITE_MICRO, Answers, Check, GateInputs, GateReport, Golden
+from pipeline.gate import answers as against
+from pipeline.gate import structure
+from pipeline.gate.answers import check_golden
+from pipeline.gate.records import LITERT, TFLITE_MICRO, Answers, Check, GateInputs, GateReport, Golden
 
 __all__ = [
     "LITERT",

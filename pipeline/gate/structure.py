@@ -11,7 +11,7 @@ from data.contract import Schema
 from models.tflite import audit
 from models.tflite.interpreter import TensorInfo
 from models.tflite.zeros import ZeroFinding, check_zeros
-from pipeline.gate_records import Check
+from pipeline.gate.records import Check
 
 PIXEL_SCALE = np.float32(1) / np.float32(255)
 PIXEL_ZERO_POINT = -128

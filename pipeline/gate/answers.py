@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from models.tflite.interpreter import LiteRT
 from models.tflite.micro import MicroFailure, MicroResult, run_micro
-from pipeline.gate_records import TFLITE_MICRO, Answers, Check, GateInputs, Golden
+from pipeline.gate.records import TFLITE_MICRO, Answers, Check, GateInputs, Golden
 
 MICRO_STEPS = 2
 """Steps of the output that TFLite Micro may be away from LiteRT without default delegates."""
