@@ -4,7 +4,7 @@ The static import graph is followed, lazy imports included; blocks under `if TYP
 count, since they never run, nor do docstrings and the sentences of config fields. Of modules of
 declarations (configs and the contract) only the names that are imported count, with what those
 names refer to: a new field of one source's config must not retrain every model. A string that
-names a module (of a child process) or a file beside the module (a style sheet) counts as well.
+names a module (of a child process, say) counts as well.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ Reference = tuple[str, str | None]
 """A module, and the name taken from it where the module is one of declarations."""
 
 _MODULE_NAME = re.compile(rf"(?:{'|'.join(ROOMS)})(?:\.\w+)+")
-_FILE_NAME = re.compile(r"[\w-]+\.[a-z]+")
 
 
 @dataclass
@@ -42,7 +41,6 @@ class _Statement:
         text: its syntax without sentences; equal for equal code.
         uses: names it mentions.
         imports: (name it is bound to, what is imported) of the project, those inside of functions too.
-        files: bytes of files beside the module that it names.
     """
 
     defines: tuple[str, ...]
@@ -50,7 +48,6 @@ class _Statement:
     text: list[str] = field(default_factory=list)
     uses: set[str] = field(default_factory=set)
     imports: list[tuple[str, Reference]] = field(default_factory=list)
-    files: list[bytes] = field(default_factory=list)
 
     @property
     def only_acts(self) -> bool:
@@ -114,13 +111,16 @@ class Code:
         return self._paths[module]
 
     def _module(self, module: str) -> tuple[str, tuple[Reference, ...]]:
-        """Digests a whole module; what it imports is returned to be digested too, and the packages it lies in."""
+        """Digests a whole module; what it imports is returned to be digested too."""
         statements = self._statements(module)
+        needed = {reference for statement in statements for _, reference in statement.imports}
+        return _digest(statements), (*needed, *self._packages(module))
+
+    def _packages(self, module: str) -> list[Reference]:
+        """Returns the packages a module lies in, whose code runs before its own."""
         names = module.split(".")
         packages = [".".join(names[:count]) for count in range(1, len(names))]
-        needed = {reference for statement in statements for _, reference in statement.imports}
-        needed.update((package, None) for package in packages if self.path(package) is not None)
-        return _digest(statements), tuple(needed)
+        return [(package, None) for package in packages if self.path(package) is not None]
 
     def _declaration(self, module: str, name: str) -> tuple[str | None, tuple[Reference, ...]]:
         """Digests one declared name; what it refers to is returned to be digested too.
@@ -139,7 +139,7 @@ class Code:
         used = {each for statement in own for each in statement.uses} | {"*"}
         needed: set[Reference] = {(module, other) for other in used & defined if other != name}
         needed.update(reference for binding, reference in bound if binding in used)
-        return _digest(own), tuple(needed)
+        return _digest(own), (*needed, *self._packages(module))
 
     def _statements(self, module: str) -> tuple[_Statement, ...]:
         """Reads a module's statements, those left out that never run."""
@@ -167,8 +167,8 @@ class Code:
             return
         if isinstance(node, ast.Import | ast.ImportFrom):
             into.imports.extend(self._imported(node, package))
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            self._follow_string(node.value, into, package)
+        elif isinstance(node, ast.Constant) and self._names_module(node.value):
+            into.imports.append(("*", (node.value, None)))
         for name in node._fields:
             value = getattr(node, name, None)
             if isinstance(value, ast.AST):
@@ -185,14 +185,8 @@ class Code:
             else:
                 text.append(repr(value))
 
-    def _follow_string(self, value: str, into: _Statement, package: str) -> None:
-        """Follows a string that names a module, or a file in the module's own folder."""
-        if _MODULE_NAME.fullmatch(value) and self.path(value) is not None:
-            into.imports.append(("*", (value, None)))
-        elif _FILE_NAME.fullmatch(value) and not value.endswith(".py"):
-            path = self._root / package.replace(".", "/") / value
-            if path.is_file():
-                into.files.append(path.read_bytes())
+    def _names_module(self, value: object) -> bool:
+        return isinstance(value, str) and bool(_MODULE_NAME.fullmatch(value)) and self.path(value) is not None
 
     def _imported(self, node: ast.Import | ast.ImportFrom, package: str) -> Iterator[tuple[str, Reference]]:
         """Yields what an import takes from the project: (name it is bound to, what)."""
@@ -217,8 +211,6 @@ def _digest(statements: Iterable[_Statement]) -> str:
     digest = hashlib.sha256()
     for statement in statements:
         digest.update(" ".join(statement.text).encode())
-        for data in statement.files:
-            digest.update(hashlib.sha256(data).digest())
     return digest.hexdigest()[:16]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from data.config import DataConfig
 from data.contract import FrozenConfig
@@ -104,6 +104,13 @@ class RunConfig(FrozenConfig):
 
     target: TargetConfig = TargetConfig()
     """Limits the model must meet; none when left out."""
+
+    @field_validator("name")
+    @classmethod
+    def _leave_the_store_alone(cls, name: str) -> str:
+        if name == "store":
+            raise ValueError("expected another name than 'store', got the folder of all artifacts. Rename the run.")
+        return name
 
     @property
     def chosen_precision(self) -> Precision:

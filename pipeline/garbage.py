@@ -80,7 +80,7 @@ def _needed(workdir: Workdir, store: Store, keep: int | None) -> set[tuple[str, 
         in_work = any(_in_work(store, stage, key) for stage, key in [*keys, ("publish", name)])
         if keep is None or position < keep or in_work:
             waiting.extend(keys)
-    unfinished = any(stage == "tune" and store.manifest(stage, key) is None for stage, key in waiting)
+    searching = any(stage == "tune" and store.manifest(stage, key) is None for stage, key in waiting)
     while waiting:
         reference = waiting.pop()
         if reference in needed:
@@ -88,11 +88,13 @@ def _needed(workdir: Workdir, store: Store, keep: int | None) -> set[tuple[str, 
         needed.add(reference)
         manifest = store.manifest(*reference)
         waiting.extend([] if manifest is None else manifest.parents)
-    if unfinished:
-        manifests = [store.manifest(*reference) for reference in store.artifacts() if reference not in needed]
-        made_from_needed = [each for each in manifests if each is not None and each.parents and {*each.parents} <= needed]
-        needed.update((each.stage, each.key) for each in made_from_needed if each.stage == "train")
-    return needed
+    return needed | _trials_from(store, needed) if searching else needed
+
+
+def _trials_from(store: Store, needed: set[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Returns the trainings that were made from needed artifacts alone."""
+    manifests = [store.manifest(stage, key) for stage, key in store.artifacts() if stage == "train"]
+    return {(each.stage, each.key) for each in manifests if each is not None and needed.issuperset(each.parents)}
 
 
 def _in_work(store: Store, stage: str, key: str) -> bool:

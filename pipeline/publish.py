@@ -99,11 +99,10 @@ def _record(run: RunFile, stages: Sequence[tuple[Artifact, bool]], summary: dict
                 name=artifact.manifest.stage,
                 key=artifact.manifest.key,
                 seconds=artifact.manifest.seconds,
-                cached=cached,
                 ledger=artifact.manifest.ledger,
                 details=artifact.manifest.details,
             )
-            for artifact, cached in stages
+            for artifact, _ in stages
         ),
         profile=profile,
         summary=summary,
@@ -142,7 +141,9 @@ def _files(folder: Path) -> list[Path]:
 def _seal(origin: str, report: Path, bundle: Path | None) -> str | None:
     """Digests what was published, and what from: any change to a published file breaks it; None if one is gone."""
     try:
-        files = {} if bundle is None else {str(path.relative_to(bundle)): sha256_of_file(path) for path in _files(bundle)}
+        files = (
+            {} if bundle is None else {str(path.relative_to(bundle)): sha256_of_file(path) for path in _files(bundle)}
+        )
         return sha256_of_json([origin, sha256_of_file(report), files])
     except OSError:
         return None

@@ -18,7 +18,7 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +136,10 @@ class Store:
         manifest = self.manifest(stage, key)
         if manifest is None or (folder / MANIFEST).is_symlink():
             return f"{MANIFEST} is missing or was changed"
-        paths = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
+        try:
+            paths = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
+        except OSError as error:
+            return f"its folder cannot be read ({error.strerror})"
         found = {str(path.relative_to(folder)) for path in paths} - {MANIFEST}
         for name in sorted(found.symmetric_difference(manifest.files)):
             return f"{name} is {'missing' if name in manifest.files else 'not of it'}"
@@ -236,16 +239,18 @@ class Store:
         """
         with explained(self.root):
             names = sorted(str(path.relative_to(staging)) for path in staging.rglob("*") if path.is_file())
-            files = {name: sha256_of_file(staging / name) for name in names}
-            whole = Manifest(**{**manifest.__dict__, "files": files})
-            (staging / MANIFEST).write_text(whole.to_json(), encoding="utf-8")
+            # A commit that failed for want of space may be tried again; its manifest is no file of the stage.
+            files = {name: sha256_of_file(staging / name) for name in names if name != MANIFEST}
+            text = replace(manifest, files=files).to_json()
+            (staging / MANIFEST).write_text(text, encoding="utf-8")
             sync_tree(staging)
             target = self.folder(manifest.stage, manifest.key)
             target.parent.mkdir(parents=True, exist_ok=True)
             staging.rename(target)
             sync_folder(target.parent)
             self.discard_scratch(manifest.stage, manifest.key)
-        return Artifact(target, whole)
+        # As the next run will read it: a report drawn now and one drawn later are then the same.
+        return Artifact(target, Manifest.from_json(text))
 
     def set_aside(self, stage: str, key: str) -> None:
         """Moves an artifact out of the way; `gc` removes it for good. Nothing to do where it is gone already.

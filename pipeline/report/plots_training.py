@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -174,13 +175,21 @@ def tuning_figure(trials: Sequence[Mapping[str, Any]], best: int, metric: str) -
     base = next((trial for trial in done if trial["trial"] == 0), None)
     if base is not None:
         traces.append(_base_line(base["score"], ends))
-    powers = {"type": "log", "range": ends, "exponentformat": "power", "dtick": 1, "tickfont": {"size": 11}}
-    x = axis("Penalty strength, l1 + l2 (log scale)", **powers)
+    x = axis("Penalty strength, l1 + l2 (log scale)", type="log", range=ends, **_strength_ticks(ends))
     number, kept_score = wording.plural(len(searched), "trial"), {t["trial"]: t["score"] for t in done}.get(best)
     said = f"kept is trial {best} with {wording.score(kept_score)}"
     alt = f"Scatter plot of {number}: penalty strength against validation {metric}; {said}."
     y = axis(f"Validation {metric}", range=padded([trial["score"] for trial in done]))
     return Figure("tuning", "Penalty strength against score", alt, traces, layout(x, y, showlegend=True), 380)
+
+
+def _strength_ticks(ends: Sequence[float]) -> dict[str, Any]:
+    """Returns ticks at powers of ten; where there are hardly any, at 2 and 5 times them too, written out."""
+    if ends[1] - ends[0] > 2:
+        return {"exponentformat": "power", "dtick": 1, "tickfont": {"size": 11}}
+    powers = range(math.floor(ends[0]), math.ceil(ends[1]) + 1)
+    ticks = [factor * 10.0**power for power in powers for factor in (1, 2, 5)]
+    return {"tickvals": ticks, "ticktext": [wording.figure(tick, 1) for tick in ticks]}
 
 
 def _trials(name: str, trials: Sequence[Mapping[str, Any]], marker: dict[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,6 @@ class StageRecord:
         name: the stage's name, e.g. `train`.
         key: key of its artifact, hexadecimal.
         seconds: wall-clock seconds the work took when it was done.
-        cached: whether this run found the artifact already made.
         ledger: measurements of the models the stage yielded.
         details: what else it tells; JSON, its fields fixed by the stage.
     """
@@ -24,7 +23,6 @@ class StageRecord:
     name: str
     key: str
     seconds: float
-    cached: bool
     ledger: tuple[LedgerRow, ...]
     details: dict[str, Any]
 

@@ -110,21 +110,27 @@ def _columns(columns: Sequence[Mapping[str, Any]]) -> Markup:
     used = sum(1 for column in columns if column["used"])
     heads = [TableColumn("Column"), TableColumn("Kind"), TableColumn("Input")]
     heads += [TableColumn(title, True) for title in ("Missing", "Distinct", "Min", "Max", "Mean", "Std")]
-    heads.append(TableColumn("Most frequent", prose=True))
-    whole = table(f"Columns of the source, {used} of {len(columns)} used", heads, [_row(column) for column in columns])
+    rows = [_row(column) for column in columns]
+    if any(column.get("top") for column in columns):
+        heads.append(TableColumn("Most frequent", prose=True))
+        rows = [[*row, _most_frequent(column)] for row, column in zip(rows, columns, strict=True)]
+    whole = table(f"Columns of the source, {used} of {len(columns)} used", heads, rows)
     if len(columns) > MAX_OPEN_COLUMNS:
         whole = disclosure(f"All {len(columns)} columns", whole)
     return subsection("Columns", join([whole]))
 
 
+def _most_frequent(column: Mapping[str, Any]) -> Content:
+    top = [f"{item['value']} ({wording.count(item['rows'])})" for item in column.get("top", [])[:3]]
+    return ", ".join(top) or wording.ABSENT
+
+
 def _row(column: Mapping[str, Any]) -> list[Content]:
-    top = ", ".join(f"{item['value']} ({wording.count(item['rows'])})" for item in column.get("top", [])[:3])
     return [
         str(column["name"]),
         wording.words(column["kind"]),
         "yes" if column["used"] else "no",
         wording.count(column["missing"]),
         wording.count(column["distinct"]),
-        *(wording.figure(column.get(key)) for key in ("min", "max", "mean", "std")),
-        top or wording.ABSENT,
+        *(wording.figure(column.get(key), 5) for key in ("min", "max", "mean", "std")),
     ]

@@ -89,9 +89,11 @@ def _bundle_tiles(record: RunRecord) -> list[tuple[str, str, str]]:
     timed = f"{wording.figure(round(latency, 1))} µs, median, one thread, this machine" if latency is not None else ""
     cells.append(("Multiply-accumulates", wording.count(s["macs"]), timed))
     agreement = s.get("agreement")
-    error = f"largest difference of an output {wording.figure(s['max_abs_error'])}"
+    error = f"largest difference of an output {wording.figure(s['max_abs_error'], 4)}"
     if agreement is None:
-        cells.append(("Largest error against Keras", wording.figure(s["max_abs_error"]), "of any output, test split"))
+        cells.append(
+            ("Largest error against Keras", wording.figure(s["max_abs_error"], 4), "of any output, test split")
+        )
     else:
         cells.append(("Same decision as Keras", wording.fraction(agreement), error))
     return cells

@@ -50,12 +50,11 @@ def _code(label: str, text: str) -> Markup:
 def _stages(record: RunRecord) -> Markup:
     if not record.stages:
         return NOTHING
-    columns = [TableColumn("Stage"), TableColumn("Artifact"), TableColumn("This run"), TableColumn("Time", True)]
+    columns = [TableColumn("Stage"), TableColumn("Artifact"), TableColumn("Time", True)]
     rows = [
         (
             stage.name,
             tag("code", stage.key[:KEY_DIGITS]),
-            "reused it" if stage.cached else "made it",
             wording.seconds(stage.seconds),
         )
         for stage in record.stages

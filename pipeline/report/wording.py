@@ -17,7 +17,7 @@ def count(value: float | None) -> str:
 
 def score(value: float | None) -> str:
     """Writes a score with four decimals: `0.9722`."""
-    return ABSENT if value is None else f"{value:.4f}"
+    return ABSENT if value is None else f"{value:.4f}".replace("-", "−")
 
 
 def signed(value: float) -> str:

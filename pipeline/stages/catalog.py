@@ -64,7 +64,7 @@ STAGES: tuple[Stage, ...] = (
         "tune",
         takes=("dataset", "start", "trained"),
         sections=("train", "tune"),
-        libraries=(*_NETWORK, "keras-tuner", "scikit-learn"),
+        libraries=(*_NETWORK, "keras-tuner", "scikit-learn", "scipy"),
         wanted=lambda config: config.tune is not None,
     ),
     Stage(

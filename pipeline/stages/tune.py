@@ -43,6 +43,7 @@ class _Search:
     trials: list[dict[str, Any]]
     best: int = 0
     parents: list[tuple[str, str]] = field(default_factory=list)
+    training: dict[str, Any] = field(default_factory=dict)
 
     @property
     def best_score(self) -> float:
@@ -93,6 +94,8 @@ def _try(search: _Search, number: int, proposal: Proposal, config: Config, works
     search.parents.append((artifact.manifest.stage, artifact.manifest.key))
     if row.score > search.best_score:
         search.best, search.best_model = number, SavedModel.open(artifact.folder)
+        # The learning curve of the model that is handed on; trial 0's is that of `train`.
+        search.training = artifact.manifest.details
     return row.score
 
 
@@ -101,7 +104,7 @@ def _outcome(search: _Search, inputs: Inputs, task: Task, workspace: Workspace, 
     for file in search.best_model.folder.glob("model.*"):
         shutil.copyfile(file, workspace.output / file.name)
     row: LedgerRow = measure("tune", search.best_model.load(), inputs.dataset, task, workspace.clock() - started)
-    details = {"metric": task.metric, "trials": search.trials, "best": search.best}
+    details = {**search.training, "metric": task.metric, "trials": search.trials, "best": search.best}
     return Outcome((row,), details, tuple(search.parents))
 
 

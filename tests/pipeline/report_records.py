@@ -309,7 +309,7 @@ def full_record(*, failed_gate: bool = False) -> RunRecord:
     details, ledgers = _details(failed_gate), _ledgers()
     names = ("ingest", "build", "pretrain", "train", "tune", "prune", "convert", "export")
     stages = tuple(
-        StageRecord(name, f"{i}a4c9f0e" * 8, 1.5 * i + 0.4, i < 4, ledgers.get(name, ()), details.get(name, {}))
+        StageRecord(name, f"{i}a4c9f0e" * 8, 1.5 * i + 0.4, ledgers.get(name, ()), details.get(name, {}))
         for i, name in enumerate(names)
     )
     command = "python run_pipeline.py run configs/digits.yaml"
@@ -431,17 +431,16 @@ def regression_record() -> RunRecord:
         "tflite_gzip_bytes": 1_380,
     }
     stages = (
-        StageRecord("ingest", "ab" * 32, 0.3, False, (), {}),
-        StageRecord("train", "cd" * 32, 2.0, False, (ledger_row("train", "keras", 0.7802, **small),), trained),
+        StageRecord("ingest", "ab" * 32, 0.3, (), {}),
+        StageRecord("train", "cd" * 32, 2.0, (ledger_row("train", "keras", 0.7802, **small),), trained),
         StageRecord(
             "convert",
             "ef" * 32,
             1.0,
-            False,
             (ledger_row("convert", "float32", 0.7802, **small),),
             {"chosen": "float32", "calibration_rows": 186, "variants": [variant]},
         ),
-        StageRecord("export", "01" * 32, 1.0, False, (), export),
+        StageRecord("export", "01" * 32, 1.0, (), export),
     )
     command = "python run_pipeline.py run flats.yaml"
     return RunRecord("flats", "regression", REGRESSION_CONFIG, 1, stages, rents, figures, VERSIONS, command)

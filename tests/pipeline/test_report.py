@@ -399,7 +399,7 @@ def test_how_to_reproduce(full: Page) -> None:
     assert record.command in full.text
     assert record.summary["dataset_sha256"] in full.text
     assert [row[0] for row in full.table("Stages;")[1:]] == [stage.name for stage in record.stages]
-    assert full.table("Stages;")[1][1:3] == [record.stages[0].key[:12], "reused it"]
+    assert full.table("Stages;")[1][1:3] == [record.stages[0].key[:12], "0.4 s"]
     assert full.table("Versions")[1:] == [list(pair) for pair in sorted(record.versions.items())]
     assert " ".join(record.config_text.split()) in full.text
 
@@ -436,8 +436,8 @@ def pruned(**after: int) -> RunRecord:
     row: LedgerRow = ledger_row("prune", "keras", 0.9, **common, **sizes)
     layers = [{"name": "dense", "weights": 800, "nonzero": 400, "sparsity": 0.5}]
     stages = (
-        StageRecord("train", "aa", 1.0, False, (before,), {}),
-        StageRecord("prune", "bb", 1.0, False, (row,), {"layers": layers, "sparsity": 0.5}),
+        StageRecord("train", "aa", 1.0, (before,), {}),
+        StageRecord("prune", "bb", 1.0, (row,), {"layers": layers, "sparsity": 0.5}),
     )
     return replace(full_record(), stages=stages, summary={})
 
