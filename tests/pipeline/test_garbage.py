@@ -1,0 +1,150 @@
+"""What `gc` takes, and what it must not: kept runs, their parents and trials, work that is going on."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.garbage import find_garbage, remove
+from pipeline.runs import RunFile, Workdir
+from pipeline.store import Manifest
+
+ROOT = Path(__file__).resolve().parents[2]
+Reference = tuple[str, str]
+
+
+def key(letter: str) -> str:
+    return letter * 64
+
+
+def commit(workdir: Workdir, stage: str, letter: str, parents: tuple[Reference, ...] = ()) -> Reference:
+    store = workdir.store()
+    staging = store.stage_folder(stage, key(letter))
+    (staging / "file").write_bytes(bytes(100))
+    fields: dict[str, Any] = {"parts": {}, "files": {}, "ledger": (), "details": {}, "seconds": 0.0}
+    store.commit(staging, Manifest(stage=stage, key=key(letter), parents=parents, **fields))
+    return stage, key(letter)
+
+
+def write_run(workdir: Workdir, name: str, time: int, *references: Reference) -> None:
+    workdir.write(RunFile(name, "classification", 1, "", "", dict(references), "done"))
+    os.utime(workdir.run_folder(name) / "run.json", (time, time))
+
+
+def found(workdir: Workdir, keep: int | None = None) -> dict[str, str]:
+    return {str(each.path.relative_to(workdir.store().root)): each.what for each in find_garbage(workdir, keep)}
+
+
+@pytest.fixture
+def workdir(tmp_path: Path) -> Workdir:
+    """Two runs that share an ingest; the older one has trials."""
+    workdir = Workdir(tmp_path)
+    ingest = commit(workdir, "ingest", "a")
+    build = commit(workdir, "build", "b", (ingest,))
+    trial = commit(workdir, "train", "c", (ingest, build))
+    train = commit(workdir, "train", "d", (ingest, build))
+    tune = commit(workdir, "tune", "e", (ingest, build, train, trial))
+    write_run(workdir, "older", 1000, ingest, build, train, tune)
+    other = commit(workdir, "build", "f", (ingest,))
+    write_run(workdir, "newer", 2000, ingest, other)
+    return workdir
+
+
+def test_keeps_runs_with_parents_and_trials(workdir: Workdir) -> None:
+    assert found(workdir) == {}
+    orphan = commit(workdir, "prune", "0")
+    assert found(workdir) == {f"prune/{orphan[1]}": "prune artifact"}
+
+
+def test_keep_counts_runs_from_the_last(workdir: Workdir) -> None:
+    older = {f"build/{key('b')}", f"train/{key('c')}", f"train/{key('d')}", f"tune/{key('e')}"}
+    assert found(workdir, 2) == {}
+    assert found(workdir, 1).keys() == older
+    assert found(workdir, 0).keys() == older | {f"ingest/{key('a')}", f"build/{key('f')}"}
+
+
+def test_removes_what_it_lists_and_no_more(workdir: Workdir) -> None:
+    garbage = find_garbage(workdir, 1)
+    sizes = [sum(path.stat().st_size for path in each.path.rglob("*")) for each in garbage]
+    assert [each.bytes for each in garbage] == sizes
+    assert min(sizes) > 100
+    remove(garbage)
+    assert find_garbage(workdir, 1) == []
+    store = workdir.store()
+    assert set(store.artifacts()) == {("ingest", key("a")), ("build", key("f"))}
+    assert all(store.damage(stage, each) is None for stage, each in store.artifacts())
+
+
+def test_leftovers_of_kills_and_damage_go(workdir: Workdir) -> None:
+    store = workdir.store()
+    store.stage_folder("prune", key("9"))
+    store.set_aside("build", key("f"))
+    (store.root / ".staging" / "stray").touch()
+    listed = find_garbage(workdir, None)
+    assert sorted(each.what for each in listed) == [
+        "half-written artifact",
+        "half-written artifact",
+        "set aside",
+        "unfinished work",
+    ]
+    remove(listed)
+    assert find_garbage(workdir, None) == []
+
+
+def test_unfinished_work_of_a_kept_run_stays(workdir: Workdir) -> None:
+    store = workdir.store()
+    store.stage_folder("prune", key("9"))
+    write_run(workdir, "third", 3000, ("prune", key("9")))
+    assert set(found(workdir)) == {f".staging/prune-{key('9')}"}
+
+
+def test_trials_of_a_search_that_was_killed_stay(workdir: Workdir) -> None:
+    # The trial stands in no manifest yet; the run has planned a search that is not there.
+    store = workdir.store()
+    store.set_aside("tune", key("e"))
+    assert set(found(workdir).values()) == {"set aside"}
+    other = commit(workdir, "train", "8", (("ingest", key("7")),))
+    assert f"train/{other[1]}" in found(workdir)
+
+
+def test_work_that_goes_on_is_left_alone_whatever_is_kept(workdir: Workdir) -> None:
+    store = workdir.store()
+    store.stage_folder("tune", key("9"))
+    write_run(
+        workdir, "older", 1000, ("ingest", key("a")), ("build", key("b")), ("train", key("d")), ("tune", key("9"))
+    )
+    program = (
+        "import sys, time; from pathlib import Path; from pipeline.store import Store\n"
+        "with Store(Path(sys.argv[1])).lock('tune', sys.argv[2]):\n"
+        "    print('held', flush=True); time.sleep(60)\n"
+    )
+    command = [sys.executable, "-c", program, str(store.root), key("9")]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "held\n"
+            # The run that is on keeps its inputs and the trials it has made; the newest run goes.
+            assert set(found(workdir, 0)) == {f"build/{key('f')}", f"tune/{key('e')}"}
+        finally:
+            process.kill()
+    assert f".staging/tune-{key('9')}" in found(workdir, 0)
+    assert f".scratch/tune/{key('9')}" in found(workdir, 0)
+
+
+def test_links_are_removed_and_not_what_they_lead_to(workdir: Workdir, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "mine").touch()
+    (workdir.store().root / "build" / key("1")).symlink_to(outside)
+    remove(find_garbage(workdir, None))
+    assert (outside / "mine").exists()
+    assert found(workdir) == {}
+
+
+def test_empty_workdir_has_none(tmp_path: Path) -> None:
+    assert find_garbage(Workdir(tmp_path / "none"), 3) == []
