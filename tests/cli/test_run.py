@@ -230,3 +230,56 @@ def test_interrupt_ends_with_130_and_says_how_to_go_on(finished: Finished, tmp_p
     told = subprocess.run([*command[:2], "plan", *command[3:], "--json"], cwd=ROOT, capture_output=True, text=True)
     train = next(row for row in json.loads(told.stdout) if row["stage"] == "train")
     assert train["state"] == "resumes"
+
+
+def test_wider_search_repeats_no_trial_and_is_never_worse(penjing: Run, finished: Finished) -> None:
+    trained = finished.workdir / "store" / "train"
+    before = {path: path.stat().st_mtime_ns for path in trained.iterdir()}
+    # What `train` made, and two trials under other penalties.
+    assert len(before) == 3
+    arguments = ("tune.trials=3", "--to", "tune", "--workdir", finished.workdir)
+    told = penjing("run", finished.config, "name=wider", *arguments)
+    assert told.returncode == 0, told.stderr
+    after = {path: path.stat().st_mtime_ns for path in trained.iterdir()}
+    assert len(after) == 4
+    assert {path: after[path] for path in before} == before
+    keys = json.loads((finished.workdir / "wider" / "run.json").read_text())["keys"]
+    details = json.loads((finished.workdir / "store" / "tune" / keys["tune"] / "manifest.json").read_text())["details"]
+    assert [trial["trial"] for trial in details["trials"]] == [0, 1, 2, 3]
+    scores = [trial["score"] for trial in details["trials"]]
+    assert scores[details["best"]] == max(scores)
+    assert details["trials"][0]["kind"] == "none"
+
+
+def test_regression_runs_to_a_bundle_that_answers_in_real_units(penjing: Run, tmp_path: Path) -> None:
+    config = tmp_path / "line.yaml"
+    rows = [f"{x},{3 * x + 100}" for x in range(200)]
+    (tmp_path / "line.csv").write_text("size,price\n" + "\n".join(rows) + "\n")
+    config.write_text(
+        "name: line\ntask: regression\ndata: {source: table, path: line.csv, target: price, features: [size]}\n"
+        "model: {family: mlp, units: [8]}\ntrain: {epochs: 60, batch_size: 16, optimizer: {learning_rate: 0.02}}\n"
+    )
+    told = penjing("run", config, "--workdir", tmp_path / "runs")
+    assert told.returncode == 0, told.stderr
+    (tmp_path / "new.csv").write_text("size\n20\n100\n180\n")
+    told = penjing("predict", "line", tmp_path / "new.csv", "--json", "--workdir", tmp_path / "runs")
+    assert told.returncode == 0, told.stderr
+    values = [each["value"] for each in json.loads(told.stdout)]
+    assert values == pytest.approx([160, 400, 640], abs=15)
+
+
+@pytest.mark.parametrize("kind", ["autoencoder", "supervised"])
+def test_layer_wise_training_runs_to_a_bundle(penjing: Run, tmp_path: Path, kind: str) -> None:
+    config = tmp_path / "layers.yaml"
+    config.write_text(
+        "name: layers\ntask: classification\ndata: {source: builtin, name: wine}\n"
+        f"model: {{family: mlp, units: [8, 6]}}\npretrain: {{kind: {kind}, epochs: 3}}\n"
+        "train: {mode: layer_wise, epochs: 5}\nquantize: {precision: int8}\n"
+    )
+    told = penjing("run", config, "--workdir", tmp_path / "runs")
+    assert told.returncode == 0, told.stderr
+    key = json.loads((tmp_path / "runs" / "layers" / "run.json").read_text())["keys"]["pretrain"]
+    details = json.loads((tmp_path / "runs" / "store" / "pretrain" / key / "manifest.json").read_text())["details"]
+    assert details["kind"] == kind
+    assert [len(layer["loss"]) for layer in details["layers"]] == [3, 3]
+    assert all(layer["loss"][-1] < layer["loss"][0] for layer in details["layers"])
