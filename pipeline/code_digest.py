@@ -167,7 +167,7 @@ class Code:
             return
         if isinstance(node, ast.Import | ast.ImportFrom):
             into.imports.extend(self._imported(node, package))
-        elif isinstance(node, ast.Constant) and self._names_module(node.value):
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and self._names_module(node.value):
             into.imports.append(("*", (node.value, None)))
         for name in node._fields:
             value = getattr(node, name, None)
@@ -185,8 +185,8 @@ class Code:
             else:
                 text.append(repr(value))
 
-    def _names_module(self, value: object) -> bool:
-        return isinstance(value, str) and bool(_MODULE_NAME.fullmatch(value)) and self.path(value) is not None
+    def _names_module(self, value: str) -> bool:
+        return _MODULE_NAME.fullmatch(value) is not None and self.path(value) is not None
 
     def _imported(self, node: ast.Import | ast.ImportFrom, package: str) -> Iterator[tuple[str, Reference]]:
         """Yields what an import takes from the project: (name it is bound to, what)."""

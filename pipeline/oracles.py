@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras_tuner
+from threadpoolctl import threadpool_limits
 
 from data.contract import PenjingError
 from models.config import RegularizationConfig, TuneConfig
@@ -91,7 +92,9 @@ class RegularizationOracle:
 
     def ask(self) -> Proposal | None:
         """Returns the next trial; None where there is nothing left to try."""
-        with warnings.catch_warnings():
+        # One thread: the matrices are tiny, threads that wait for each other made this ten times slower, and the
+        # order of a sum, and so a proposal, must not hang on the number of cores.
+        with warnings.catch_warnings(), threadpool_limits(limits=1):
             # The Gaussian process says when a length scale meets its bound, which is no fault of the user's.
             warnings.filterwarnings("ignore", module="sklearn.gaussian_process")
             trial = self._oracle.create_trial(_WORKER)

@@ -294,8 +294,16 @@ def test_a_change_touches_the_stages_that_read_it(
 
 def test_versions_of_the_libraries_that_shape_an_artifact_are_in_its_key() -> None:
     # Reached by every stage, and without a say in what it makes: reading raw rows for `predict`, the flatbuffer schema
-    # of the audit, the declarations themselves, and a library of which only the version is looked at.
-    bystanders = {"pandas", "pyarrow", "pillow", "ai-edge-litert", "pydantic", "tensorflow-model-optimization"}
+    # of the audit, the declarations themselves, what limits threads, and a library that nothing calls.
+    bystanders = {
+        "pandas",
+        "pyarrow",
+        "pillow",
+        "ai-edge-litert",
+        "pydantic",
+        "tensorflow-model-optimization",
+        "threadpoolctl",
+    }
     distributions = packages_distributions()
     code = Code()
     for stage in STAGES:

@@ -61,9 +61,9 @@ def test_search_goes_on_after_failures_and_stays_the_same(oracle: str) -> None:
 
 
 def test_random_state_of_the_process_has_no_say() -> None:
-    np.random.seed(1)  # noqa: NPY002 -- the legacy state is what libraries might read
+    np.random.seed(1)
     first = search(config("bayesian", 8))
-    np.random.seed(2)  # noqa: NPY002
+    np.random.seed(2)
     assert search(config("bayesian", 8)) == first
 
 
