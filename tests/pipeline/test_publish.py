@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from data.contract import GateError, StoreError, TargetMissed
+from data.contract import GateError, StoreError, TargetMissedError
 from pipeline.publish import Published, publish
 from pipeline.runs import RunFile, Workdir
 from pipeline.store import Artifact, Manifest
@@ -169,13 +169,13 @@ def test_failed_gate_goes_to_rejected_and_the_old_bundle_stays(workdir: Workdir,
 def test_missed_target_still_hands_over_and_says_so(workdir: Workdir) -> None:
     stages = make(workdir, targets=MISSED)
     result = publish(workdir, run_of(stages), stages)
-    assert isinstance(result.verdict, TargetMissed)
+    assert isinstance(result.verdict, TargetMissedError)
     assert result.verdict.exit_code == 4
     assert str(result.verdict).startswith("target.max_model_bytes: expected")
     assert result.bundle == workdir.root / "digits" / "export"
     assert (result.bundle / "model.tflite").exists()
     # Asked again, with nothing to do, it still says so.
-    assert isinstance(publish_again(workdir, stages).verdict, TargetMissed)
+    assert isinstance(publish_again(workdir, stages).verdict, TargetMissedError)
 
 
 def test_run_that_ended_early_has_a_report_and_leaves_the_bundle(workdir: Workdir, published: Done) -> None:
