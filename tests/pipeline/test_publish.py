@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,14 @@ def run_of(stages: list[tuple[Artifact, bool]]) -> RunFile:
     return RunFile("digits", "classification", 7, CONFIG, "python run_pipeline.py", keys, "running")
 
 
+def first_publish(workdir: Workdir, stages: list[tuple[Artifact, bool]]) -> Published:
+    """Publishes as a run does: its file is written before, and says what was published last."""
+    before = workdir.read("digits")
+    run = replace(run_of(stages), published=None if before is None else before.published)
+    workdir.write(run)
+    return publish(workdir, run, stages)
+
+
 def publish_again(workdir: Workdir, stages: list[tuple[Artifact, bool]], **options: bool) -> Published:
     run = workdir.read("digits")
     assert run is not None
@@ -75,7 +84,7 @@ def workdir(tmp_path: Path) -> Workdir:
 @pytest.fixture
 def published(workdir: Workdir) -> tuple[Published, list[tuple[Artifact, bool]]]:
     stages = make(workdir)
-    return publish(workdir, run_of(stages), stages), stages
+    return first_publish(workdir, stages), stages
 
 
 Done = tuple[Published, list[tuple[Artifact, bool]]]
@@ -145,7 +154,7 @@ def test_tampered_bundle_is_published_again(workdir: Workdir, published: Done, t
 
 
 def test_new_artifacts_replace_the_bundle(workdir: Workdir, published: Done) -> None:
-    publish(workdir, run_of(stages := make(workdir, "b")), stages)
+    first_publish(workdir, make(workdir, "b"))
     assert (workdir.root / "digits" / "export" / "model.tflite").read_bytes() == b"b" * 64
     assert not (workdir.root / "digits" / ".bundle").exists()
 
@@ -154,7 +163,7 @@ def test_failed_gate_goes_to_rejected_and_the_old_bundle_stays(workdir: Workdir,
     export = workdir.root / "digits" / "export"
     before = content(export), identities(export)
     stages = make(workdir, "b", passed=False, gates=gates(failed=True))
-    result = publish(workdir, run_of(stages), stages)
+    result = first_publish(workdir, stages)
     assert result.bundle == workdir.root / "digits" / "rejected"
     assert isinstance(result.verdict, GateError)
     assert result.verdict.exit_code == 1
@@ -168,7 +177,7 @@ def test_failed_gate_goes_to_rejected_and_the_old_bundle_stays(workdir: Workdir,
 
 def test_missed_target_still_hands_over_and_says_so(workdir: Workdir) -> None:
     stages = make(workdir, targets=MISSED)
-    result = publish(workdir, run_of(stages), stages)
+    result = first_publish(workdir, stages)
     assert isinstance(result.verdict, TargetMissedError)
     assert result.verdict.exit_code == 4
     assert str(result.verdict).startswith("target.max_model_bytes: expected")
@@ -225,9 +234,8 @@ def test_killed_while_publishing_the_bundle_is_whole(workdir: Workdir, published
     program = (
         "import os, signal, sys\n"
         "from pathlib import Path\n"
-        "from pipeline.publish import publish\n"
         "from pipeline.runs import Workdir\n"
-        "from tests.pipeline.test_publish import make, run_of\n"
+        "from tests.pipeline.test_publish import first_publish, make\n"
         "workdir = Workdir(Path(sys.argv[1]))\n"
         "stages = make(workdir, 'b')\n"
         "def die(name, arguments):\n"
@@ -235,7 +243,7 @@ def test_killed_while_publishing_the_bundle_is_whole(workdir: Workdir, published
         "    if 'SHA256SUMS' in str(arguments[0]) if name == 'open' else Path(arguments[0]).exists():\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
         "sys.addaudithook(die)\n"
-        "publish(workdir, run_of(stages), stages)\n"
+        "first_publish(workdir, stages)\n"
     )
     command = [sys.executable, "-c", program, str(workdir.root), moment]
     killed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -254,4 +262,4 @@ def test_folder_that_is_a_file_is_explained(tmp_path: Path) -> None:
     stages = make(workdir)
     (tmp_path / "digits").touch()
     with pytest.raises(StoreError, match="Choose another --workdir"):
-        publish(workdir, run_of(stages), stages)
+        first_publish(workdir, stages)
