@@ -118,11 +118,18 @@ def _source(preprocessing: Preprocessing) -> str:
             )
         else:
             steps.append(_number_step(name, start, column, preprocessing.clip))
+            if isinstance(column, NumericColumn) and column.edges:
+                tables.append(_edges_table(position, column))
+                first = start + 1 + column.indicator
+                steps.append(
+                    f"  encode_bins(input[{start}], edges_{position}, {len(column.edges) - 1}, &input[{first}]);"
+                )
         start += len(column.features)
     finders = _FIND_CATEGORY if cases else ""
     encoder = _ENCODE_CATEGORY if cases else ""
     number = _STANDARDIZE if any(isinstance(column, NumericColumn) for column in preprocessing.columns) else ""
     logarithm = _SIGNED_LOG if any(getattr(column, "log", None) is not None for column in preprocessing.columns) else ""
+    bins = _ENCODE_BINS if any(getattr(column, "edges", ()) for column in preprocessing.columns) else ""
     lookup = "  switch (column) {\n" + "\n".join(cases) + "\n    default:\n      break;\n  }\n" if cases else ""
     unused = "" if cases else "  (void)column;\n"
     postprocess = "" if preprocessing.class_names else _postprocess(preprocessing)
@@ -133,7 +140,7 @@ def _source(preprocessing: Preprocessing) -> str:
 #include <stddef.h>
 #include <string.h>
 
-{"".join(tables)}{logarithm}{number}{encoder}{finders}void penjing_preprocess(
+{"".join(tables)}{logarithm}{number}{bins}{encoder}{finders}void penjing_preprocess(
     const float raw[PENJING_NUM_COLUMNS], float input[PENJING_NUM_FEATURES]) {{
 {body}
 }}
@@ -175,6 +182,11 @@ static const float unseen_{position}[{len(column.slots)}] = {{{unseen}}};
 static const float missing_{position}[{len(column.slots)}] = {{{missing}}};
 
 """
+
+
+def _edges_table(position: int, column: NumericColumn) -> str:
+    edges = ", ".join(c_float(edge) for edge in column.edges)
+    return f"static const float edges_{position}[{len(column.edges)}] = {{{edges}}};\n\n"
 
 
 def _postprocess(preprocessing: Preprocessing) -> str:
@@ -221,6 +233,16 @@ _STANDARDIZE = """static float standardize(float value, float mean, float scale,
     return clip;
   }
   return standardized < -clip ? -clip : standardized;
+}
+
+"""
+
+_ENCODE_BINS = """static void encode_bins(float value, const float *edges, int bins, float *input) {
+  int bin;
+  for (bin = 0; bin < bins; ++bin) {
+    const float part = (value - edges[bin]) / (edges[bin + 1] - edges[bin]);
+    input[bin] = part > 1.0f ? 1.0f : part > 0.0f ? part : 0.0f;
+  }
 }
 
 """

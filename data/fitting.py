@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from data.preprocessing import BooleanColumn, CategoricalColumn, NumericColumn, SignedLog, TableColumn
+from data.preprocessing import CLIP, BooleanColumn, CategoricalColumn, NumericColumn, SignedLog, TableColumn
 from data.sources.loaded import Column
 
 HEAVY_SKEWNESS = 2.0
@@ -19,6 +19,15 @@ HEAVY_KURTOSIS = 10.0
 
 UNIT_QUANTILES = (0.02, 0.05, 0.1, 0.25, 0.5, 0.75)
 """Candidates for the unit of the logarithm: quantiles of the distances from its center."""
+
+MOST_BINS = 16
+"""Bins of a column of numbers: what a network gains from more of them is small."""
+
+ROWS_A_BIN = 500
+"""Training rows without which a bin is not worth its weights; small tables have no bins."""
+
+MOST_BIN_FEATURES = 256
+"""Features that the bins of all columns may become together: the first layer pays for each."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +45,14 @@ class FittedColumn:
     why_left_out: str | None = None
 
 
-def fit_column(column: Column, train: NDArray[np.bool_], max_categories: int) -> FittedColumn:
+def fit_column(column: Column, train: NDArray[np.bool_], max_categories: int, num_bins: int = 0) -> FittedColumn:
     """Fits the transform of one column.
 
     Args:
         column: a recognised column that is an input.
         train: (rows,) marks the training rows; no other row shapes the transform.
         max_categories: most categories that get a slot of their own.
+        num_bins: most bins of a column of numbers; see `bins_for`.
 
     Returns:
         The transform and the raw values, or the reason to leave the column out.
@@ -63,15 +73,27 @@ def fit_column(column: Column, train: NDArray[np.bool_], max_categories: int) ->
     if column.kind == "boolean":
         impute = float(np.mean(present) > 0.5)
         return FittedColumn(BooleanColumn(name=column.name, impute=impute, indicator=bool(missing.any())), raw)
-    return FittedColumn(fit_numeric(column.name, training), raw)
+    return FittedColumn(fit_numeric(column.name, training, num_bins), raw)
 
 
-def fit_numeric(name: str, training: NDArray[np.float32]) -> NumericColumn:
-    """Fits imputation, logarithm and standardization of a numeric column.
+def bins_for(num_rows: int, num_columns: int) -> int:
+    """Returns how many bins each column of numbers gets; 0 where rows are few or columns many.
+
+    Args:
+        num_rows: rows of the training split.
+        num_columns: columns of numbers.
+    """
+    bins = min(MOST_BINS, num_rows // ROWS_A_BIN, MOST_BIN_FEATURES // max(num_columns, 1))
+    return bins if bins > 1 else 0
+
+
+def fit_numeric(name: str, training: NDArray[np.float32], num_bins: int = 0) -> NumericColumn:
+    """Fits imputation, logarithm, standardization and bins of a numeric column.
 
     Args:
         name: name of the column.
         training: (rows,) float32 training values, NaN where missing, at least one present.
+        num_bins: most bins; values that repeat make fewer.
 
     Returns:
         The transform; its figures are representable in float32.
@@ -86,7 +108,17 @@ def fit_numeric(name: str, training: NDArray[np.float32]) -> NumericColumn:
     mean, scale = float(np.float32(values.mean())), float(np.float32(values.std()))
     if scale <= 0.0 or not np.isfinite(np.float32(1.0) / np.float32(scale)):
         scale = 1.0
-    return NumericColumn(name=name, impute=impute, indicator=bool(missing.any()), log=log, mean=mean, scale=scale)
+    column = NumericColumn(name=name, impute=impute, indicator=bool(missing.any()), log=log, mean=mean, scale=scale)
+    return column.model_copy(update={"edges": _edges(column.encode(present, CLIP)[:, 0], num_bins)})
+
+
+def _edges(standardized: NDArray[np.float32], num_bins: int) -> tuple[float, ...]:
+    """Returns quantiles of the values, each once; none where they make one bin, which would say nothing new."""
+    if num_bins == 0:
+        return ()
+    quantiles = np.quantile(standardized, np.linspace(0.0, 1.0, num_bins + 1), method="nearest")
+    edges = np.unique(quantiles)
+    return tuple(float(edge) for edge in edges) if len(edges) > 2 else ()
 
 
 def moments(values: NDArray[np.float64]) -> tuple[float, float]:

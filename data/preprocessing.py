@@ -7,6 +7,7 @@ gets the same numbers.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -43,7 +44,14 @@ class SignedLog(FrozenConfig):
 
 
 class NumericColumn(FrozenConfig):
-    """Number: imputed, perhaps logarithm, standardized, clipped; then an indicator of missing values."""
+    """Number: imputed, perhaps logarithm, standardized, clipped; then an indicator of missing values; then bins.
+
+    A bin rises from 0 at its lower edge to 1 at its upper one and stays there, so that the first layer of a
+    network can cut at thresholds as a tree does.
+
+    Reference:
+        Gorishniy, Rubachev & Babenko 2022, On Embeddings for Numerical Features in Tabular Deep Learning, eq. (1).
+    """
 
     kind: Literal["numeric"] = "numeric"
     """What the column holds."""
@@ -66,10 +74,15 @@ class NumericColumn(FrozenConfig):
     scale: float = Field(gt=0.0)
     """Standard deviation over the training split, after the logarithm."""
 
+    edges: tuple[float, ...] = ()
+    """Edges of the bins, rising, in standardized units: quantiles of the training split; empty: no bins."""
+
     @property
     def features(self) -> tuple[str, ...]:
         """Names of the features it becomes."""
-        return (self.name, f"{self.name}=<missing>") if self.indicator else (self.name,)
+        indicator = (f"{self.name}=<missing>",) if self.indicator else ()
+        bins = tuple(f"{self.name}=<bin {number}>" for number in range(1, len(self.edges)))
+        return (self.name, *indicator, *bins)
 
     def encode(self, raw: NDArray[np.float32], clip: float) -> NDArray[np.float32]:
         """Returns (rows, features) float32 from (rows,) float32 numbers, NaN where missing."""
@@ -79,7 +92,11 @@ class NumericColumn(FrozenConfig):
             values = self.log.apply(values)
         standardized = (values - np.float32(self.mean)) / np.float32(self.scale)
         standardized = np.clip(standardized, np.float32(-clip), np.float32(clip))
-        return np.stack([standardized, missing.astype(np.float32)][: len(self.features)], axis=1)
+        features = [standardized, missing.astype(np.float32)] if self.indicator else [standardized]
+        edges = np.asarray(self.edges, np.float32)
+        for lower, upper in pairwise(edges):
+            features.append(np.clip((standardized - lower) / (upper - lower), np.float32(0), np.float32(1)))
+        return np.stack(features, axis=1)
 
 
 class BooleanColumn(FrozenConfig):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from data.c_source import write_c_source
 from data.contract import SPLIT_NAMES, DataError, Progress
-from data.fitting import FittedColumn, fit_column, raw_matrix
+from data.fitting import FittedColumn, bins_for, fit_column, raw_matrix
 from data.preprocessing import Preprocessing
 from data.profile import column_profile, duplicate_columns
 from data.sources.loaded import LoadedImages, LoadedTable
@@ -143,9 +143,11 @@ def _pixel_warnings(lowest: int, highest: int) -> list[str]:
 
 def _fit(loaded: LoadedTable, train: NDArray[np.bool_], progress: Progress) -> list[FittedColumn]:
     fitted: list[FittedColumn] = []
+    numbers = sum(column.kind == "numeric" and column.why_left_out is None for column in loaded.columns)
+    num_bins = bins_for(int(train.sum()), numbers)
     for position, column in enumerate(loaded.columns):
         if column.why_left_out is None:
-            fitted.append(fit_column(column, train, loaded.max_categories))
+            fitted.append(fit_column(column, train, loaded.max_categories, num_bins))
         else:
             fitted.append(FittedColumn(None, None, column.why_left_out))
         progress.step("fit", position + 1, len(loaded.columns), {})

@@ -22,7 +22,7 @@ class MlpConfig(FrozenConfig):
     family: Literal["mlp"]
     """Kind of network."""
 
-    units: tuple[Units, ...] = Field(default=(64, 32), min_length=1, max_length=16)
+    units: tuple[Units, ...] = Field(default=(64, 64, 32), min_length=1, max_length=16)
     """Neurons of each hidden layer."""
 
     activation: Activation = "relu"

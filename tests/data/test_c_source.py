@@ -60,6 +60,20 @@ def test_c_agrees_with_python(mixed):
     assert np.array_equal(expected[: len(held_out)], held_out)
 
 
+def test_bins_agree_with_python(table):
+    generator = np.random.default_rng(1)
+    numbers, tails = generator.normal(size=2000), np.exp(generator.normal(size=2000) * 2)
+    lines = [
+        f"{'' if row % 9 == 0 else f'{number:.6f}'},{tail:.6f},{'ab'[row % 2]}"
+        for row, (number, tail) in enumerate(zip(numbers, tails, strict=True))
+    ]
+    dataset = table("\n".join(["n,tail,y", *lines]) + "\n")
+    assert [len(column.edges) for column in dataset.preprocessing.columns] == [3, 3]
+    raw = np.concatenate([dataset.raw("test"), [[np.nan, np.inf], [-1e30, np.nan]]]).astype(np.float32)
+    expected = dataset.preprocessing.transform(raw)
+    np.testing.assert_allclose(run(compiled(dataset.folder), raw, expected.shape[1]), expected, rtol=1e-6, atol=1e-6)
+
+
 def test_categories_are_found_by_their_text(mixed):
     library = compiled(mixed.folder)
     columns = mixed.preprocessing.columns

@@ -7,7 +7,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from data.contract import DataError
-from data.fitting import fit_column, fit_numeric, moments
+from data.fitting import bins_for, fit_column, fit_numeric, moments
 from data.preprocessing import CLIP, CategoricalColumn, NumericColumn, Preprocessing, SignedLog
 from data.sources.loaded import Column
 
@@ -40,6 +40,38 @@ def test_an_outlier_does_not_stretch_the_range():
     encoded = fit_numeric("a", values).encode(values, CLIP)[:, 0]
     assert np.abs(encoded).max() <= CLIP
     assert np.delete(encoded, 17).std() > 0.25  # eight int8 steps or more, where plain standardization leaves none
+
+
+def test_bins_by_hand():
+    column = fit_numeric("a", np.arange(5, dtype=np.float32), num_bins=2)
+    deviation = np.sqrt(2.0)  # of 0 to 4, whose mean is 2: edges are the least, the median and the largest value
+    np.testing.assert_allclose(column.edges, [-2 / deviation, 0.0, 2 / deviation], rtol=1e-6)
+    assert column.features == ("a", "a=<bin 1>", "a=<bin 2>")
+    encoded = column.encode(np.array([-9, 0, 1, 2, 3, 9, np.nan], np.float32), CLIP)
+    np.testing.assert_allclose(encoded[:, 1], [0, 0, 0.5, 1, 1, 1, 1], atol=1e-6)
+    np.testing.assert_allclose(encoded[:, 2], [0, 0, 0, 0, 0.5, 1, 0], atol=1e-6)
+
+
+def test_bins_follow_the_training_quantiles():
+    values = np.exp(np.random.default_rng(0).normal(size=4000) * 2).astype(np.float32)
+    column = fit_numeric("a", values, num_bins=8)
+    standardized = column.encode(values, CLIP)[:, 0]
+    shares = np.histogram(standardized, column.edges)[0] / len(values)
+    np.testing.assert_allclose(shares, 1 / 8, atol=0.002)
+
+
+def test_values_that_repeat_make_fewer_bins():
+    values = np.repeat(np.array([0, 1, 5], np.float32), [900, 50, 50])
+    assert len(fit_numeric("a", values, num_bins=16).edges) == 3
+    assert fit_numeric("a", values[:950], num_bins=16).edges == ()  # two values: one bin is the number itself
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "bins"),
+    [(35_000, 6, 16), (2_100, 3, 4), (999, 3, 0), (1_000, 3, 2), (35_000, 40, 6), (35_000, 784, 0), (35_000, 0, 16)],
+)
+def test_few_rows_or_many_columns_have_fewer_bins(rows, columns, bins):
+    assert bins_for(rows, columns) == bins
 
 
 def test_moments_are_those_of_pandas():

@@ -19,8 +19,8 @@ def parameters(config, schema, task="classification"):
 
 
 def test_parameter_counts_of_mlps(vector_schema, image_schema):
-    # Each layer: (inputs and a bias) for each unit, 7 x 64, 65 x 32, 33 x 3.
-    assert parameters(MlpConfig(family="mlp"), vector_schema) == 448 + 2080 + 99
+    # Each layer: (inputs and a bias) for each unit, 7 x 64, 65 x 64, 65 x 32, 33 x 3.
+    assert parameters(MlpConfig(family="mlp"), vector_schema) == 448 + 4160 + 2080 + 99
     # 64 pixels; regression has one unit
     assert parameters(MlpConfig(family="mlp", units=(10,)), image_schema, "regression") == 650 + 11
     lecun = image_schema.model_copy(update={"input_shape": (28, 28, 1), "class_names": tuple("0123456789")})
@@ -53,7 +53,7 @@ def test_layer_names_are_stable(image_schema):
     for _ in range(2):
         assert [layer.name for layer in build(config, image_schema, "classification", 1).layers] == expected
     mlp = build(MlpConfig(family="mlp"), image_schema, "classification", 1)
-    assert [layer.name for layer in mlp.layers] == ["input", "flatten", "dense_1", "dense_2", "output"]
+    assert [layer.name for layer in mlp.layers] == ["input", "flatten", "dense_1", "dense_2", "dense_3", "output"]
 
 
 def test_weights_follow_seed_and_layer_name_alone(vector_schema):

@@ -46,7 +46,7 @@ def test_tables_have_four_cells_a_row() -> None:
 def test_rules_and_defaults_are_spelled_out() -> None:
     page = config_markdown()
     assert "| `sparsity` | a number above 0 and below 1 | `0.5` |" in page
-    assert "| `units` | a list of 1 to 16 (each a whole number from 1 to 4096) | `[64, 32]` |" in page
+    assert "| `units` | a list of 1 to 16 (each a whole number from 1 to 4096) | `[64, 64, 32]` |" in page
     assert (
         "| `blocks` | a list of 1 to 32 (each a section) | `[{filters: 16, pool: 2}, {filters: 32, pool: 2}]` |" in page
     )

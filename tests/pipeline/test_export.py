@@ -270,7 +270,7 @@ def test_a_report_can_be_drawn_from_the_details(digits: Chain, exported: Exporte
     from pipeline.report.html import render_report
 
     summary = summary_of("tiny", exported.details, digits.ledger, 1.0).model_dump(mode="json")
-    stage = StageRecord("export", "ab" * 32, 1.0, False, (), exported.details)
+    stage = StageRecord("export", "ab" * 32, 1.0, (), exported.details)
     profile = digits.inputs.dataset.profile
     config = "name: tiny\ntask: classification\n"
     page = render_report(RunRecord("tiny", "classification", config, 1, (stage,), profile, summary, {}, "run"))
