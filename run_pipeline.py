@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-import json
+import os
+import signal
 import sys
+
+INTERRUPTED = 130
+LOADING = __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+if LOADING:  # Ctrl-C before anything has begun leaves nothing to say, and no traceback; main() takes over
+    signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
+
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,11 +22,10 @@ from pipeline.garbage import find_garbage, remove
 from pipeline.native_messages import native_messages_to
 from pipeline.planner import Plan, Scope
 from pipeline.runs import Workdir
-from pipeline.session import Request, RunResult, plan_request, redraw, require_keep, run_request
+from pipeline.session import DEFAULT_WORKDIR, Request, RunResult, plan_request, redraw, require_keep, run_request
 from pipeline.terminal import TerminalListener, console_for, garbage_table, ledger_table, plan_table
 
 DEFAULT_CONFIG = Path(__file__).resolve().parent / "configs" / "digits.yaml"
-INTERRUPTED = 130
 
 app = typer.Typer(
     help="Takes a data set to the smallest edge model that still meets its owner's accuracy.",
@@ -38,7 +45,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for script
 
 
 @app.callback(invoke_without_command=True)
-def default(context: typer.Context, workdir: WorkdirOption = Path("runs")) -> None:
+def default(context: typer.Context, workdir: WorkdirOption = DEFAULT_WORKDIR) -> None:
     """Takes a data set to the smallest edge model that still meets its owner's accuracy.
 
     Without a command, runs configs/digits.yaml.
@@ -60,7 +67,7 @@ def run(
     ] = None,
     rehash: RehashOption = False,
     as_json: JsonOption = False,
-    workdir: WorkdirOption = Path("runs"),
+    workdir: WorkdirOption = DEFAULT_WORKDIR,
 ) -> None:
     """Runs a config; stages that are in the store already are not repeated."""
     scope = Scope(first, last, force)
@@ -76,7 +83,7 @@ def plan(
     force: Annotated[str | None, typer.Option("--force", metavar="STAGE", help="As for run.")] = None,
     rehash: RehashOption = False,
     as_json: JsonOption = False,
-    workdir: WorkdirOption = Path("runs"),
+    workdir: WorkdirOption = DEFAULT_WORKDIR,
 ) -> None:
     """Says what a run would do: per stage cached, or runs and why, or resumes and where."""
     request = Request(config, tuple(overrides or ()), Workdir(workdir), Scope(first, last, force), rehash)
@@ -92,7 +99,7 @@ def validate(
     config: ConfigPath,
     overrides: Overrides = None,
     as_json: JsonOption = False,
-    workdir: WorkdirOption = Path("runs"),  # noqa: ARG001 -- every command takes it
+    workdir: WorkdirOption = DEFAULT_WORKDIR,  # noqa: ARG001 -- every command takes it
 ) -> None:
     """Checks a config and reports all its errors at once; opens no data."""
     from pipeline.config_reading.file import load_config
@@ -117,7 +124,7 @@ def validate(
 
 @app.command()
 def report(
-    name: Annotated[str, typer.Argument(metavar="RUN", help="Name of a run.")], workdir: WorkdirOption = Path("runs")
+    name: Annotated[str, typer.Argument(metavar="RUN", help="Name of a run.")], workdir: WorkdirOption = DEFAULT_WORKDIR
 ) -> None:
     """Draws the HTML report of a run anew."""
     published = redraw(Workdir(workdir), name)
@@ -129,7 +136,7 @@ def predict(
     name: Annotated[str, typer.Argument(metavar="RUN", help="Name of a run that has a bundle.")],
     raw_input: Annotated[Path, typer.Argument(metavar="INPUT", help="Raw input in the source's own format.")],
     as_json: JsonOption = False,
-    workdir: WorkdirOption = Path("runs"),
+    workdir: WorkdirOption = DEFAULT_WORKDIR,
 ) -> None:
     """Predicts raw input with the exported model."""
     from pipeline.predict import predict as predict_input
@@ -161,7 +168,7 @@ def gc(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List, but remove nothing.")] = False,
     as_json: JsonOption = False,
-    workdir: WorkdirOption = Path("runs"),
+    workdir: WorkdirOption = DEFAULT_WORKDIR,
 ) -> None:
     """Lists what no kept run needs any more, then removes it."""
     garbage = find_garbage(Workdir(workdir), require_keep(keep))
@@ -225,6 +232,8 @@ def _print_json(value: Any) -> None:
 
 def main() -> None:
     """Runs the command line; an error of Penjing's own is one message and its exit code."""
+    if LOADING:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         app()
     except PenjingError as error:

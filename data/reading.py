@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -123,7 +124,8 @@ def _vectors(preprocessing: Preprocessing, path: Path) -> tuple[list[str], NDArr
     sources = preprocessing.source_columns
     if array.shape in ((len(sources),), (len(used),)):
         array = array[None]
-    rows = array.reshape(len(array), -1) if array.ndim > 1 else array.reshape(1, -1)
+    width = math.prod(array.shape[1:]) if array.ndim > 1 else array.size
+    rows = array.reshape(-1, width) if width else array.reshape(1, 0)
     if rows.shape[1] == len(sources):
         rows = rows[:, [sources.index(name) for name in used]]
     elif rows.shape[1] != len(used):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from data.contract import StoreError
 from pipeline.runs import Workdir
 from pipeline.store import Store, explained
 
@@ -33,7 +34,15 @@ def find_garbage(workdir: Workdir, keep: int | None) -> list[Garbage]:
     Args:
         workdir: where runs and store are.
         keep: how many runs to keep, the last written first; None keeps all.
+
+    Raises:
+        StoreError: no permission to look, or a kept run does not say what it is made of.
     """
+    with explained(workdir.root):
+        return _find(workdir, keep)
+
+
+def _find(workdir: Workdir, keep: int | None) -> list[Garbage]:
     store = workdir.store()
     needed = _needed(workdir, store, keep)
     found = [
@@ -71,6 +80,9 @@ def _needed(workdir: Workdir, store: Store, keep: int | None) -> set[tuple[str, 
 
     A run that is on right now is kept in any case. Trials of a search that is not finished stand in
     no manifest yet; they are known by this, that all they are made from is needed.
+
+    Raises:
+        StoreError: the file of a kept run cannot be read: what it needs would be taken for garbage.
     """
     needed: set[tuple[str, str]] = set()
     waiting: list[tuple[str, str]] = []
@@ -79,6 +91,11 @@ def _needed(workdir: Workdir, store: Store, keep: int | None) -> set[tuple[str, 
         keys = [] if run is None else list(run.keys.items())
         in_work = any(_in_work(store, stage, key) for stage, key in [*keys, ("publish", name)])
         if keep is None or position < keep or in_work:
+            if run is None:
+                raise StoreError(
+                    f"gc: expected {workdir.run_folder(name) / 'run.json'} to say what the run is made of, got a file "
+                    "that cannot be read. Run it again, or remove its folder if nothing of it is wanted."
+                )
             waiting.extend(keys)
     searching = any(stage == "tune" and store.manifest(stage, key) is None for stage, key in waiting)
     while waiting:

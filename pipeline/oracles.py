@@ -11,6 +11,9 @@ import warnings
 from dataclasses import dataclass
 from typing import Any
 
+# keras-tuner imports TensorFlow, which has to come in by its one door.
+import models.legacy_keras  # noqa: F401  # isort: skip
+
 import keras_tuner
 from threadpoolctl import threadpool_limits
 

@@ -9,6 +9,8 @@ from typing import TextIO
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from pipeline.store import explained
+
 _LINES = 10
 """Most lines, besides the first, that one piece of work prints where no bar can be drawn."""
 
@@ -52,11 +54,16 @@ class RunProgress:
             self._bar = self._task = None
 
     def close(self) -> None:
-        """Takes the bar away and closes the log."""
+        """Takes the bar away and closes the log.
+
+        Raises:
+            StoreError: no space for its last lines.
+        """
         self.rest()
         if self._log is not None:
-            self._log.close()
-            self._log = None
+            log, self._log = self._log, None
+            with explained(Path(log.name)):
+                log.close()
 
     def _draw(self, label: str, done: int, total: int, told: str) -> None:
         if self._bar is None:
@@ -73,8 +80,9 @@ class RunProgress:
 
     def _write(self, line: str) -> None:
         if self._log is not None:
-            self._log.write(line + "\n")
-            self._log.flush()
+            with explained(Path(self._log.name)):
+                self._log.write(line + "\n")
+                self._log.flush()
 
 
 def _shown(value: float | str) -> str:

@@ -71,8 +71,15 @@ class Workdir:
         return path
 
     def names(self) -> list[str]:
-        """Returns the names of the runs here, the one last written to first."""
-        files = [path for path in self.root.glob("*/run.json") if path.is_file()]
+        """Returns the names of the runs here, the one last written to first.
+
+        Raises:
+            StoreError: no permission to look into a folder, which may hold a run.
+        """
+        with explained(self.root):
+            if not self.root.is_dir():
+                return []
+            files = [path for folder in self.root.iterdir() if (path := folder / "run.json").is_file()]
         return [path.parent.name for path in sorted(files, key=lambda path: (-path.stat().st_mtime_ns, path))]
 
     def read(self, name: str) -> RunFile | None:
@@ -89,6 +96,7 @@ class Workdir:
 
         Raises:
             ConfigError: there is no such run; names the nearest.
+            StoreError: no permission to look for it.
         """
         found = self.read(name)
         if found is None:

@@ -12,7 +12,10 @@ from pipeline.planner import Plan, Scope, make_plan
 from pipeline.publish import Published, publish
 from pipeline.runner import Listener, Runner
 from pipeline.runs import RunFile, RunState, Workdir
-from pipeline.store import Artifact
+from pipeline.store import Artifact, explained
+
+DEFAULT_WORKDIR = Path("runs")
+"""Where runs and their store are kept unless `--workdir` says otherwise."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,8 @@ class Request:
     @property
     def command(self) -> str:
         """The command line that makes the whole run again."""
-        return shlex.join(["python", "run_pipeline.py", "run", str(self.config), *self.overrides])
+        place = [] if self.workdir.root == DEFAULT_WORKDIR else ["--workdir", str(self.workdir.root)]
+        return shlex.join(["python", "run_pipeline.py", "run", str(self.config), *self.overrides, *place])
 
 
 @dataclass(frozen=True)
@@ -54,16 +58,18 @@ def plan_request(request: Request) -> tuple[LoadedConfig, Plan]:
     Raises:
         ConfigError: the config or the scope is wrong.
         DataError: the raw data is missing.
+        StoreError: the work directory cannot be read.
     """
     loaded = load_config(request.config, request.overrides)
-    before = request.workdir.read(loaded.config.name)
-    plan = make_plan(
-        loaded.config,
-        request.workdir.store(),
-        request.scope,
-        {} if before is None else before.keys,
-        rehash=request.rehash,
-    )
+    with explained(request.workdir.root):
+        before = request.workdir.read(loaded.config.name)
+        plan = make_plan(
+            loaded.config,
+            request.workdir.store(),
+            request.scope,
+            {} if before is None else before.keys,
+            rehash=request.rehash,
+        )
     return loaded, plan
 
 
@@ -138,7 +144,7 @@ def redraw(workdir: Workdir, name: str) -> Published:
         PenjingError: nothing of it is in the store.
     """
     run = workdir.require(name)
-    with workdir.store().lock("publish", name):
+    with explained(workdir.root), workdir.store().lock("publish", name):
         return publish(workdir, run, artifacts_of(workdir, run), anew=True)
 
 

@@ -7,6 +7,7 @@ from typing import TextIO
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from pipeline.garbage import Garbage
 from pipeline.ledger import LedgerRow
@@ -33,9 +34,10 @@ class TerminalListener(RunProgress):
 
 def plan_table(plan: Plan) -> Table:
     """Returns a plan as a table: stage, state, key, why."""
+    # Reasons quote values and paths: `Text` reads no markup in them.
     table = Table("stage", "state", "key", "because", box=None, pad_edge=False, header_style="bold")
     for planned in plan.stages:
-        table.add_row(planned.stage.name, planned.state, planned.key[:12], planned.reason)
+        table.add_row(planned.stage.name, planned.state, planned.key[:12], Text(planned.reason))
     return table
 
 
@@ -65,7 +67,7 @@ def garbage_table(garbage: Sequence[Garbage]) -> Table:
     """Returns what `gc` found as a table."""
     table = Table("what", "bytes", "where", box=None, pad_edge=False, header_style="bold")
     for each in garbage:
-        table.add_row(each.what, f"{each.bytes:,}", str(each.path))
+        table.add_row(each.what, f"{each.bytes:,}", Text(str(each.path)))
     return table
 
 

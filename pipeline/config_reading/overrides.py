@@ -34,7 +34,8 @@ def apply_override(document: Document, override: str) -> Location:
     """
     key, separator, text = override.partition("=")
     if not separator or not key.strip():
-        raise OverrideError("expected `section.field=value`, got no `=`. Write for example train.epochs=5.")
+        lacking = "`=`" if not separator else "field before the `=`"
+        raise OverrideError(f"expected `section.field=value`, got no {lacking}. Write for example train.epochs=5.")
     parts = [part.strip() for part in key.split(".")]
     if not all(parts):
         raise OverrideError(f"expected names between the dots, got '{key}'.")

@@ -159,16 +159,20 @@ def test_two_cold_runs_end_in_the_same_bytes(penjing: Run, finished: Finished, t
 def test_killed_again_and_again_it_ends_in_the_same_bytes(finished: Finished, tmp_path: Path) -> None:
     workdir = tmp_path / "runs"
     command = [sys.executable, str(ROOT / "run_pipeline.py"), "run", str(finished.config), "--workdir", str(workdir)]
+    log = workdir / "small" / "run.log"
     kills, dice = 0, random.Random(5)
-    while True:
+    # Killed within a training, within the search, within pruning; then it may end.
+    for mark in ("train 2/", "tune     runs", "prune 1/", None):
+        told = len(log.read_text()) if log.exists() else 0
         process = subprocess.Popen(
             command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
         )
-        # The first kills fall into the work itself; then it may end.
-        patience = dice.uniform(9.0, 16.0) if kills < 3 else 300.0
-        deadline = time.monotonic() + patience
+        deadline = time.monotonic() + 300
         while process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.05)
+            if mark is not None and log.exists() and mark in log.read_text()[told:]:
+                time.sleep(dice.uniform(0.0, 0.2))
+                break
+            time.sleep(0.01)
         if process.poll() is not None:
             assert process.returncode == 0, process.communicate()[0]
             break
@@ -179,9 +183,10 @@ def test_killed_again_and_again_it_ends_in_the_same_bytes(finished: Finished, tm
     assert kills > 0
     model = workdir / "small" / "export" / "model.tflite"
     assert digest(model) == digest(finished.export / "model.tflite")
-    log = (workdir / "small" / "run.log").read_text()
     for stage in STAGES:
-        assert sum(line.startswith(f"{stage:<9}done") for line in log.splitlines()) == 1, f"{stage} was repeated"
+        assert sum(line.startswith(f"{stage:<9}done") for line in log.read_text().splitlines()) == 1, (
+            f"{stage} was repeated"
+        )
     assert "done" in printed
 
 

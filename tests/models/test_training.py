@@ -203,7 +203,7 @@ def test_weights_that_are_not_finite_do_not_hide_behind_a_rectifier(vector_schem
     model = mlp(vector_schema)
     kernel = model.get_layer("dense_1").kernel
     kernel.assign(kernel * np.nan)  # where TensorFlow fuses relu, it makes zeros of it: loss and outputs are finite
-    with pytest.raises(TrainingError, match="got (weights that are not|a loss of nan) in epoch 1 with"):
+    with pytest.raises(TrainingError, match=r"got (weights that are not|a loss of nan) in epoch 1 with"):
         train(model, memory_batches(*blobs, 64), blobs, TASK, settings(2))
 
 

@@ -309,7 +309,7 @@ def test_the_last_override_of_a_key_wins(tmp_path: Path) -> None:
     ("override", "message"),
     [
         ("train.epochs", "expected `section.field=value`, got no `=`. Write for example train.epochs=5."),
-        ("=5", "expected `section.field=value`, got no `=`."),
+        ("=5", "expected `section.field=value`, got no field before the `=`."),
         ("train..epochs=5", "expected names between the dots, got 'train..epochs'."),
         (
             "train.epochs=",
@@ -319,8 +319,8 @@ def test_the_last_override_of_a_key_wins(tmp_path: Path) -> None:
         ("train.epoch=3", "train.epoch: expected a key of 'train', got 'epoch'. Did you mean 'epochs'?"),
         ("trian.epochs=3", "trian: expected a key of the config, got 'trian'. Did you mean 'train'?"),
         ("epochs=3", "epochs: expected a key of the config, got 'epochs'. 'epochs' belongs to 'train', 'pretrain',"),
-        ("model.units.2=3", "model.units: expected a position from 0 to 1, got '2'."),
-        ("model.units.x=3", "model.units: expected a position from 0 to 1, got 'x'."),
+        ("model.units.3=3", "model.units: expected a position from 0 to 2, got '3'."),
+        ("model.units.x=3", "model.units: expected a position from 0 to 2, got 'x'."),
         ("seed.x=3", "seed: expected a section or a list, got 1."),
         ("model.units=[1, 2", "model.units: expected YAML, got what is none"),
         ("train={epochs: 1, epochs: 2}", "train.epochs: expected each key once, got it again"),

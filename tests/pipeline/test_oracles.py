@@ -47,7 +47,7 @@ def test_same_seed_same_trials_and_another_seed_others(oracle: str) -> None:
 @pytest.mark.parametrize("oracle", ["random", "bayesian"])
 def test_wider_search_begins_with_the_same_trials(oracle: str) -> None:
     # Finished trials are found in the store: this is what makes widening and resuming cheap.
-    assert search(config(oracle, 12))[:8] == search(config(oracle, 8))
+    assert search(config(oracle, 10))[:8] == search(config(oracle, 8))
     assert search(config(oracle, 8))[:3] == search(config(oracle, 3))
 
 
@@ -62,9 +62,9 @@ def test_search_goes_on_after_failures_and_stays_the_same(oracle: str) -> None:
 
 def test_random_state_of_the_process_has_no_say() -> None:
     np.random.seed(1)
-    first = search(config("bayesian", 8))
+    first = search(config("bayesian", 7))
     np.random.seed(2)
-    assert search(config("bayesian", 8)) == first
+    assert search(config("bayesian", 7)) == first
 
 
 def test_strengths_are_log_uniform_in_their_range() -> None:
@@ -101,8 +101,8 @@ def test_kinds_become_penalties_and_are_drawn_alike() -> None:
 @pytest.mark.parametrize("oracle", ["random", "bayesian"])
 @pytest.mark.parametrize("kinds", [("l1",), ("l2",), ("elastic_net",), ("l1", "l2")])
 def test_only_asked_kinds_are_tried(oracle: str, kinds: tuple[str, ...]) -> None:
-    trials = search(config(oracle, 8, penalties=kinds))
-    assert len(trials) == 8
+    trials = search(config(oracle, 7, penalties=kinds))
+    assert len(trials) == 7
     assert {kind for kind, _ in trials} <= set(kinds)
 
 
@@ -115,8 +115,8 @@ def test_strengths_have_three_significant_digits() -> None:
 def test_bayesian_search_learns() -> None:
     # After the random trials it stays near the best strength, 1e-4, where random search does not.
     narrow = {"penalties": ("l2",), "min_strength": 1e-6, "max_strength": 1e-1}
-    later = [abs(math.log10(each.l2) + 4) for _, each in search(config("bayesian", 20, **narrow))[8:]]
-    blind = [abs(math.log10(each.l2) + 4) for _, each in search(config("random", 20, **narrow))[8:]]
+    later = [abs(math.log10(each.l2) + 4) for _, each in search(config("bayesian", 14, **narrow))[8:]]
+    blind = [abs(math.log10(each.l2) + 4) for _, each in search(config("random", 14, **narrow))[8:]]
     assert np.median(later) < 0.5 * np.median(blind)
 
 
@@ -132,5 +132,5 @@ def test_search_ends_after_its_trials() -> None:
 
 def test_nothing_is_written(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    search(config("bayesian", 8))
+    search(config("bayesian", 7))
     assert list(tmp_path.iterdir()) == []

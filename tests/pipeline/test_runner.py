@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -184,7 +185,7 @@ def test_error_of_a_stage_names_it_keeps_its_exit_code_and_leaves_nothing(tmp_pa
     asked = config(tmp_path).model_dump(mode="json")
     asked["data"] = {"source": "table", "path": str(tmp_path / "rows.csv"), "target": "absent"}
     planned = make_plan(
-        RunConfig.model_validate_json(__import__("json").dumps(asked)),
+        RunConfig.model_validate_json(json.dumps(asked)),
         Store(tmp_path / "store"),
         Scope(last="ingest"),
         {},
