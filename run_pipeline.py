@@ -19,6 +19,7 @@ import typer
 
 from data.contract import PenjingError
 from pipeline.garbage import find_garbage, remove
+from pipeline.interruption import Interruption
 from pipeline.native_messages import native_messages_to
 from pipeline.planner import Plan, Scope
 from pipeline.runs import Workdir
@@ -34,6 +35,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 out = console_for()
+interruption = Interruption()
 
 ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML file that describes the run.")]
 Overrides = Annotated[
@@ -188,7 +190,7 @@ def _run(request: Request, *, as_json: bool) -> None:
     loaded, planned = plan_request(request)
     log = request.workdir.log(loaded.config.name)
     with native_messages_to(log) as stderr:
-        listener = TerminalListener(console_for(stderr if as_json else None), log)
+        listener = TerminalListener(console_for(stderr if as_json else None), log, interruption.check)
         try:
             result = run_request(request, listener, loaded, planned)
         except (PenjingError, KeyboardInterrupt):
@@ -233,7 +235,7 @@ def _print_json(value: Any) -> None:
 def main() -> None:
     """Runs the command line; an error of Penjing's own is one message and its exit code."""
     if LOADING:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        interruption.listen()
     try:
         app()
     except PenjingError as error:

@@ -113,7 +113,7 @@ def _array(preprocessing: Preprocessing, path: Path) -> NDArray[Any]:
         array = read_npz(path, names[0] if len(names) == 1 else preprocessing.array_name)
     if array.dtype.kind not in "biuf":
         raise DataError(f"input: expected numbers, got {array.dtype} in {path.name!r}. Convert the array.")
-    return array
+    return np.atleast_1d(array)
 
 
 def _vectors(preprocessing: Preprocessing, path: Path) -> tuple[list[str], NDArray[np.float32]]:

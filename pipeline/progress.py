@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TextIO
 
@@ -21,10 +21,12 @@ class RunProgress:
     Args:
         console: where to draw; a bar if it is a terminal.
         log: file that lines are appended to; None keeps no log.
+        check: called at every step; may raise to end the run.
     """
 
-    def __init__(self, console: Console, log: Path | None = None) -> None:
+    def __init__(self, console: Console, log: Path | None = None, check: Callable[[], object] = bool) -> None:
         self._console = console
+        self._check = check
         self._log: TextIO | None = None
         self._bar: Progress | None = None
         self._task: TaskID | None = None
@@ -39,6 +41,7 @@ class RunProgress:
 
     def step(self, label: str, done: int, total: int, figures: Mapping[str, float | str]) -> None:
         """Says that `done` of `total` units are finished, with figures worth seeing."""
+        self._check()
         told = "  ".join(f"{name} {_shown(value)}" for name, value in figures.items())
         line = f"    {label} {done}/{total}  {told}"
         self._write(line)

@@ -21,6 +21,7 @@ class TerminalListener(RunProgress):
 
     def begin(self, planned: PlannedStage) -> None:
         """A stage starts to run."""
+        self._check()
         self.note(f"{planned.stage.name:<9}{planned.state:<8} {planned.key[:12]}  {planned.reason}".rstrip())
 
     def end(self, planned: PlannedStage, artifact: Artifact, cached: bool) -> None:

@@ -231,6 +231,7 @@ def test_interrupt_ends_with_130_and_says_how_to_go_on(finished: Finished, tmp_p
     printed, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     assert "go on with: python run_pipeline.py run" in printed
+    assert f"--workdir {tmp_path / 'runs'}\n" in printed
     assert "Traceback" not in errors
     told = subprocess.run([*command[:2], "plan", *command[3:], "--json"], cwd=ROOT, capture_output=True, text=True)
     train = next(row for row in json.loads(told.stdout) if row["stage"] == "train")
@@ -288,3 +289,19 @@ def test_layer_wise_training_runs_to_a_bundle(penjing: Run, tmp_path: Path, kind
     assert details["kind"] == kind
     assert [len(layer["loss"]) for layer in details["layers"]] == [3, 3]
     assert all(layer["loss"][-1] < layer["loss"][0] for layer in details["layers"])
+
+
+def test_interrupt_while_modules_load_leaves_no_traceback(finished: Finished) -> None:
+    command = [
+        sys.executable, "-X", "importtime", str(ROOT / "run_pipeline.py"), "run", str(finished.config),
+        "--workdir", str(finished.workdir),
+    ]  # fmt: skip
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "pydantic" in line:
+            process.send_signal(signal.SIGINT)
+            break
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in errors

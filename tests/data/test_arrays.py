@@ -144,3 +144,19 @@ def test_files_cut_short(ingested, tmp_path):
     (tmp_path / "a.npz").write_bytes((tmp_path / "a.npz").read_bytes()[:-30])
     with pytest.raises(DataError, match=r"got 'a\.npz'"):
         ingested(**fields)
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((0, 4), "input: expected one or more rows, got none in 'odd.npy'"),
+        ((0,), r"input: expected rows of 4 numbers, got shape \(0,\)"),
+        ((3, 0), r"input: expected rows of 4 numbers, got shape \(3, 0\)"),
+        ((), r"input: expected rows of 4 numbers, got shape \(1,\)"),
+    ],
+)
+def test_arrays_without_rows_to_predict(ingested, tmp_path, shape, message):
+    dataset = ingested(**npz(tmp_path, x=GENERATOR.normal(size=(60, 4)), y=Y))
+    np.save(tmp_path / "odd.npy", np.zeros(shape))
+    with pytest.raises(DataError, match=message):
+        dataset.preprocessing.read(tmp_path / "odd.npy")

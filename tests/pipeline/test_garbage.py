@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from data.contract import StoreError
 from pipeline.garbage import find_garbage, remove
 from pipeline.runs import RunFile, Workdir
 from pipeline.store import Manifest
@@ -148,3 +149,34 @@ def test_links_are_removed_and_not_what_they_lead_to(workdir: Workdir, tmp_path:
 
 def test_empty_workdir_has_none(tmp_path: Path) -> None:
     assert find_garbage(Workdir(tmp_path / "none"), 3) == []
+
+
+@pytest.mark.parametrize(("keep", "damaged"), [(None, "older"), (1, "newer")])
+def test_takes_nothing_where_a_kept_run_cannot_say_what_it_needs(
+    workdir: Workdir, keep: int | None, damaged: str
+) -> None:
+    file = workdir.run_folder(damaged) / "run.json"
+    time = file.stat().st_mtime
+    file.write_text("{")
+    os.utime(file, (time, time))
+    with pytest.raises(StoreError, match=rf"gc: expected .*{damaged}/run.json to say what the run is made of"):
+        find_garbage(workdir, keep)
+
+
+def test_damaged_file_of_a_run_that_goes_is_no_obstacle(workdir: Workdir) -> None:
+    file = workdir.run_folder("older") / "run.json"
+    file.write_text("{")
+    os.utime(file, (1000, 1000))
+    assert set(found(workdir, keep=1)) == {
+        f"{stage}/{key(each)}" for stage, each in (("build", "b"), ("train", "c"), ("train", "d"), ("tune", "e"))
+    }
+
+
+def test_refusal_to_look_is_told(workdir: Workdir, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Not by chmod: these tests may run as root, who may look anywhere.
+    def refuse(self: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "is_file", refuse)
+    with pytest.raises(StoreError, match=r"got no permission\. Choose another --workdir"):
+        find_garbage(workdir, None)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from data.contract import StoreError
 from pipeline.native_messages import native_messages_to
 from pipeline.progress import RunProgress
 
@@ -135,3 +136,14 @@ def test_standard_error_comes_back_after_an_error(tmp_path: Path, capfd: pytest.
         raise RuntimeError
     os.write(2, b"here again\n")
     assert capfd.readouterr().err == "here again\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's device that is always full")
+def test_log_on_a_full_disk_is_an_error_that_says_so() -> None:
+    _, console = plain()
+    progress = RunProgress(console, Path("/dev/full"))
+    with pytest.raises(StoreError, match="got no space left on the device"):
+        progress.note("lost")
+    with pytest.raises(StoreError, match="got no space left on the device"):
+        progress.close()
+    progress.close()
