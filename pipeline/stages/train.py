@@ -94,7 +94,8 @@ def class_weights(asked: str | dict[str, float] | None, dataset: Dataset) -> tup
         unknown = sorted(set(asked) - set(schema.class_names))
         if unknown:
             raise ConfigError(
-                f"train.class_weights: expected names among {', '.join(schema.class_names)}, got {', '.join(unknown)}."
+                f"train.class_weights: expected names among {', '.join(map(repr, schema.class_names))}, "
+                f"got {', '.join(map(repr, unknown))}. Correct the names; classes left out weigh 1."
             )
         return tuple(asked.get(name, 1.0) for name in schema.class_names)
     labels = dataset.split("train").y
