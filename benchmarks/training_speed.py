@@ -1,14 +1,15 @@
-"""Seconds of Penjing's training loop beside a bare tf_keras `fit`: same model, data, epochs, in turn.
+"""Seconds of the stage `train` beside a bare tf_keras `fit` script: same model, data, epochs, in turn.
 
 Run from the root of the repository:
 
     .venv/bin/python -m benchmarks.training_speed [--repeats 5] [--quick]
 
-Each measurement is a process of its own, so that neither side warms up the other. `fit` is given what
-its users give it: float32 arrays, `validation_data`, default settings; a second row gives it
-`steps_per_execution=20`. The loop does more: operations are deterministic, rows are gathered from uint8,
-best weights are kept, and a checkpoint is written each epoch. Importing, building and making the data
-are left out on both sides; tracing is in.
+Each measurement is a process of its own, so that neither side warms up the other. All sides start from the
+artifacts of `ingest` and `build`, on disk. `fit` does what a script of its users does: it loads the model and
+the rows, makes float32 of them, and trains with `validation_data`; a second row gives it
+`steps_per_execution=20`. `stage` is the whole stage: deterministic operations, best weights kept, a checkpoint
+each epoch, the trained model saved, scored and measured as a float32 .tflite; `loop` is the training in it.
+Imports are left out on all sides; tracing is in.
 """
 
 from __future__ import annotations
@@ -20,95 +21,114 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from rich.console import Console
 
-from data.batches import ArrayBatches
-from data.contract import Schema
-from models.config import BlockConfig, CnnConfig, MlpConfig, OptimizerConfig
+from data.config import ArraysData
+from data.dataset import Dataset
+from models.config import BlockConfig, CnnConfig, MlpConfig, OptimizerConfig, TrainConfig
+from pipeline.artifacts import SavedModel
+from pipeline.executors.serial import SerialTrials
+from pipeline.progress import RunProgress
+from pipeline.workspace import Workspace
 
 BATCH_SIZE = 128
 LIMIT = 1.05
-SIDES = ("fit", "fit-20", "loop")
+SIDES = ("fit", "fit-20", "stage")
 NETWORKS: dict[str, tuple[MlpConfig | CnnConfig, int, int]] = {
-    "mlp": (MlpConfig(family="mlp", units=(300, 100)), 30_000, 5),
+    "mlp": (MlpConfig(family="mlp", units=(300, 100)), 30_000, 10),
     "cnn": (
         CnnConfig(family="cnn", blocks=(BlockConfig(filters=16, pool=2), BlockConfig(filters=32, pool=2))),
         8_000,
-        3,
+        5,
     ),
 }
 
 
-class FileCheckpoints:
-    """Keeps a training's state in one .npz file, replaced at once."""
-
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / "state.npz"
-
-    def save(self, arrays: Mapping[str, NDArray[Any]], state: Mapping[str, Any]) -> None:
-        """Writes beside the file, then renames."""
-        partial = self._path.with_name("partial.npz")
-        np.savez(partial, __state__=np.array(json.dumps(state)), **dict(arrays))  # type: ignore[arg-type]
-        partial.replace(self._path)
-
-    def load(self) -> None:
-        """Nothing is continued here."""
+def workspace(folder: Path) -> Workspace:
+    """Returns what a stage is lent, with new folders for what it makes."""
+    output = Path(tempfile.mkdtemp(dir=folder))
+    scratch = Path(tempfile.mkdtemp(dir=folder))
+    quiet = RunProgress(Console(file=scratch.joinpath("console.txt").open("w", encoding="utf-8")))
+    return Workspace(output, scratch, 1, quiet, time.perf_counter, SerialTrials(_no_trial, {}))
 
 
-def images(rows: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-    """Makes pictures of ten classes: (rows, 28, 28, 1) uint8 and (rows,) codes; each class one noisy pattern."""
-    generator = np.random.default_rng(seed)
-    patterns = np.random.default_rng(0).integers(0, 200, (10, 28, 28, 1))
-    codes = generator.integers(0, 10, rows).astype(np.int32)
-    noisy = patterns[codes] + generator.integers(0, 56, (rows, 28, 28, 1))
-    return noisy.astype(np.uint8), codes
+def prepare(network: str, rows: int, folder: Path) -> None:
+    """Makes pictures of ten classes, each one noisy pattern, and runs `ingest` and `build` on them.
 
+    Args:
+        network: which of `NETWORKS` to build.
+        rows: pictures for training; 1,000 more are for validation and 100 for the test split.
+        folder: where `dataset` and `model` will lie.
+    """
+    from pipeline.stages import build, ingest
 
-def measure(network: str, side: str, rows: int, epochs: int) -> float:
-    """Trains once in this process; returns wall-clock seconds."""
-    from models.architectures.builder import build
-    from models.legacy_keras import keras, use_determinism
-    from models.tasks import task_for
-    from models.training import TrainingSettings, train
-
-    if side == "loop":
-        use_determinism(1)
-    classes = tuple(str(digit) for digit in range(10))
-    schema = Schema(
-        kind="image",
-        input_shape=(28, 28, 1),
-        input_range=(0.0, 1.0),
-        storage_divisor=255.0,
-        class_names=classes,
-        target_name="class",
+    generator = np.random.default_rng(1)
+    total = rows + 1_100
+    codes = np.arange(total) % 10
+    noisy = generator.integers(0, 200, (10, 28, 28, 1))[codes] + generator.integers(0, 56, (total, 28, 28, 1))
+    np.savez(folder / "pictures.npz", x=noisy.astype(np.uint8), y=codes)
+    data = ArraysData(
+        source="arrays",
+        path=str(folder / "pictures.npz"),
+        validation_fraction=1_000 / total,
+        test_fraction=100 / total,
     )
-    model = build(NETWORKS[network][0], schema, "classification", seed=1)
-    (x, y), (validation_x, validation_y) = images(rows, 1), images(1_000, 2)
-    validation = (np.float32(validation_x) / np.float32(255), validation_y)
-    if side == "loop":
-        settings = TrainingSettings(epochs=epochs, optimizer=OptimizerConfig(schedule="constant"), seed=1)
-        batches = ArrayBatches(x, y, BATCH_SIZE, 1, 255.0)
-        with tempfile.TemporaryDirectory() as folder:
-            started = time.perf_counter()
-            task = task_for("classification")
-            train(model, batches, validation, task, settings, checkpoints=FileCheckpoints(Path(folder)))
-            return time.perf_counter() - started
-    floats = np.float32(x) / np.float32(255)
+    space = workspace(folder)
+    ingest.ingest(ingest.Inputs(), ingest.Config("classification", data), space)
+    space.output.rename(folder / "dataset")
+    dataset = Dataset.open(folder / "dataset")
+    space = workspace(folder)
+    build.build(build.Inputs(dataset), build.Config("classification", NETWORKS[network][0]), space)
+    space.output.rename(folder / "model")
+
+
+def run_stage(folder: Path, epochs: int) -> dict[str, float]:
+    """Calls the stage; returns its seconds, and those of the epochs in it."""
+    from pipeline.stages import train
+
+    section = TrainConfig(epochs=epochs, batch_size=BATCH_SIZE, optimizer=OptimizerConfig(schedule="constant"))
+    space = workspace(folder)
     started = time.perf_counter()
+    inputs = train.Inputs(Dataset.open(folder / "dataset"), SavedModel.open(folder / "model"))
+    outcome = train.train(inputs, train.Config(section), space)
+    seconds = time.perf_counter() - started
+    history = outcome.details["history"]
+    if len(history) != epochs:
+        raise RuntimeError(f"benchmark: expected {epochs} epochs, got {len(history)}.")
+    return {"stage": seconds, "loop": sum(record["seconds"] for record in history)}
+
+
+def run_fit(folder: Path, epochs: int, steps_per_execution: int) -> float:
+    """Does what a script of tf_keras' users does; returns its seconds."""
+    from models.legacy_keras import keras
+
+    started = time.perf_counter()
+    model = keras.models.load_model(folder / "model" / "model.keras", compile=False)
+    x, y, validation_x, validation_y = (
+        np.load(folder / "dataset" / f"{name}.npy") for name in ("train_x", "train_y", "validation_x", "validation_y")
+    )
     model.compile(
         optimizer=keras.optimizers.Adam(0.002),
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
         jit_compile=False,
-        steps_per_execution=20 if side == "fit-20" else 1,
+        steps_per_execution=steps_per_execution,
     )
-    model.fit(floats, y, batch_size=BATCH_SIZE, epochs=epochs, validation_data=validation, verbose=0)
+    validation = (np.float32(validation_x) / np.float32(255), validation_y)
+    rows = np.float32(x) / np.float32(255)
+    model.fit(rows, y, batch_size=BATCH_SIZE, epochs=epochs, validation_data=validation, verbose=0)
     return time.perf_counter() - started
+
+
+def measure(side: str, folder: Path, epochs: int) -> dict[str, float]:
+    """Measures one side in this process: name of a row -> seconds."""
+    if side == "stage":
+        return run_stage(folder, epochs)
+    return {side: run_fit(folder, epochs, 20 if side == "fit-20" else 1)}
 
 
 def main() -> int:
@@ -116,37 +136,50 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--repeats", type=int, default=5, help="measurements of each side")
     parser.add_argument("--quick", action="store_true", help="a tenth of the rows, one epoch")
-    parser.add_argument("--measure", nargs=2, metavar=("NETWORK", "SIDE"), help="one measurement, in this process")
+    parser.add_argument("--measure", nargs=3, metavar=("SIDE", "FOLDER", "EPOCHS"), help="one measurement, here")
     arguments = parser.parse_args()
-    worst = 0.0
-    for network, (_, all_rows, all_epochs) in NETWORKS.items():
-        rows, epochs = (all_rows // 10, 1) if arguments.quick else (all_rows, all_epochs)
-        if arguments.measure is not None:
-            if arguments.measure[0] == network:
-                print(measure(network, arguments.measure[1], rows, epochs))
-            continue
-        seconds: dict[str, list[float]] = {side: [] for side in SIDES}
-        for _ in range(arguments.repeats):
+    if arguments.measure is not None:
+        side, folder, epochs = arguments.measure
+        print(json.dumps(measure(side, Path(folder), int(epochs))))
+        return 0
+    ratios = [compare(network, arguments.repeats, arguments.quick) for network in NETWORKS]
+    print(f"largest ratio of stage to fit: {max(ratios):.2f} (limit {LIMIT})")
+    return int(max(ratios) > LIMIT)
+
+
+def compare(network: str, repeats: int, quick: bool) -> float:
+    """Measures all sides of a network in turn, prints a row for each, and returns median stage over median fit."""
+    _, rows, epochs = NETWORKS[network]
+    if quick:
+        rows, epochs = rows // 10, 1
+    seconds: dict[str, list[float]] = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        prepare(network, rows, folder)
+        for _ in range(repeats):
             for side in SIDES:
-                seconds[side].append(_measured_in_child(network, side, arguments.quick))
-        fit = statistics.median(seconds["fit"])
-        print(f"{network}: {rows} rows, {epochs} epochs, batch {BATCH_SIZE}, {arguments.repeats} repeats in turn")
-        for side in SIDES:
-            median = statistics.median(seconds[side])
-            spread = f"{min(seconds[side]):.2f} to {max(seconds[side]):.2f}"
-            print(f"  {side:8} {median:6.2f} s ({spread})  {median / fit:.2f} x fit", flush=True)
-        worst = max(worst, statistics.median(seconds["loop"]) / fit)
-    if arguments.measure is None:
-        print(f"largest ratio of loop to fit: {worst:.2f} (limit {LIMIT})")
-    return int(worst > LIMIT)
+                for row, value in _measured_in_child(side, folder, epochs).items():
+                    seconds.setdefault(row, []).append(value)
+    fit = statistics.median(seconds["fit"])
+    print(f"{network}: {rows} rows, {epochs} epochs, batch {BATCH_SIZE}, {repeats} repeats in turn")
+    for row, values in seconds.items():
+        spread = f"{min(values):.2f} to {max(values):.2f}"
+        median = statistics.median(values)
+        print(f"  {row:8} {median:6.2f} s ({spread})  {median / fit:.2f} x fit", flush=True)
+    return statistics.median(seconds["stage"]) / fit
 
 
-def _measured_in_child(network: str, side: str, quick: bool) -> float:
-    command = [sys.executable, "-m", "benchmarks.training_speed", "--measure", network, side]
-    child = subprocess.run([*command, *(["--quick"] if quick else [])], capture_output=True, text=True, check=False)
+def _measured_in_child(side: str, folder: Path, epochs: int) -> dict[str, float]:
+    command = [sys.executable, "-m", "benchmarks.training_speed", "--measure", side, str(folder), str(epochs)]
+    child = subprocess.run(command, capture_output=True, text=True, check=False)
     if child.returncode != 0:
-        raise RuntimeError(f"benchmark: expected {network} {side} to train, got an error. See it here:\n{child.stderr}")
-    return float(child.stdout.split()[-1])
+        raise RuntimeError(f"benchmark: expected {side} to train, got an error. See it here:\n{child.stderr}")
+    measured: dict[str, float] = json.loads(child.stdout.splitlines()[-1])
+    return measured
+
+
+def _no_trial(*asked: Any) -> Any:
+    raise RuntimeError(f"benchmark: expected no trials, got {asked[0]}.")
 
 
 if __name__ == "__main__":
