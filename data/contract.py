@@ -171,7 +171,12 @@ class Checkpoints(Protocol):
     """Where a training keeps its state between epochs. The models' side knows no files."""
 
     def save(self, arrays: Mapping[str, NDArray[Any]], state: Mapping[str, Any]) -> None:
-        """Replaces the kept state atomically. `state` is JSON-able; `arrays` maps names to arrays."""
+        """Replaces the kept state atomically.
+
+        Args:
+            arrays: name -> array.
+            state: JSON-able; its `resumes_at` tells a user where the work goes on, e.g. `epoch 5`.
+        """
 
     def load(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]] | None:
         """Returns what was last saved, or None where there is nothing usable."""

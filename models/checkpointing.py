@@ -75,6 +75,7 @@ def save_state(
         "best_epoch": state.best_epoch,
         "best_score": state.best_score if state.best_epoch > 0 else None,
         "stopped_by": state.stopped_by,
+        "resumes_at": f"epoch {len(state.history) + 1}" if state.stopped_by is None else "the end of training",
     }
     checkpoints.save(arrays, kept)
 

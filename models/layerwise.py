@@ -127,6 +127,7 @@ class LayerCheckpoints:
         self._finished: dict[str, NDArray[Any]] = {}
         self._current: tuple[dict[str, NDArray[Any]], dict[str, Any]] | None = None
         self.records: list[dict[str, Any]] = []
+        self._names = [layer.name for layer in hidden]
         kept = None if checkpoints is None else checkpoints.load()
         if kept is not None:
             arrays, state = kept
@@ -160,7 +161,14 @@ class LayerCheckpoints:
             return
         arrays, state = ({}, None) if self._current is None else self._current
         current = {f"current/{name}": array for name, array in arrays.items()}
-        self._checkpoints.save(self._finished | current, {"layers": self.records, "current": state})
+        kept = {"layers": self.records, "current": state, "resumes_at": self._resumes_at(state)}
+        self._checkpoints.save(self._finished | current, kept)
+
+    def _resumes_at(self, state: Mapping[str, Any] | None) -> str:
+        if len(self.records) == len(self._names):
+            return "the end of pretraining"
+        layer = self._names[len(self.records)]
+        return layer if state is None else f"{layer}, {state['resumes_at']}"
 
 
 @dataclass(frozen=True)

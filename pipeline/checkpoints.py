@@ -70,15 +70,14 @@ class FileCheckpoints:
             return arrays, json.loads(archive.read(_STATE))
 
 
-def kept_epoch(scratch: Path) -> int | None:
-    """Returns the last finished epoch that a stage's scratch folder knows of; None where there is none."""
-    epochs = []
-    for path in scratch.glob("*.checkpoint"):
+def resumption(scratch: Path) -> str | None:
+    """Returns where a stage goes on from what its scratch folder keeps, e.g. `epoch 5`; None where that is nothing."""
+    for path in sorted(scratch.glob("*.checkpoint")):
         content = _whole(path)
         if content is not None:
             with zipfile.ZipFile(content) as archive:
-                epochs.append(int(json.loads(archive.read(_STATE)).get("epoch", 0)))
-    return max(epochs, default=None)
+                return str(json.loads(archive.read(_STATE))["resumes_at"])
+    return None
 
 
 def _whole(path: Path) -> io.BytesIO | None:

@@ -11,7 +11,6 @@ from data.contract import FrozenConfig
 from models.config import (
     ConvertConfig,
     ModelConfig,
-    Precision,
     PretrainConfig,
     PruneConfig,
     QuantizeConfig,
@@ -111,11 +110,6 @@ class RunConfig(FrozenConfig):
         if name == "store":
             raise ValueError("expected another name than 'store', got the folder of all artifacts. Rename the run.")
         return name
-
-    @property
-    def chosen_precision(self) -> Precision:
-        """Precision of `model.tflite`: what `quantize` says, float32 without that section."""
-        return "float32" if self.quantize is None else self.quantize.precision
 
     @model_validator(mode="after")
     def _sections_agree(self) -> RunConfig:

@@ -15,7 +15,7 @@ from importlib import metadata
 from typing import Any, Literal
 
 from data.contract import ConfigError
-from pipeline.checkpoints import kept_epoch
+from pipeline.checkpoints import resumption
 from pipeline.code_memory import CodeMemory
 from pipeline.config import RunConfig
 from pipeline.files import sha256_of_json
@@ -183,9 +183,9 @@ def _state(
         if manifest is not None and manifest.details.get("passed") is False:
             return "runs", "its gate failed last time"
         return "cached", ""
-    epoch = kept_epoch(store.scratch(stage.name, key))
-    if epoch is not None:
-        return "resumes", f"at epoch {epoch + 1}"
+    place = resumption(store.scratch(stage.name, key))
+    if place is not None:
+        return "resumes", f"at {place}"
     old = None if before is None else store.manifest(stage.name, before)
     return "runs", "nothing like it was made yet" if old is None else difference(old.parts, parts)
 

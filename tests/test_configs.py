@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from models.config import QuantizeConfig
 from pipeline.config_reading.file import load_config
 
 FOLDER = Path(__file__).resolve().parent.parent / "configs"
@@ -39,7 +40,7 @@ def test_the_default_run_passes_through_every_stage_but_pretraining() -> None:
     assert config.tune is not None
     assert config.prune is not None
     assert (config.prune.scope, config.prune.unit, config.prune.sparsity) == ("global", "weight", 0.5)
-    assert config.chosen_precision == "int8"
+    assert config.quantize == QuantizeConfig(precision="int8")
     assert config.target.max_model_bytes == 12_000
     assert config.pretrain is None
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,12 +26,17 @@ def calibration_indices(num_rows: int, count: int, seed: int) -> NDArray[np.int6
 
 
 def calibration_rows(
-    x: NDArray[np.float32], input_range: tuple[float, float] | None, count: int, seed: int
+    read: Callable[[NDArray[np.int64]], NDArray[np.float32]],
+    num_rows: int,
+    input_range: tuple[float, float] | None,
+    count: int,
+    seed: int,
 ) -> NDArray[np.float32]:
     """Draws calibration rows that hold both ends of the input's range, where it has one.
 
     Args:
-        x: (rows, *input_shape) float32, training rows as the model eats them.
+        read: positions -> (positions, *input_shape) float32, those training rows as the model eats them.
+        num_rows: rows of the training split.
         input_range: `Schema.input_range`.
         count: rows to draw; all of them where there are fewer.
         seed: seed of this use.
@@ -40,11 +47,11 @@ def calibration_rows(
     Raises:
         ConversionError: there are no rows, or a value lies outside `input_range`.
     """
-    if len(x) == 0:
+    if num_rows == 0:
         raise ConversionError(
             "convert.calibration_rows: expected real training rows, got none. Pass rows of the training split."
         )
-    rows = np.asarray(x[calibration_indices(len(x), count, seed)], dtype=np.float32)
+    rows = read(calibration_indices(num_rows, count, seed))
     return rows if input_range is None else with_range_ends(rows, input_range)
 
 

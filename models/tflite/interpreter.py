@@ -113,7 +113,8 @@ class LiteRT:
                 "model.tflite: expected finite input, got NaN or infinity. Preprocess rows before running them."
             )
         steps = x / np.float32(self._input.scale)
-        rounded = np.copysign(np.floor(np.abs(steps) + np.float32(0.5)), steps)
+        # The half is added in float64: in float32 the sum itself would be rounded, and 0.49999997 become 1.
+        rounded = np.copysign(np.floor(np.abs(steps.astype(np.float64)) + 0.5), steps).astype(np.float32)
         limits = np.iinfo(self._input.dtype)
         integers: NDArray[Any] = np.clip(rounded + np.float32(self._input.zero_point), limits.min, limits.max)
         return integers.astype(self._input.dtype)

@@ -21,6 +21,9 @@ from numpy.typing import NDArray
 
 DEFAULT_TIMEOUT_SECONDS = 300.0
 
+REFUSED = 3
+"""Exit code of the child where TFLite Micro refused the model; any other but 0 is a failure of the child itself."""
+
 _ROOT = Path(__file__).resolve().parents[2]
 _ARENA = re.compile(r"Arena allocation total (\d+) bytes")
 _ALLOCATION_REPORT = "[RecordingMicroAllocator]"
@@ -89,7 +92,7 @@ def run_micro(
             return MicroFailure(reason, refused=False)
         errors = child.stderr.decode(errors="replace")
         if child.returncode != 0:
-            return MicroFailure(_reason(child.returncode, errors), refused=child.returncode > 0)
+            return MicroFailure(_reason(child.returncode, errors), refused=child.returncode == REFUSED)
         arena = _ARENA.search(errors)
         if arena is None:
             return MicroFailure("TFLite Micro ran, but did not report its arena", refused=False)
@@ -104,4 +107,6 @@ def _reason(returncode: int, errors: str) -> str:
         known = number in {member.value for member in signal.Signals}
         name = signal.Signals(number).name if known else str(number)
         return f"TFLite Micro crashed with signal {name}" + (f": {said[0]}" if said else "")
-    return "TFLite Micro refused the model: " + ("; ".join(said[:3]) if said else f"exit code {returncode}")
+    if returncode == REFUSED:
+        return "TFLite Micro refused the model: " + ("; ".join(said[:3]) if said else "it did not say why")
+    return f"TFLite Micro could not be run, exit code {returncode}" + (f": {said[-1]}" if said else "")

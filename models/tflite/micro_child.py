@@ -13,12 +13,14 @@ from pathlib import Path
 import numpy as np
 from tflite_micro import runtime
 
+from models.tflite.micro import REFUSED
+
 # More than any microcontroller has; pages that are not touched cost nothing. The report names what was used.
 _ARENA_LIMIT_BYTES = 64 * 1024 * 1024
 
 
-def main(folder: Path) -> str | None:
-    """Runs the rows; returns what went wrong in one line, or None."""
+def main(folder: Path) -> int:
+    """Runs the rows; returns `REFUSED` where TFLite Micro refused the model and said why on stderr, else 0."""
     model = (folder / "model.tflite").read_bytes()
     inputs = np.load(folder / "inputs.npy", allow_pickle=False)
     try:
@@ -29,10 +31,11 @@ def main(folder: Path) -> str | None:
             interpreter.invoke()
             outputs.append(interpreter.get_output(0)[0].copy())
     except (RuntimeError, ValueError, TypeError, struct.error) as error:
-        return f"{error}"
+        print(error, file=sys.stderr)
+        return REFUSED
     np.save(folder / "outputs.npy", np.stack(outputs), allow_pickle=False)
     interpreter.print_allocations()
-    return None
+    return 0
 
 
 if __name__ == "__main__":

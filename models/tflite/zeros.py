@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,25 +35,6 @@ class ZeroFinding:
     def passed(self) -> bool:
         """Whether the tensor was found and every pruned weight in it is zero."""
         return self.message == ""
-
-
-def weight_zeros(model: bytes) -> list[dict[str, Any]]:
-    """Counts the weights and non-zero weights of each weight tensor.
-
-    Args:
-        model: bytes of a .tflite file.
-
-    Returns:
-        `{"name", "weights", "nonzero"}` for each constant that a FULLY_CONNECTED, CONV_2D or
-        DEPTHWISE_CONV_2D reads and that has two dimensions or more (biases have one).
-
-    Raises:
-        ConversionError: the bytes are no TFLite model.
-    """
-    return [
-        {"name": weights.name, "weights": int(weights.values.size), "nonzero": int(weights.nonzero().sum())}
-        for weights in _weight_tensors(model)
-    ]
 
 
 def check_zeros(model: bytes, masks: Mapping[str, NDArray[np.bool_]]) -> list[ZeroFinding]:

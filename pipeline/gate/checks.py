@@ -66,7 +66,7 @@ def _judge(inputs: GateInputs, answers: Answers, checks: list[Check]) -> GateRep
     quantized = answers.runtime.output.quantized
     xnnpack = against.xnnpack_difference(inputs, answers)
     possible = [
-        structure.check_pixel_input(answers.runtime.input, inputs.schema),
+        structure.check_pixel_input(answers.runtime.input, inputs.schema, inputs.precision),
         finite,
         against.check_varying(inputs, answers),
         against.check_error(inputs, answers),
@@ -79,7 +79,9 @@ def _judge(inputs: GateInputs, answers: Answers, checks: list[Check]) -> GateRep
         checks=(*checks, *(check for check in possible if check is not None)),
         agreement=against.agreement(inputs, answers),
         max_abs_error=float(np.abs(answers.values - inputs.keras_outputs).max()),
-        micro_max_steps=int(against.micro_difference(answers, ran.outputs)) if ran is not None and quantized else None,
+        micro_max_steps=int(against.micro_difference(inputs, answers, ran.outputs))
+        if ran is not None and quantized
+        else None,
         arena_bytes=None if ran is None else ran.arena_bytes,
         micro_reason=micro.reason if isinstance(micro, MicroFailure) else None,
         micro_outputs=None if ran is None else ran.outputs,

@@ -72,7 +72,8 @@ class GateInputs:
             lost by `prune` or by `convert`; without them, `prune` is named.
         golden: golden vectors to replay, if they have been written.
         source_stage: stage that yielded the Keras model.
-        micro_rows: rows run through TFLite Micro, whose kernels are slow on a PC: the first of `x`.
+        micro_rows: rows run through TFLite Micro, whose kernels are slow on a PC: evenly spaced over `x`, which
+            may be sorted by class.
         micro_timeout_seconds: how long that may take.
     """
 

@@ -58,25 +58,27 @@ def check_integer_operators(model: bytes) -> Check:
     )
 
 
-def check_pixel_input(tensor: TensorInfo, schema: Schema) -> Check | None:
+def check_pixel_input(tensor: TensorInfo, schema: Schema, precision: str) -> Check | None:
     """The int8 input of an image model is pixel - 128 exactly: scale 1/255, zero point -128.
 
     Args:
         tensor: the model's input.
         schema: of the dataset.
+        precision: of the model.
 
     Returns:
-        The check; None where the model eats no int8 images.
+        The check; None where the model is no int8 model of images.
     """
-    if schema.kind != "image" or tensor.dtype != np.int8:
+    if schema.kind != "image" or precision != "int8":
         return None
-    passed = np.float32(tensor.scale) == PIXEL_SCALE and tensor.zero_point == PIXEL_ZERO_POINT
-    figure = f"scale {tensor.scale:.9g}, zero point {tensor.zero_point}"
+    exact = np.float32(tensor.scale) == PIXEL_SCALE and tensor.zero_point == PIXEL_ZERO_POINT
+    passed = exact and tensor.dtype == np.int8
+    figure = f"{tensor.dtype}, scale {tensor.scale:.9g}, zero point {tensor.zero_point}"
     return Check(
         name="pixel input",
         passed=bool(passed),
         figure=figure,
-        limit=f"scale {float(PIXEL_SCALE):.9g}, zero point {PIXEL_ZERO_POINT}",
+        limit=f"int8, scale {float(PIXEL_SCALE):.9g}, zero point {PIXEL_ZERO_POINT}",
         stage="convert",
         message="The int8 input is pixel - 128."
         if passed

@@ -5,15 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from data.dataset import Dataset
 from models.config import ConvertConfig, QuantizeConfig
 from models.legacy_keras import use_determinism
 from models.measurements import count_macs, count_nonzero, count_parameters, gzip_bytes
 from models.tasks import task_for
-from models.tflite.calibration import calibration_indices, with_range_ends
+from models.tflite.calibration import calibration_rows
 from models.tflite.convert import convert as convert_network
 from models.tflite.interpreter import LiteRT
 from pipeline.artifacts import SavedModel
@@ -49,7 +46,13 @@ def convert(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
     dataset = inputs.dataset
     task = task_for(inputs.model.record.task)
     model = inputs.model.load()
-    calibration = _calibration(dataset, config.convert.calibration_rows, workspace.seed_for("convert", "calibration"))
+    calibration = calibration_rows(
+        lambda rows: dataset.inputs("train", rows),
+        len(dataset.split("train")),
+        dataset.schema.input_range,
+        config.convert.calibration_rows,
+        workspace.seed_for("convert", "calibration"),
+    )
     rows: list[LedgerRow] = []
     variants: list[dict[str, Any]] = []
     precisions = list(dict.fromkeys([*config.convert.variants, chosen]))
@@ -82,10 +85,3 @@ def convert(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
         workspace.progress.step("convert", done, len(precisions), {"bytes": len(file), task.metric: row.score})
     details = {"chosen": chosen, "calibration_rows": len(calibration), "variants": variants}
     return Outcome(tuple(rows), details)
-
-
-def _calibration(dataset: Dataset, count: int, seed: int) -> NDArray[np.float32]:
-    """Returns real training rows that the ranges of int8 activations are measured on, read row by row."""
-    rows = dataset.inputs("train", calibration_indices(len(dataset.split("train")), count, seed))
-    input_range = dataset.schema.input_range
-    return rows if input_range is None else with_range_ends(rows, input_range)

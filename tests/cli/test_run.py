@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -236,6 +237,8 @@ def test_interrupt_ends_with_130_and_says_how_to_go_on(finished: Finished, tmp_p
     told = subprocess.run([*command[:2], "plan", *command[3:], "--json"], cwd=ROOT, capture_output=True, text=True)
     train = next(row for row in json.loads(told.stdout) if row["stage"] == "train")
     assert train["state"] == "resumes"
+    finished_epochs = len(re.findall(r"train \d+/100000", log.read_text()))
+    assert train["reason"] in {f"at epoch {finished_epochs}", f"at epoch {finished_epochs + 1}"}
 
 
 def test_wider_search_repeats_no_trial_and_is_never_worse(penjing: Run, finished: Finished) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.checkpoints import FileCheckpoints, kept_epoch
+from pipeline.checkpoints import FileCheckpoints, resumption
 
 ROOT = Path(__file__).resolve().parents[2]
 ARRAYS: dict[str, Any] = {
@@ -76,7 +76,7 @@ def test_every_changed_byte_and_every_truncation_is_noticed(tmp_path: Path) -> N
         changed[position] ^= 1 << (position % 8)
         path.write_bytes(changed)
         assert kept.load() is None, position
-        assert kept_epoch(tmp_path) is None, position
+        assert resumption(tmp_path) is None, position
         if position % 7 == 0:
             path.write_bytes(data[:position])
             assert kept.load() is None, position
@@ -114,11 +114,10 @@ def test_killed_while_saving_the_last_state_is_whole(tmp_path: Path) -> None:
         assert (loaded[0]["w"] == loaded[1]["epoch"]).all()
 
 
-def test_last_finished_epoch_of_a_folder(tmp_path: Path) -> None:
-    assert kept_epoch(tmp_path / "missing") is None
-    assert kept_epoch(tmp_path) is None
-    for name, epoch in (("dense_1", 4), ("dense_2", 2)):
-        FileCheckpoints(tmp_path / f"{name}.checkpoint").save({"w": np.ones(1)}, {"epoch": epoch})
+def test_where_a_stage_goes_on(tmp_path: Path) -> None:
+    assert resumption(tmp_path / "missing") is None
+    assert resumption(tmp_path) is None
+    FileCheckpoints(tmp_path / "train.checkpoint").save({"w": np.ones(1)}, {"resumes_at": "epoch 5"})
     (tmp_path / "half.tmp").write_bytes(b"x")
     (tmp_path / "torn.checkpoint").write_bytes(b"x")
-    assert kept_epoch(tmp_path) == 4
+    assert resumption(tmp_path) == "epoch 5"

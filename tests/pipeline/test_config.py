@@ -34,12 +34,6 @@ def test_defaults_skip_the_optional_stages() -> None:
     assert (config.pretrain, config.tune, config.prune, config.quantize) == (None, None, None, None)
     assert config.export == ExportConfig(golden_rows=32, c_golden_rows=4, latency_repeats=200)
     assert config.target == TargetConfig()
-    assert config.chosen_precision == "float32"
-
-
-def test_chosen_precision_is_what_quantize_says() -> None:
-    assert run_config(quantize={}).chosen_precision == "int8"
-    assert run_config(quantize={"precision": "float16"}).chosen_precision == "float16"
 
 
 def test_layer_wise_implies_pretraining_with_defaults() -> None:

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.contract import ConfigError
+from models.config import QuantizeConfig
 from pipeline.config import RunConfig
 from pipeline.config_reading.file import ConfigErrors, LoadedConfig, load_config
 
@@ -290,7 +291,7 @@ def test_overrides_set_values_lists_and_sections(tmp_path: Path) -> None:
     assert config.prune is None
     assert config.tune is not None
     assert config.tune.trials == 9
-    assert config.chosen_precision == "int8"
+    assert config.quantize == QuantizeConfig(precision="int8")
     assert config.target.min_score == 0.5
     assert config.train.class_weights == {"0": 2.0}
 

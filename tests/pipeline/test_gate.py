@@ -63,7 +63,7 @@ def _digits() -> tuple[Any, np.ndarray, np.ndarray, np.ndarray]:
 def sound() -> dict[str, GateInputs]:
     """precision -> what the gate is given for a model that deserves to pass."""
     model, train, held_out, mask = _digits()
-    rows = calibration_rows(train, (0.0, 1.0), 200, 1)
+    rows = calibration_rows(train.__getitem__, len(train), (0.0, 1.0), 200, 1)
     return {
         precision: GateInputs(
             model=convert(model, precision, rows),
@@ -93,7 +93,7 @@ def regression() -> dict[str, GateInputs]:
     model.fit(x[:350], y[:350], epochs=15, batch_size=32, verbose=0)
     return {
         precision: GateInputs(
-            model=convert(model, precision, calibration_rows(x[:350], None, 200, 1)),
+            model=convert(model, precision, calibration_rows(x[:350].__getitem__, len(x[:350]), None, 200, 1)),
             precision=precision,
             schema=VECTORS,
             task=task_for("regression"),
@@ -213,6 +213,40 @@ def test_a_regression_that_is_off_is_noticed(regression: dict[str, GateInputs]) 
     assert check.limit == 0.15
 
 
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_another_network_is_noticed_where_keras_is_clear_about_nothing(precision: str) -> None:
+    """Among 100 classes untrained networks give each about 0.01: the error alone would be small."""
+    x = np.random.default_rng(0).normal(size=(300, 16)).astype(np.float32)
+
+    def untrained(seed: int) -> Any:
+        inputs = keras.Input((16,))
+        hidden = keras.layers.Dense(32, activation="relu", kernel_initializer=keras.initializers.HeUniform(seed))
+        output = keras.layers.Dense(100, activation="softmax", kernel_initializer=keras.initializers.HeUniform(seed))
+        return keras.Model(inputs, output(hidden(inputs)))
+
+    one, other = untrained(1), untrained(2)
+    given = GateInputs(
+        model=convert(one, precision, x),
+        precision=precision,
+        schema=VECTORS.model_copy(update={"input_shape": (16,), "class_names": tuple(map(str, range(100)))}),
+        task=task_for("classification"),
+        x=x,
+        keras_outputs=one.predict(x, verbose=0),
+    )
+    assert _failed(run_gate(given)) == {}
+    failed = _failed(run_gate(replace(given, keras_outputs=other.predict(x, verbose=0))))
+    assert set(failed) == {"same outputs as Keras", "same decisions as Keras"}
+
+
+def test_tflite_micro_is_given_rows_of_every_class(sound: dict[str, GateInputs]) -> None:
+    """A source that is sorted by class: what TFLite Micro runs must not be its first class alone."""
+    inputs = sound["int8"]
+    order = np.argsort(inputs.keras_outputs.argmax(axis=1), kind="stable")
+    outputs = run_gate(replace(inputs, x=inputs.x[order], keras_outputs=inputs.keras_outputs[order])).micro_outputs
+    assert outputs is not None
+    assert set(outputs.argmax(axis=1)) == set(range(10))
+
+
 @pytest.mark.parametrize("lost_by", ["convert", "prune"])
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_one_pruned_weight_that_came_back_is_noticed(
@@ -277,7 +311,7 @@ def test_an_image_input_that_is_not_pixel_minus_128_is_noticed(sound: dict[str, 
         quantization.scale = np.array([0.0038], np.float32)
 
     check = _failed(run_gate(replace(sound["int8"], model=_edited(sound["int8"].model, rescale))))["pixel input"]
-    assert check.figure == "scale 0.00380000006, zero point -128"
+    assert check.figure == "int8, scale 0.00380000006, zero point -128"
     assert "Calibrate on rows that hold both 0 and 1" in check.message
 
 
@@ -341,14 +375,19 @@ def answers(sound: dict[str, GateInputs]) -> Answers:
     return gate_answers.answer(sound["int8"].model, sound["int8"].x)
 
 
+def _first_rows(inputs: GateInputs, count: int) -> GateInputs:
+    return replace(inputs, x=inputs.x[:count], keras_outputs=inputs.keras_outputs[:count])
+
+
 @pytest.mark.parametrize(("steps", "passes"), [(2, True), (3, False)])
 def test_two_steps_are_allowed_and_three_are_not(
     sound: dict[str, GateInputs], answers: Answers, steps: int, passes: bool
 ) -> None:
+    few = _first_rows(sound["int8"], 50)
     outputs = answers.outputs[:50].copy()
     lowest = outputs[7].argmin()
     outputs[7, lowest] += steps
-    check = gate_answers.check_micro(sound["int8"], answers, MicroResult(outputs, 3000))
+    check = gate_answers.check_micro(few, replace(answers, outputs=answers.outputs[:50]), MicroResult(outputs, 3000))
     assert check.passed is passes
     assert check.figure == steps
 
@@ -363,7 +402,7 @@ def test_a_decision_may_change_only_in_a_near_tie(
     swapped = reference.copy()
     swapped[0, 4], swapped[0, 6] = 18, 22 - gap
     staged = replace(answers, outputs=reference)
-    check = gate_answers.check_micro(sound["int8"], staged, MicroResult(swapped, 3000))
+    check = gate_answers.check_micro(_first_rows(sound["int8"], 1), staged, MicroResult(swapped, 3000))
     assert check.figure == 2.0
     assert check.passed is passes
 
@@ -385,7 +424,7 @@ def test_tflite_micro_that_does_not_end_is_noticed(sound: dict[str, GateInputs])
 
 
 def _golden(inputs: GateInputs, answers: Answers, runtime: str) -> Golden:
-    report = run_gate(inputs)
+    report = run_gate(_first_rows(inputs, 100))  # all of which TFLite Micro runs
     outputs = report.micro_outputs if runtime == TFLITE_MICRO else report.litert_outputs
     assert outputs is not None
     return Golden(inputs.x[:8], answers.quantized[:8], outputs[:8], runtime)

@@ -180,13 +180,13 @@ def test_failed_gate_runs_again(tmp_path: Path) -> None:
     assert told(plan(tmp_path))["export"] == ("runs", "its gate failed last time")
 
 
-def test_resumes_at_the_epoch_after_the_last_finished_one(tmp_path: Path) -> None:
+def test_resumes_where_the_checkpoint_says(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     key = plan(tmp_path).keys["train"]
     store.stage_folder("train", key)
     assert told(plan(tmp_path))["train"][0] == "runs"
     checkpoint = store.scratch("train", key) / "train.checkpoint"
-    FileCheckpoints(checkpoint).save({"w": np.ones(3)}, {"epoch": 7})
+    FileCheckpoints(checkpoint).save({"w": np.ones(3)}, {"resumes_at": "epoch 8"})
     assert told(plan(tmp_path))["train"] == ("resumes", "at epoch 8")
     checkpoint.write_bytes(checkpoint.read_bytes()[:-1])
     assert told(plan(tmp_path))["train"][0] == "runs"

@@ -66,7 +66,7 @@ def cnn() -> Any:
 @pytest.fixture(scope="session")
 def variants(mlp: Any, cnn: Any, digits: np.ndarray) -> dict[tuple[str, str], bytes]:
     """(network, precision) -> .tflite bytes."""
-    calibration = calibration_rows(digits[:1000], (0.0, 1.0), 100, 3)
+    calibration = calibration_rows(digits[:1000].__getitem__, len(digits[:1000]), (0.0, 1.0), 100, 3)
     return {
         (name, precision): convert(model, precision, calibration)
         for name, model in (("mlp", mlp), ("cnn", cnn))

@@ -32,19 +32,19 @@ def test_ends_that_are_there_are_not_added() -> None:
 
 def test_rows_keep_their_shape_and_type() -> None:
     x = np.random.default_rng(0).uniform(0.1, 0.9, (30, 4, 4, 3)).astype(np.float32)
-    drawn = calibration_rows(x, (0.0, 1.0), 10, 5)
+    drawn = calibration_rows(x.__getitem__, len(x), (0.0, 1.0), 10, 5)
     assert drawn.shape == (12, 4, 4, 3)
     assert drawn.dtype == np.float32
     assert (drawn.min(), drawn.max()) == (0.0, 1.0)
     np.testing.assert_array_equal(drawn[:10], x[calibration_indices(30, 10, 5)])
-    assert calibration_rows(x, None, 10, 5).shape == (10, 4, 4, 3)
+    assert calibration_rows(x.__getitem__, len(x), None, 10, 5).shape == (10, 4, 4, 3)
 
 
 def test_values_outside_the_range_are_refused() -> None:
     with pytest.raises(ConversionError, match=r"expected values from 0 to 1, got 0\.5 to 2\. Look"):
-        calibration_rows(np.array([[0.5, 2.0]], np.float32), (0.0, 1.0), 5, 1)
+        calibration_rows(np.array([[0.5, 2.0]], np.float32).__getitem__, 1, (0.0, 1.0), 5, 1)
 
 
 def test_no_rows_are_refused() -> None:
     with pytest.raises(ConversionError, match="expected real training rows, got none"):
-        calibration_rows(np.zeros((0, 2), np.float32), None, 5, 1)
+        calibration_rows(np.zeros((0, 2), np.float32).__getitem__, 0, None, 5, 1)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,18 @@ def test_quantize_and_dequantize_follow_the_formula(variants: Any) -> None:
     np.testing.assert_array_equal(
         runtime.dequantize(np.array([[-128, 0, 127]], np.int8)), np.array([[0.0, 0.5, 255 / 256]], np.float32)
     )
+
+
+def test_the_number_below_one_half_is_not_rounded_up(variants: Any, edited: Callable[..., bytes]) -> None:
+    """0.49999997 + 0.5 is 1 in float32, but C's roundf gives 0."""
+
+    def rescale(unpacked: Any) -> None:
+        graph = unpacked.subgraphs[0]
+        graph.tensors[graph.inputs[0]].quantization.scale = np.array([0.5], np.float32)
+
+    x = np.full((1, 8, 8, 1), np.float32(0.49999997) / 2, np.float32)
+    x[0, 0, 0, 0] = 0.25
+    assert LiteRT(edited(variants["mlp", "int8"], rescale)).quantize(x).ravel()[:2].tolist() == [-127, -128]
 
 
 def test_float_models_are_not_quantized(variants: Any, digits: np.ndarray) -> None:

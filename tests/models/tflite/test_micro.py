@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,16 @@ def test_a_crash_is_a_finding(variants: Any, digits: np.ndarray, edited: Callabl
     model = edited(variants["mlp", "int8"], read_a_tensor_that_is_not_there)
     assert run_micro(model, np.zeros((2, 8, 8, 1), np.int8)) == MicroFailure(
         "TFLite Micro crashed with signal SIGSEGV", refused=False
+    )
+
+
+def test_a_child_that_cannot_run_is_no_refusal(variants: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = tmp_path / "python"
+    broken.write_text("#!/bin/sh\necho \"ModuleNotFoundError: No module named 'tflite_micro'\" >&2\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(broken))
+    assert run_micro(variants["mlp", "int8"], np.zeros((2, 8, 8, 1), np.int8)) == MicroFailure(
+        "TFLite Micro could not be run, exit code 1: ModuleNotFoundError: No module named 'tflite_micro'", refused=False
     )
 
 
