@@ -53,7 +53,7 @@ def workspace(folder: Path) -> Workspace:
     output = Path(tempfile.mkdtemp(dir=folder))
     scratch = Path(tempfile.mkdtemp(dir=folder))
     quiet = RunProgress(Console(file=scratch.joinpath("console.txt").open("w", encoding="utf-8")))
-    return Workspace(output, scratch, 1, quiet, time.perf_counter, SerialTrials(_no_trial, {}))
+    return Workspace(output, scratch, 1, quiet, SerialTrials(_no_trial, {}))
 
 
 def prepare(network: str, rows: int, folder: Path) -> None:
@@ -93,7 +93,7 @@ def run_stage(folder: Path, epochs: int) -> dict[str, float]:
     section = TrainConfig(epochs=epochs, batch_size=BATCH_SIZE, optimizer=OptimizerConfig(schedule="constant"))
     space = workspace(folder)
     started = time.perf_counter()
-    inputs = train.Inputs(Dataset.open(folder / "dataset"), SavedModel.open(folder / "model"))
+    inputs = train.Inputs(Dataset.open(folder / "dataset"), SavedModel.open(folder / "model", "build"))
     outcome = train.train(inputs, train.Config(section), space)
     seconds = time.perf_counter() - started
     history = outcome.details["history"]

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from data.contract import FrozenConfig
 
+ClassWeights = Literal["balanced"] | dict[str, Annotated[float, Field(gt=0.0)]]
 Units = Annotated[int, Field(ge=1, le=4096)]
 Activation = Literal["relu", "relu6", "sigmoid", "tanh"]
 TaskName = Literal["classification", "regression"]
@@ -137,8 +138,9 @@ class TrainConfig(GradientDescentFields):
     stop: StopConfig = StopConfig()
     """Rules that end the training earlier."""
 
-    class_weights: Literal["balanced"] | dict[str, Annotated[float, Field(gt=0.0)]] | None = None
-    """Weight of each class in the loss: `balanced` (inverse frequency), or by class name; all 1 when left out."""
+    class_weights: ClassWeights | None = None
+    """Weight of each class in the loss, while pruning too: `balanced` (inverse frequency), or by class name; all 1 when
+    left out. What decides between epochs and trials stays the plain score."""
 
     regularization: RegularizationConfig = RegularizationConfig()
     """Penalty on the kernels while training; `tune` looks for a better one."""

@@ -7,8 +7,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 
 from data.contract import Batches
+
+# The last bits of a product depend on how many threads share it; one thread makes them the same on every machine.
+_BLAS = ThreadpoolController()
 
 # Lower layers are computed where batches are gathered, in NumPy: TensorFlow's threads stay with the layer that learns.
 ACTIVATIONS: Mapping[str, Callable[[NDArray[np.float32]], NDArray[np.float32]]] = {
@@ -79,6 +83,7 @@ def activations(rows: Any, below: Sequence[tuple[NDArray[Any], NDArray[Any], str
         (rows, units of the last layer) float32; without layers the flat rows.
     """
     values: NDArray[np.float32] = np.asarray(rows, np.float32).reshape(len(rows), -1)
-    for kernel, bias, activation in below:
-        values = ACTIVATIONS[activation](values @ kernel + bias)
+    with _BLAS.limit(limits=1, user_api="blas"):
+        for kernel, bias, activation in below:
+            values = ACTIVATIONS[activation](values @ kernel + bias)
     return values

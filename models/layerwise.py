@@ -76,6 +76,8 @@ def pretrain(
     config: PretrainConfig,
     task: Task,
     seed: int,
+    *,
+    class_weights: tuple[float, ...] | None = None,
     checkpoints: Checkpoints | None = None,
     progress: Progress | None = None,
 ) -> LayerwiseResult:
@@ -85,7 +87,9 @@ def pretrain(
     finished layers below: a decoder that gives x back (`autoencoder`; `denoising_autoencoder`: from a
     corrupted x), or an output layer that meets the labels (`supervised`). The decoder is sigmoid where
     x lies in [0, 1] (pixels, sigmoid activations), else linear. Each layer keeps the weights of its best
-    epoch on validation.
+    epoch on validation. Unlike the papers', decoders are not tied to the encoder, the reconstruction's loss
+    is the squared error for sigmoid decoders too (theirs: cross-entropy), and the noise draws each element
+    by itself instead of a fixed number of them.
 
     Args:
         model: an untrained `mlp`; left as it is.
@@ -94,6 +98,7 @@ def pretrain(
         config: what each layer learns from, and how long.
         task: labels' loss and score.
         seed: of the temporary layers and the noise.
+        class_weights: weight of each class code in the loss of `supervised`; None: all 1.
         checkpoints: where finished layers and the current one's training are kept.
         progress: told of each epoch of each layer.
 
@@ -108,7 +113,9 @@ def pretrain(
     hidden = _hidden_layers(pretrained)
     kept = LayerCheckpoints(checkpoints, hidden)
     for number, layer in enumerate(hidden[len(kept.records) :], start=len(kept.records) + 1):
-        lesson = _Lesson(pretrained, hidden[: number - 1], layer, config, task, derive_seed(seed, layer.name))
+        lesson = _Lesson(
+            pretrained, hidden[: number - 1], layer, config, task, derive_seed(seed, layer.name), class_weights
+        )
         result = lesson.learn(batches, validation, kept, progress)
         kept.finish_layer(layer, result)
     return LayerwiseResult(pretrained, kept.records)
@@ -181,6 +188,7 @@ class _Lesson:
     config: PretrainConfig
     task: Task
     seed: int
+    class_weights: tuple[float, ...] | None
 
     def learn(
         self,
@@ -200,7 +208,13 @@ class _Lesson:
             LayerBatches(batches, below, reconstruct, corruption, derive_seed(self.seed, "noise")),
             (x, x if reconstruct else validation[1]),
             objective,
-            TrainingSettings(self.config.epochs, self.config.optimizer, self.seed, label=f"pretrain {self.layer.name}"),
+            TrainingSettings(
+                self.config.epochs,
+                self.config.optimizer,
+                self.seed,
+                class_weights=self.class_weights,
+                label=f"pretrain {self.layer.name}",
+            ),
             checkpoints=checkpoints,
             progress=progress,
         )

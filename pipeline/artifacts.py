@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data.contract import FrozenConfig, Schema
-from models.config import Precision, TaskName
+from models.config import Precision, RegularizationConfig, TaskName
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,6 +27,12 @@ class ModelRecord(FrozenConfig):
     data_schema: Schema
     """What it eats and answers."""
 
+    class_weights: tuple[float, ...] | None = None
+    """Weight of each class code in the loss it was last trained with on labels; None: all 1."""
+
+    regularization: RegularizationConfig = RegularizationConfig()
+    """Penalty in that loss; whoever trains the model on keeps it, or says why not."""
+
 
 @dataclass(frozen=True)
 class SavedModel:
@@ -34,17 +40,19 @@ class SavedModel:
 
     Attributes:
         folder: where it lies.
-        record: task and schema.
+        record: task, schema, and the loss it was trained with.
+        stage: stage that made it.
     """
 
     folder: Path
     record: ModelRecord
+    stage: str
 
     @staticmethod
-    def open(folder: Path) -> SavedModel:
-        """Opens a model's folder; the model itself is read by `load`."""
+    def open(folder: Path, stage: str) -> SavedModel:
+        """Opens the folder of a model that `stage` made; the model itself is read by `load`."""
         text = (folder / _RECORD).read_text(encoding="utf-8")
-        return SavedModel(folder, ModelRecord.model_validate_json(text))
+        return SavedModel(folder, ModelRecord.model_validate_json(text), stage)
 
     def load(self) -> Any:
         """Returns the Keras model, uncompiled. Code in the file (Lambda layers, pickles) is never run."""
@@ -71,7 +79,7 @@ def save_model(
     Args:
         folder: an existing folder.
         model: a tf_keras model.
-        record: its task and schema.
+        record: its task, schema and loss.
         masks: layer name -> booleans, True where a weight was kept; None where nothing was pruned.
     """
     import numpy as np

@@ -32,5 +32,5 @@ class LedgerRow(FrozenConfig):
     tflite_gzip_bytes: int
     """Size of that file after gzip -9."""
 
-    seconds: float
-    """Wall-clock seconds the stage took; 0 for the further variants of one stage."""
+    seconds: float = 0.0
+    """Wall-clock seconds the stage took, put in by the runner; 0 for the further variants of one stage."""

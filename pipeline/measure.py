@@ -12,7 +12,7 @@ from models.training import predict
 from pipeline.ledger import LedgerRow
 
 
-def measure(stage: str, model: Any, dataset: Dataset, task: Task, seconds: float) -> LedgerRow:
+def measure(stage: str, model: Any, dataset: Dataset, task: Task) -> LedgerRow:
     """Measures a Keras model: validation score, parameters, MACs, and its size as a float32 .tflite.
 
     Args:
@@ -20,7 +20,6 @@ def measure(stage: str, model: Any, dataset: Dataset, task: Task, seconds: float
         model: a tf_keras model.
         dataset: rows to score it on.
         task: how to score it.
-        seconds: wall-clock seconds the stage took so far.
     """
     validation = dataset.split("validation")
     file = convert(model, "float32", None)
@@ -33,5 +32,4 @@ def measure(stage: str, model: Any, dataset: Dataset, task: Task, seconds: float
         macs=count_macs(model),
         tflite_bytes=len(file),
         tflite_gzip_bytes=gzip_bytes(file),
-        seconds=seconds,
     )

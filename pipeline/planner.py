@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
+from operator import attrgetter
 from typing import Any, Literal
 
 from data.contract import ConfigError
@@ -152,7 +153,7 @@ def make_plan(config: RunConfig, store: Store, scope: Scope, before: Mapping[str
     planned: list[PlannedStage] = []
     forced: set[str] = set()
     for stage in stages_of(config):
-        sections = {name: getattr(config, name) for name in stage.sections}
+        sections = {name: attrgetter(name)(config) for name in stage.sections}
         inputs = {}
         for role in stage.takes:
             name = producer(role, config)

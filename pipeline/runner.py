@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
@@ -55,6 +56,7 @@ class Runner:
     seed: int
     clock: Callable[[], float] = time.monotonic
     _verified: dict[tuple[str, str], Artifact] = field(default_factory=dict)
+    _current: set[tuple[str, str]] = field(default_factory=set)
     _code: CodeMemory = field(init=False)
 
     def __post_init__(self) -> None:
@@ -76,6 +78,7 @@ class Runner:
         """
         self._check_before_first(plan, scope)
         self._set_aside_forced(plan)
+        self._current.update((planned.stage.name, planned.key) for planned in plan.stages)
         made: dict[str, tuple[Artifact, bool]] = {}
         for planned in plan.stages:
             try:
@@ -111,19 +114,33 @@ class Runner:
                     self.listener.begin(planned)
                     if planned.reason == "forced":  # from its beginning, not from where a run before was killed
                         self.store.discard_scratch(stage.name, key)
-                    artifact = self._make(stage, key, planned.parts, planned.config, planned.inputs)
+                    again = planned.reason == "forced"
+                    artifact = self._make(stage, key, planned.parts, planned.config, planned.inputs, again=again)
                     self.listener.end(planned, artifact, False)
                     return artifact, False
         self.listener.end(planned, found, True)
         return found, True
 
-    def trial(self, name: str, config: Mapping[str, Any], inputs: Mapping[str, tuple[str, str]]) -> Artifact:
-        """Makes or finds the artifact of a stage outside the plan; see `executors.serial.Make`."""
+    def trial(
+        self, name: str, config: Mapping[str, Any], inputs: Mapping[str, tuple[str, str]], *, again: bool
+    ) -> Artifact:
+        """Makes or finds the artifact of a stage outside the plan; see `executors.serial.Make`.
+
+        Args:
+            name: the stage.
+            config: the sections it reads.
+            inputs: role -> (stage, key).
+            again: the search was forced: what an earlier run made is set aside, unless the plan holds it too.
+        """
         stage = _STAGES[name]
         key, parts = stage_key(stage, config, inputs, self.seed, None, self._code.parts(stage.module))
         with self.store.lock(name, key):
+            if again and (name, key) not in self._current:
+                self.store.set_aside(name, key)
+                self.store.discard_scratch(name, key)
+            self._current.add((name, key))
             found = self._find(name, key)
-            return self._make(stage, key, parts, config, inputs) if found is None else found
+            return self._make(stage, key, parts, config, inputs, again=again) if found is None else found
 
     def _find(self, stage: str, key: str) -> Artifact | None:
         """Finds an artifact, verified once a run."""
@@ -141,32 +158,36 @@ class Runner:
         parts: dict[str, Any],
         config: Mapping[str, Any],
         inputs: Mapping[str, tuple[str, str]],
+        *,
+        again: bool,
     ) -> Artifact:
-        """Calls a stage and commits its outcome."""
-        started = self.clock()
+        """Calls a stage and commits its outcome; `again`: its trials are not taken from the store either."""
         module = import_module(stage.module)
         self._check_code(stage, parts)
+        started = self.clock()
         staging = self.store.stage_folder(stage.name, key)
         workspace = Workspace(
             output=staging,
             scratch=self.store.scratch(stage.name, key),
             seed=self.seed,
             progress=self.listener,
-            clock=self.clock,
-            trials=SerialTrials(self.trial, inputs),
+            trials=SerialTrials(partial(self.trial, again=again), inputs),
         )
         loaded = {role: _load(role, self._input(*source)) for role, source in inputs.items()}
         with explained(staging):
-            outcome: Outcome = getattr(module, stage.name)(module.Inputs(**loaded), module.Config(**config), workspace)
+            asked = module.Config(**{name.rpartition(".")[2]: value for name, value in config.items()})
+            outcome: Outcome = getattr(module, stage.name)(module.Inputs(**loaded), asked, workspace)
+        seconds = round(self.clock() - started, 3)
+        ledger = [row.model_copy(update={"seconds": seconds}) for row in outcome.ledger[:1]]
         manifest = Manifest(
             stage=stage.name,
             key=key,
             parts=parts,
             parents=(*inputs.values(), *outcome.parents),
             files={},
-            ledger=outcome.ledger,
+            ledger=(*ledger, *outcome.ledger[1:]),
             details=dict(outcome.details),
-            seconds=round(self.clock() - started, 3),
+            seconds=seconds,
         )
         artifact = self.store.commit(staging, manifest)
         self._verified[stage.name, key] = artifact
@@ -202,4 +223,8 @@ def _load(role: str, artifact: Artifact) -> Any:
         return Dataset.open(folder)
     from pipeline.artifacts import SavedModel, Variants
 
-    return Variants(folder, artifact.manifest.details["chosen"]) if role == "variants" else SavedModel.open(folder)
+    return (
+        Variants(folder, artifact.manifest.details["chosen"])
+        if role == "variants"
+        else SavedModel.open(folder, artifact.manifest.stage)
+    )

@@ -1,8 +1,8 @@
-"""What a stage is lent while it works: folders, seeds, checkpoints, progress, a clock, and other stages."""
+"""What a stage is lent while it works: folders, seeds, checkpoints, progress, and other stages."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -55,7 +55,6 @@ class Workspace:
         scratch: folder that survives kills, for checkpoints.
         seed: the run's seed.
         progress: tells the user how far it is.
-        clock: seconds, monotonic.
         trials: runs other stages; results are kept in the store like any artifact.
     """
 
@@ -63,7 +62,6 @@ class Workspace:
     scratch: Path
     seed: int
     progress: Progress
-    clock: Callable[[], float]
     trials: Trials
 
     def seed_for(self, *names: str) -> int:

@@ -35,12 +35,11 @@ def build(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
     Raises:
         ConfigError: a layer does not fit the shape it would get.
     """
-    started = workspace.clock()
     use_determinism(workspace.seed_for("build"))
     schema = inputs.dataset.schema
     model = build_network(config.model, schema, config.task, workspace.seed_for("build"))
     save_model(workspace.output, model, ModelRecord(task=config.task, data_schema=schema))
-    row = measure("build", model, inputs.dataset, task_for(config.task), workspace.clock() - started)
+    row = measure("build", model, inputs.dataset, task_for(config.task))
     layers = [
         {
             "name": layer.name,

@@ -19,7 +19,7 @@ class Stage:
         name: its name; also its module, `pipeline.stages.<name>`, whose function of the same name is
             the stage, and whose `Inputs` and `Config` say what that function takes.
         takes: roles of its inputs, as `producer` tells them apart.
-        sections: sections of the config it reads.
+        sections: sections of the config it reads; `section.field` where it reads no more of one.
         libraries: packages whose versions shape what it makes.
         wanted: whether a config asks for it.
         reads_source: whether it reads the raw files of `data`.
@@ -55,7 +55,7 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "pretrain",
         takes=("dataset", "built"),
-        sections=("pretrain",),
+        sections=("pretrain", "train.class_weights"),
         libraries=_NETWORK,
         wanted=lambda config: config.train.mode == "layer_wise",
     ),

@@ -40,7 +40,6 @@ def convert(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
     Raises:
         ConversionError: the converter or LiteRT refuses the model.
     """
-    started = workspace.clock()
     use_determinism(workspace.seed_for("convert"))
     chosen = "float32" if config.quantize is None else config.quantize.precision
     dataset = inputs.dataset
@@ -70,7 +69,6 @@ def convert(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
             macs=count_macs(model),
             tflite_bytes=len(file),
             tflite_gzip_bytes=gzip_bytes(file),
-            seconds=0.0 if rows else workspace.clock() - started,
         )
         rows.append(row)
         variants.append(

@@ -128,7 +128,7 @@ def _test(inputs: Inputs, task: Task, model: Any, dense: Any, golden: Golden, wo
             masks=masks,
             kernels={name: model.get_layer(name).kernel.numpy() for name in masks},
             golden=golden,
-            source_stage="prune" if masks else "train",
+            source_stage=inputs.model.stage,
         )
     )
     answers: dict[str, NDArray[np.float32]] = {}

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from data.dataset import Dataset
-from models.config import PretrainConfig
+from models.config import ClassWeights, PretrainConfig
 from models.layerwise import pretrain as pretrain_layers
 from models.legacy_keras import use_determinism
 from models.tasks import task_for
 from pipeline.artifacts import SavedModel, save_model
 from pipeline.measure import measure
+from pipeline.stages.train import class_weights
 from pipeline.workspace import Outcome, Workspace
 
 
@@ -24,20 +25,22 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Config:
-    """Sections of the config that are read."""
+    """Sections of the config that are read, and one field: `train`'s class weights also hold here."""
 
     pretrain: PretrainConfig
+    class_weights: ClassWeights | None
 
 
 def pretrain(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
     """Pretrains each hidden layer greedily, the ones below it frozen.
 
     Raises:
+        ConfigError: `train.class_weights` names a class that the data does not have.
         TrainingError: the loss is not finite any more.
     """
-    started = workspace.clock()
     use_determinism(workspace.seed_for("pretrain"))
     task = task_for(inputs.built.record.task)
+    supervised = config.pretrain.kind == "supervised"
     result = pretrain_layers(
         inputs.built.load(),
         inputs.dataset.batches("train", config.pretrain.batch_size, workspace.seed_for("pretrain", "shuffle")),
@@ -45,9 +48,10 @@ def pretrain(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
         config.pretrain,
         task,
         workspace.seed_for("pretrain"),
-        workspace.checkpoints("pretrain"),
-        workspace.progress,
+        class_weights=class_weights(config.class_weights, inputs.dataset) if supervised else None,
+        checkpoints=workspace.checkpoints("pretrain"),
+        progress=workspace.progress,
     )
     save_model(workspace.output, result.model, inputs.built.record)
-    row = measure("pretrain", result.model, inputs.dataset, task, workspace.clock() - started)
+    row = measure("pretrain", result.model, inputs.dataset, task)
     return Outcome((row,), {"kind": config.pretrain.kind, "layers": list(result.layers)})

@@ -35,14 +35,17 @@ class Config:
 def prune(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
     """Raises sparsity step by step while training goes on, then lets the model recover.
 
+    The loss stays what the dense model was trained with: its class weights, and the penalty that `train` or
+    `tune` found best.
+
     Raises:
         ConfigError: the sparsity cannot be had above the floor of each layer.
         TrainingError: the loss is not finite any more.
     """
-    started = workspace.clock()
     section = config.prune
     use_determinism(workspace.seed_for("prune"))
-    task = task_for(inputs.dense.record.task)
+    record = inputs.dense.record
+    task = task_for(record.task)
     model = inputs.dense.load()
     batches = inputs.dataset.batches("train", section.batch_size, workspace.seed_for("prune", "shuffle"))
     prunable = prunable_kernels(model)
@@ -51,6 +54,8 @@ def prune(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
         epochs=section.epochs + section.recovery_epochs,
         optimizer=section.optimizer,
         seed=workspace.seed_for("prune"),
+        regularization=record.regularization,
+        class_weights=record.class_weights,
         label="prune",
     )
     result = train_network(
@@ -63,8 +68,8 @@ def prune(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
         checkpoints=workspace.checkpoints("prune"),
         progress=workspace.progress,
     )
-    save_model(workspace.output, model, inputs.dense.record, pruning.masks())
-    row = measure("prune", model, inputs.dataset, task, workspace.clock() - started)
+    save_model(workspace.output, model, record, pruning.masks())
+    row = measure("prune", model, inputs.dataset, task)
     details = {
         "scope": section.scope,
         "sparsity": section.sparsity,

@@ -10,7 +10,7 @@ from typing import Any
 
 from data.contract import ConfigError, Schema
 from data.dataset import Dataset
-from models.config import TrainConfig
+from models.config import ClassWeights, TrainConfig
 from models.legacy_keras import use_determinism
 from models.tasks import task_for
 from models.training import TrainingResult, TrainingSettings
@@ -42,18 +42,19 @@ def train(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
         ConfigError: `class_weights` names a class that the data does not have.
         TrainingError: the loss is not finite any more.
     """
-    started = workspace.clock()
     section = config.train
     use_determinism(workspace.seed_for("train"))
     task = task_for(inputs.start.record.task)
     model = inputs.start.load()
+    weights = class_weights(section.class_weights, inputs.dataset)
+    record = inputs.start.record.model_copy(update={"class_weights": weights, "regularization": section.regularization})
     settings = TrainingSettings(
         epochs=section.epochs,
         optimizer=section.optimizer,
         stop=section.stop,
         seed=workspace.seed_for("train"),
-        regularization=section.regularization,
-        class_weights=class_weights(section.class_weights, inputs.dataset),
+        regularization=record.regularization,
+        class_weights=record.class_weights,
         label="train",
     )
     result = train_network(
@@ -65,8 +66,8 @@ def train(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
         checkpoints=workspace.checkpoints("train"),
         progress=workspace.progress,
     )
-    save_model(workspace.output, model, inputs.start.record)
-    row = measure("train", model, inputs.dataset, task, workspace.clock() - started)
+    save_model(workspace.output, model, record)
+    row = measure("train", model, inputs.dataset, task)
     return Outcome((row,), {"metric": task.metric, **training_details(result)})
 
 
@@ -79,7 +80,7 @@ def training_details(result: TrainingResult) -> dict[str, Any]:
     }
 
 
-def class_weights(asked: str | dict[str, float] | None, dataset: Dataset) -> tuple[float, ...] | None:
+def class_weights(asked: ClassWeights | None, dataset: Dataset) -> tuple[float, ...] | None:
     """Turns the config's class weights into one number a class.
 
     `balanced` is rows / (classes * rows of the class), on the training split.

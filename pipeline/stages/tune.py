@@ -56,10 +56,9 @@ def tune(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
     Each trial is the stage `train` under another penalty: an artifact like any other, so that a
     killed or a wider search repeats none that is finished.
     """
-    started = workspace.clock()
     use_determinism(workspace.seed_for("tune"))
     task = task_for(inputs.trained.record.task)
-    incoming = measure("tune", inputs.trained.load(), inputs.dataset, task, 0.0)
+    incoming = measure("tune", inputs.trained.load(), inputs.dataset, task)
     own = config.train.regularization
     search = _Search(inputs.trained, [_entry(0, _kind_of(own), own, incoming.score, "done", 0.0)])
     oracle = RegularizationOracle(config.tune, workspace.seed_for("tune", "oracle"))
@@ -72,7 +71,7 @@ def tune(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
         score = search.trials[-1]["score"]
         figures = {task.metric: "failed" if score is None else score, "best": search.best_score}
         workspace.progress.step("tune", number, config.tune.trials, figures)
-    return _outcome(search, inputs, task, workspace, started)
+    return _outcome(search, inputs, task, workspace)
 
 
 def _try(search: _Search, number: int, proposal: Proposal, config: Config, workspace: Workspace) -> float | None:
@@ -89,21 +88,21 @@ def _try(search: _Search, number: int, proposal: Proposal, config: Config, works
         workspace.progress.note(f"tune: trial {number} failed: {error}")
         search.trials.append(_entry(number, proposal.kind, proposal.regularization, None, "failed", 0.0))
         return None
-    row = artifact.manifest.ledger[0]
-    search.trials.append(_entry(number, proposal.kind, proposal.regularization, row.score, "done", row.seconds))
+    score, seconds = artifact.manifest.ledger[0].score, artifact.manifest.seconds
+    search.trials.append(_entry(number, proposal.kind, proposal.regularization, score, "done", seconds))
     search.parents.append((artifact.manifest.stage, artifact.manifest.key))
-    if row.score > search.best_score:
-        search.best, search.best_model = number, SavedModel.open(artifact.folder)
+    if score > search.best_score:
+        search.best, search.best_model = number, SavedModel.open(artifact.folder, "train")
         # The learning curve of the model that is handed on; trial 0's is that of `train`.
         search.training = artifact.manifest.details
-    return row.score
+    return score
 
 
-def _outcome(search: _Search, inputs: Inputs, task: Task, workspace: Workspace, started: float) -> Outcome:
+def _outcome(search: _Search, inputs: Inputs, task: Task, workspace: Workspace) -> Outcome:
     """Copies the best model into the stage's output."""
     for file in search.best_model.folder.glob("model.*"):
         shutil.copyfile(file, workspace.output / file.name)
-    row: LedgerRow = measure("tune", search.best_model.load(), inputs.dataset, task, workspace.clock() - started)
+    row: LedgerRow = measure("tune", search.best_model.load(), inputs.dataset, task)
     details = {**search.training, "metric": task.metric, "trials": search.trials, "best": search.best}
     return Outcome((row,), details, tuple(search.parents))
 

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +19,7 @@ from models.prediction import predict
 from models.tasks import task_for
 
 TASK = task_for("classification")
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def mlp(schema, activation="relu", units=(8, 5)):
@@ -107,6 +112,8 @@ def test_a_killed_pretraining_repeats_no_layer_and_ends_with_the_same_bits(
     checkpoints.kill_after = killed_after  # each layer saves twice, then once as finished
     with pytest.raises(killed):
         run(checkpoints)
+    places = {2: "dense_1, the end of training", 3: "dense_2", 5: "dense_2, the end of training"}
+    assert checkpoints.load()[1]["resumes_at"] == places[killed_after]
     resumed = run(checkpoints)
     assert checkpoints.saves == 6
     assert resumed.layers == whole.layers
@@ -124,3 +131,42 @@ def test_a_convolutional_network_is_refused(image_schema, memory_batches):
     message = "train.mode: expected end_to_end for a model with a layer of type Conv2D (block_1_conv), got layer_wise."
     with pytest.raises(ConfigError, match=re.escape(message)):
         pretrain(model, memory_batches(*rows, 4), rows, config("autoencoder"), TASK, 1)
+
+
+def test_lower_layers_give_the_same_bits_under_any_number_of_threads():
+    """OpenBLAS splits a product among its threads, and their sums differ in the last bits."""
+    program = (
+        "import hashlib, numpy as np; from models.layer_batches import activations\n"
+        "g = np.random.default_rng(0); x = g.normal(size=(128, 784)).astype('f')\n"
+        "below = [(g.normal(size=(784, 300)).astype('f'), g.normal(size=300).astype('f'), 'tanh')]\n"
+        "print(hashlib.sha256(activations(x, below).tobytes()).hexdigest())"
+    )
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=ROOT,
+            env={**os.environ, "OPENBLAS_NUM_THREADS": threads},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for threads in ("1", "2", "4")
+    }
+    assert len(found) == 1
+
+
+def test_class_weights_hold_in_supervised_pretraining(vector_schema, memory_batches):
+    """Equal weights change nothing; a class that weighs nine times as much makes the mean loss larger."""
+    generator = np.random.default_rng(2)
+    y = np.repeat(np.arange(3), 40).astype(np.int32)
+    x = (generator.normal(size=(120, 6)) + y[:, None]).astype(np.float32)
+
+    def learned(weights):
+        model = mlp(vector_schema)
+        batches = memory_batches(x, y, 120)
+        return pretrain(model, batches, (x, y), config("supervised", 2), TASK, 1, class_weights=weights)
+
+    equal, uneven = learned((1.0, 1.0, 1.0)), learned((1.0, 1.0, 9.0))
+    for got, expected in zip(equal.model.get_weights(), learned(None).model.get_weights(), strict=True):
+        np.testing.assert_array_equal(got, expected)
+    assert uneven.layers[0]["loss"][0] > 1.5 * equal.layers[0]["loss"][0]

@@ -65,6 +65,8 @@ def test_resume_after_any_epoch_ends_with_the_same_bits(
     checkpoints.kill_after = killed_after
     with pytest.raises(killed):
         run(small_cnn(image_schema), checkpoints)
+    place = f"epoch {killed_after + 1}" if killed_after < 4 else "the end of training"
+    assert checkpoints.load()[1]["resumes_at"] == place
     resumed = small_cnn(image_schema)
     result = run(resumed, checkpoints)
     assert same(resumed, whole)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,11 +34,11 @@ class _NoTrials:
         raise AssertionError(stage)
 
 
-def _workspace(folder: Path) -> Workspace:
+def workspace_in(folder: Path) -> Workspace:
     output, scratch = folder / "output", folder / "scratch"
     output.mkdir(parents=True)
     scratch.mkdir()
-    return Workspace(output, scratch, 1, _Silence(), time.monotonic, _NoTrials())
+    return Workspace(output, scratch, 1, _Silence(), _NoTrials())
 
 
 @dataclass(frozen=True)
@@ -58,22 +57,22 @@ class Exported:
 
 def make_chain(folder: Path, data: Any, task: Any, precision: Any, pruning: PruneConfig | None) -> Chain:
     def stage(name: str, call: Callable[[Workspace], Outcome]) -> tuple[Path, Outcome]:
-        workspace = _workspace(folder / name)
+        workspace = workspace_in(folder / name)
         return workspace.output, call(workspace)
 
     folder_of, _ = stage("ingest", lambda w: ingest.ingest(ingest.Inputs(), ingest.Config(task, data), w))
     rows = Dataset.open(folder_of)
     model = MlpConfig(family="mlp", units=(16,))
     built, _ = stage("build", lambda w: build.build(build.Inputs(rows), build.Config(task, model), w))
-    start = SavedModel.open(built)
+    start = SavedModel.open(built, "build")
     fast = OptimizerConfig(learning_rate=0.01)
     trained = train.Config(TrainConfig(epochs=8, batch_size=32, optimizer=fast))
     dense_folder, outcome = stage("train", lambda w: train.train(train.Inputs(rows, start), trained, w))
-    dense = last = SavedModel.open(dense_folder)
+    dense = last = SavedModel.open(dense_folder, "train")
     ledger = list(outcome.ledger)
     if pruning is not None:
         pruned, outcome = stage("prune", lambda w: prune.prune(prune.Inputs(rows, dense), prune.Config(pruning), w))
-        last = SavedModel.open(pruned)
+        last = SavedModel.open(pruned, "prune")
         ledger += outcome.ledger
     settings = convert.Config(QuantizeConfig(precision=precision), ConvertConfig(variants=("float32", precision)))
     files, outcome = stage("convert", lambda w: convert.convert(convert.Inputs(rows, last), settings, w))
@@ -81,7 +80,7 @@ def make_chain(folder: Path, data: Any, task: Any, precision: Any, pruning: Prun
 
 
 def make_export(inputs: export.Inputs, folder: Path, target: TargetConfig | None = None) -> Exported:
-    workspace = _workspace(folder)
+    workspace = workspace_in(folder)
     config = export.Config(EXPORT, TargetConfig() if target is None else target)
     outcome = export.export(inputs, config, workspace)
     assert outcome.ledger == ()

@@ -288,3 +288,21 @@ def test_missing_input_is_said_plainly(workplace: Path) -> None:
     Store(workplace / "store").set_aside("ingest", planned.keys["ingest"])
     with pytest.raises(PenjingError, match=r"store\.ingest: expected .* to be whole, got none\. Start the run again\."):
         execute(workplace, broken)
+
+
+def test_forced_search_trains_its_trials_again_but_not_the_run_s_own_model(workplace: Path) -> None:
+    made, _ = run(workplace, last="tune")
+    own = made["train"][0].folder
+    trained = {path: path.stat().st_ino for path in own.parent.iterdir()}
+    assert len(trained) == 3
+    run(workplace, last="tune", force="tune")
+    again = {path: path.stat().st_ino for path in own.parent.iterdir()}
+    assert again.keys() == trained.keys()
+    assert [path for path in trained if again[path] == trained[path]] == [own]
+
+
+def test_seconds_of_the_ledger_are_those_of_the_stage(workplace: Path) -> None:
+    made, _ = run(workplace, last="build")
+    manifest = made["build"][0].manifest
+    assert [row.seconds for row in manifest.ledger] == [manifest.seconds]
+    assert manifest.seconds > 0
