@@ -19,6 +19,7 @@ from data.contract import ConfigError
 from pipeline.checkpoints import resumption
 from pipeline.code_memory import CodeMemory
 from pipeline.config import RunConfig
+from pipeline.config_reading.messages import nearest
 from pipeline.files import sha256_of_json
 from pipeline.source_digest import source_digest
 from pipeline.stages.catalog import STAGE_NAMES, Stage, producer, stages_of
@@ -87,7 +88,14 @@ class Scope:
         present = [stage.name for stage in stages_of(config)]
         for option, name in (("--from", self.first), ("--to", self.last), ("--force", self.force)):
             if name is not None and name not in present:
-                known = f"{name} is a stage, but this config does not ask for it" if name in STAGE_NAMES else "no stage"
+                near = nearest(name, present)
+                known = (
+                    f"{name} is a stage, but this config does not ask for it"
+                    if name in STAGE_NAMES
+                    else "no stage"
+                    if near is None
+                    else f"no stage; the nearest is '{near}'"
+                )
                 raise ConfigError(f"{option}: expected one of {', '.join(present)}, got {name!r} ({known}).")
         last = len(present) - 1 if self.last is None else present.index(self.last)
         first = 0 if self.first is None else present.index(self.first)
