@@ -10,10 +10,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
-from data.contract import ConfigError, PenjingError, Progress
+from data.config import DataConfig
+from data.contract import ConfigError, DataError, PenjingError, Progress
 from pipeline.code_memory import CodeMemory
 from pipeline.executors.serial import SerialTrials
 from pipeline.planner import Plan, PlannedStage, Scope, stage_key
+from pipeline.source_digest import source_digest
 from pipeline.stages.catalog import STAGES, Stage
 from pipeline.store import Artifact, Manifest, Store, explained
 from pipeline.workspace import Outcome, Workspace
@@ -177,6 +179,8 @@ class Runner:
         with explained(staging):
             asked = module.Config(**{name.rpartition(".")[2]: value for name, value in config.items()})
             outcome: Outcome = getattr(module, stage.name)(module.Inputs(**loaded), asked, workspace)
+        if stage.reads_source:
+            self._check_source(config["data"], parts["source"])
         seconds = round(self.clock() - started, 3)
         ledger = [row.model_copy(update={"seconds": seconds}) for row in outcome.ledger[:1]]
         manifest = Manifest(
@@ -205,6 +209,18 @@ class Runner:
             raise PenjingError(
                 f"code.{stage.name}: expected the code that the run was planned with, "
                 f"got changes in {', '.join(changed[:3])}. Start the run again."
+            )
+
+    def _check_source(self, data: DataConfig, planned: str) -> None:
+        """Refuses to keep rows under the digest of other rows: somebody writes the data while it is read.
+
+        Raises:
+            DataError: the raw data is not what it was when the run was planned.
+        """
+        if source_digest(data, self.store.root / ".memory" / "sources.json", rehash=False) != planned:
+            raise DataError(
+                "data: expected raw data that nobody changes while it is read, got other bytes than at the start of "
+                "the run. Start it again."
             )
 
     def _input(self, stage: str, key: str) -> Artifact:
