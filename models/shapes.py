@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Sequence
 
 from data.contract import ConfigError
 from models.config import BlockConfig, CnnConfig, MlpConfig
 
 IMAGE_DIMENSIONS = 3
+
+MAX_WEIGHTS = 100_000_000
+"""Weights of the largest network that is built: Adam keeps three numbers for each, a checkpoint as many again."""
 
 
 def check_shapes(config: MlpConfig | CnnConfig, input_shape: Sequence[int]) -> None:
@@ -20,10 +25,40 @@ def check_shapes(config: MlpConfig | CnnConfig, input_shape: Sequence[int]) -> N
 
     Raises:
         ConfigError: the family cannot eat such an input, or a block's kernel or pooling is larger
-            than the feature map it meets.
+            than the feature map it meets; or the network is too large to be trained.
     """
-    if isinstance(config, CnnConfig):
-        feature_map_shapes(config, input_shape)
+    count = num_weights(config, input_shape)
+    if count > MAX_WEIGHTS:
+        raise ConfigError(
+            f"model.{'units' if isinstance(config, MlpConfig) else 'blocks'}: expected at most {MAX_WEIGHTS:,} weights "
+            f"below the output, got {count:,}. Use fewer units or filters, smaller kernels, or smaller inputs."
+        )
+
+
+def num_weights(config: MlpConfig | CnnConfig, input_shape: Sequence[int]) -> int:
+    """Counts the kernels' weights below the output layer; biases and normalization are left out.
+
+    Args:
+        config: the section `model`.
+        input_shape: as for `check_shapes`; what a vector of unknown length leads to is not counted.
+
+    Raises:
+        ConfigError: as `feature_map_shapes`.
+    """
+    if isinstance(config, MlpConfig):
+        return _dense_weights(max(0, math.prod(input_shape)), config.units)
+    maps = feature_map_shapes(config, input_shape)
+    channels, total = input_shape[2], 0
+    for block in config.blocks:
+        area = block.kernel**2
+        total += channels * (area + block.filters if block.separable else area * block.filters)
+        channels = block.filters
+    features = channels if config.head == "global_average" else math.prod(maps[-1])
+    return total + _dense_weights(features, config.head_units)
+
+
+def _dense_weights(features: int, units: Sequence[int]) -> int:
+    return sum(before * after for before, after in itertools.pairwise((features, *units)))
 
 
 def feature_map_shapes(config: CnnConfig, input_shape: Sequence[int]) -> list[tuple[int, int, int]]:

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 import pytest
 
 from data.contract import ConfigError
 from models.architectures.builder import build
 from models.config import BlockConfig, CnnConfig, MlpConfig
-from models.shapes import check_shapes, feature_map_shapes
+from models.shapes import check_shapes, feature_map_shapes, num_weights
 
 
 def cnn(*blocks: BlockConfig) -> CnnConfig:
@@ -66,3 +67,23 @@ def test_shapes_are_those_that_keras_computes(blocks, image_schema):
         for number in (1, 2)
     ]
     assert feature_map_shapes(config, schema.input_shape) == pooled_or_activated
+
+
+def test_weights_are_those_that_keras_counts(image_schema):
+    separable = BlockConfig(filters=6, separable=True, pool=2)
+    networks = (
+        MlpConfig(family="mlp", units=(7, 5)),
+        CnnConfig(family="cnn", blocks=(BlockConfig(filters=4, kernel=5), separable), head="dense", head_units=(9,)),
+        CnnConfig(family="cnn", blocks=(separable,), head_units=(3, 2)),
+    )
+    for config in networks:
+        model = build(config, image_schema, "classification", 1)
+        kernels = [w for layer in model.layers[:-1] for w in layer.weights if "kernel" in w.name]
+        assert num_weights(config, image_schema.input_shape) == sum(int(np.prod(w.shape)) for w in kernels)
+
+
+def test_network_too_large_to_train_is_refused():
+    block = BlockConfig(filters=1024, kernel=11)
+    config = CnnConfig(family="cnn", blocks=(block,), head="dense", head_units=(4096, 4096))
+    with pytest.raises(ConfigError, match=r"^model\.blocks: expected at most 100,000,000 weights .* got 4,398,"):
+        check_shapes(config, (1024, 1024, 1))
