@@ -81,5 +81,9 @@ def convert(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
             }
         )
         workspace.progress.step("convert", done, len(precisions), {"bytes": len(file), task.metric: row.score})
-    details = {"chosen": chosen, "calibration_rows": min(config.convert.calibration_rows, len(dataset.split("train"))), "variants": variants}
+    details = {
+        "chosen": chosen,
+        "calibration_rows": min(config.convert.calibration_rows, len(dataset.split("train"))),
+        "variants": variants,
+    }
     return Outcome(tuple(rows), details)

@@ -207,7 +207,10 @@ def test_scope_ends_the_plan_and_forces_dependants(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("scope", "message"),
     [
-        ({"first": "trian"}, r"--from: expected one of ingest, build, .*, got 'trian' \(no stage; the nearest is 'train'\)\."),
+        (
+            {"first": "trian"},
+            r"--from: expected one of ingest, build, .*, got 'trian' \(no stage; the nearest is 'train'\)\.",
+        ),
         (
             {"last": "pretrain"},
             r"--to: .*got 'pretrain' \(pretrain is a stage, but this config does not ask for it\)\.",
