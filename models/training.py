@@ -131,7 +131,8 @@ def train(
         History, the rule that ended the training, and the best epoch.
 
     Raises:
-        TrainingError: the loss or an output is not finite, or a checkpoint belongs to another training.
+        TrainingError: the loss or an output is not finite, memory does not suffice, or a checkpoint belongs to another
+            training.
     """
     return _Training(model, batches, validation, objective, settings, constraint, checkpoints, progress).run()
 
@@ -205,9 +206,14 @@ class _Training:
             loss = self._descend(epoch, run_steps)
         except tf.errors.OpError as error:
             failure = stream.failure()
-            if failure is None:
+            if failure is not None:
+                raise failure from error
+            if not isinstance(error, tf.errors.ResourceExhaustedError):
                 raise
-            raise failure from error
+            raise TrainingError(
+                f"{self.settings.label}.batch_size: expected a training that fits into memory, got none left for batches "
+                f"of {self.batches.batch_size} rows. Lower it, or make the model smaller."
+            ) from error
         trained = time.perf_counter()
         score = self._score(epoch, loss, answer)
         seconds = time.perf_counter() - started

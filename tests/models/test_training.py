@@ -7,7 +7,7 @@ from sklearn.linear_model import Ridge
 from data.contract import ConfigError, TrainingError
 from models.architectures.builder import build
 from models.config import MlpConfig, OptimizerConfig, RegularizationConfig, StopConfig
-from models.legacy_keras import keras
+from models.legacy_keras import keras, tf
 from models.tasks import task_for
 from models.training import STEPS_PER_CALL, TrainingSettings, predict, train
 
@@ -226,3 +226,17 @@ def test_a_model_without_kernels_cannot_be_penalized(blobs, memory_batches):
     model = keras.Model(inputs, keras.layers.BatchNormalization()(inputs))
     with pytest.raises(ConfigError, match=r"train\.regularization: expected a model with Dense"):
         train(model, memory_batches(*blobs, 64), blobs, TASK, settings(1, regularization=RegularizationConfig(l1=0.1)))
+
+
+def test_memory_that_does_not_suffice_is_said(vector_schema, memory_batches):
+    """One product of 65,536 x 2^30 float32 numbers is more than any machine has."""
+    rows = np.zeros((65536, vector_schema.input_shape[0]), np.float32), np.zeros(65536, np.int32)
+
+    class Greedy(type(TASK)):
+        def loss(self, y_true, outputs, weights):
+            greed = tf.matmul(tf.zeros([tf.shape(y_true)[0], 1]), tf.zeros([1, 2**30]))
+            return super().loss(y_true, outputs, weights) + tf.reduce_sum(greed)
+
+    model = build(MlpConfig(family="mlp", units=(2,)), vector_schema, "classification", 1)
+    with pytest.raises(TrainingError, match=r"^train\.batch_size: expected a training that fits into memory"):
+        train(model, memory_batches(*rows, 65536), rows, Greedy(), settings(1))
