@@ -211,8 +211,8 @@ class _Training:
             if not isinstance(error, tf.errors.ResourceExhaustedError):
                 raise
             raise TrainingError(
-                f"{self.settings.label}.batch_size: expected a training that fits into memory, got none left for batches "
-                f"of {self.batches.batch_size} rows. Lower it, or make the model smaller."
+                f"{self.settings.label}.batch_size: expected a training that fits into memory, got none left for "
+                f"batches of {self.batches.batch_size} rows. Lower it, or make the model smaller."
             ) from error
         trained = time.perf_counter()
         score = self._score(epoch, loss, answer)
