@@ -9,7 +9,7 @@ import sys
 INTERRUPTED = 130
 LOADING = __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler
 if LOADING:  # Ctrl-C before anything has begun leaves nothing to say, and no traceback; main() takes over
-    signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
+    signal.signal(signal.SIGINT, lambda *_: (os.write(2, b"interrupted\n"), os._exit(INTERRUPTED)))
 
 import json
 from pathlib import Path
@@ -17,14 +17,15 @@ from typing import Annotated, Any
 
 import typer
 
-from data.contract import PenjingError
+from data.contract import ConfigError, DataError, PenjingError
 from pipeline.garbage import find_garbage, remove
 from pipeline.interruption import Interruption
 from pipeline.native_messages import native_messages_to
 from pipeline.planner import Plan, Scope
+from pipeline.refusals import told_elsewhere
 from pipeline.runs import Workdir
 from pipeline.session import DEFAULT_WORKDIR, Request, RunResult, plan_request, redraw, require_keep, run_request
-from pipeline.terminal import TerminalListener, console_for, garbage_table, ledger_table, plan_table
+from pipeline.terminal import Command, TerminalListener, console_for, garbage_table, ledger_table, plan_table
 
 DEFAULT_CONFIG = Path(__file__).resolve().parent / "configs" / "digits.yaml"
 
@@ -34,9 +35,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
 out = console_for()
 interruption = Interruption()
 
+StageName = list[str] | None  # a list, so that an option that is given twice is not half forgotten
 ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML file that describes the run.")]
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[a.b=value]...", help="Fields of the config to change for this run.")
@@ -52,43 +55,47 @@ def default(context: typer.Context, workdir: WorkdirOption = DEFAULT_WORKDIR) ->
 
     Without a command, runs configs/digits.yaml.
     """
+    if workdir != DEFAULT_WORKDIR:
+        if context.invoked_subcommand == "schema":
+            raise ConfigError("--workdir: expected a command that reads or writes runs, got schema. Leave it out.")
+        context.default_map = {str(context.invoked_subcommand): {"workdir": str(workdir)}}
     if context.invoked_subcommand is None:
         _run(Request(DEFAULT_CONFIG, (), Workdir(workdir)), as_json=False)
 
 
-@app.command()
+@app.command(cls=Command)
 def run(
     config: ConfigPath,
     overrides: Overrides = None,
     first: Annotated[
-        str | None, typer.Option("--from", metavar="STAGE", help="Take the stages before it from the store.")
+        StageName, typer.Option("--from", metavar="STAGE", help="Take the stages before it from the store.")
     ] = None,
-    last: Annotated[str | None, typer.Option("--to", metavar="STAGE", help="Run no stage after it.")] = None,
+    last: Annotated[StageName, typer.Option("--to", metavar="STAGE", help="Run no stage after it.")] = None,
     force: Annotated[
-        str | None, typer.Option("--force", metavar="STAGE", help="Make it, and all that depends on it, again.")
+        StageName, typer.Option("--force", metavar="STAGE", help="Make it, and all that depends on it, again.")
     ] = None,
     rehash: RehashOption = False,
     as_json: JsonOption = False,
     workdir: WorkdirOption = DEFAULT_WORKDIR,
 ) -> None:
     """Runs a config; stages that are in the store already are not repeated."""
-    scope = Scope(first, last, force)
+    scope = _scope(first, last, force)
     _run(Request(config, tuple(overrides or ()), Workdir(workdir), scope, rehash), as_json=as_json)
 
 
-@app.command()
+@app.command(cls=Command)
 def plan(
     config: ConfigPath,
     overrides: Overrides = None,
-    first: Annotated[str | None, typer.Option("--from", metavar="STAGE", help="As for run.")] = None,
-    last: Annotated[str | None, typer.Option("--to", metavar="STAGE", help="As for run.")] = None,
-    force: Annotated[str | None, typer.Option("--force", metavar="STAGE", help="As for run.")] = None,
+    first: Annotated[StageName, typer.Option("--from", metavar="STAGE", help="As for run.")] = None,
+    last: Annotated[StageName, typer.Option("--to", metavar="STAGE", help="As for run.")] = None,
+    force: Annotated[StageName, typer.Option("--force", metavar="STAGE", help="As for run.")] = None,
     rehash: RehashOption = False,
     as_json: JsonOption = False,
     workdir: WorkdirOption = DEFAULT_WORKDIR,
 ) -> None:
     """Says what a run would do: per stage cached, or runs and why, or resumes and where."""
-    request = Request(config, tuple(overrides or ()), Workdir(workdir), Scope(first, last, force), rehash)
+    request = Request(config, tuple(overrides or ()), Workdir(workdir), _scope(first, last, force), rehash)
     _, planned = plan_request(request)
     if as_json:
         _print_json([_stage_json(planned, index) for index in range(len(planned.stages))])
@@ -96,7 +103,7 @@ def plan(
         out.print(plan_table(planned))
 
 
-@app.command()
+@app.command(cls=Command)
 def validate(
     config: ConfigPath,
     overrides: Overrides = None,
@@ -124,7 +131,7 @@ def validate(
         out.print(f"{config}: valid; run {loaded.config.name!r}", markup=False)
 
 
-@app.command()
+@app.command(cls=Command)
 def report(
     name: Annotated[str, typer.Argument(metavar="RUN", help="Name of a run.")], workdir: WorkdirOption = DEFAULT_WORKDIR
 ) -> None:
@@ -133,7 +140,7 @@ def report(
     out.print(str(published.report), markup=False, soft_wrap=True)
 
 
-@app.command()
+@app.command(cls=Command)
 def predict(
     name: Annotated[str, typer.Argument(metavar="RUN", help="Name of a run that has a bundle.")],
     raw_input: Annotated[Path, typer.Argument(metavar="INPUT", help="Raw input in the source's own format.")],
@@ -145,7 +152,8 @@ def predict(
     from pipeline.predict import prediction_table
 
     place = Workdir(workdir)
-    place.require(name)
+    if place.require(name).has_earlier_bundle:
+        print(f"note: {place.earlier_bundle(name)}", file=sys.stderr)
     predictions = predict_input(place.run_folder(name) / "export", raw_input)
     if as_json:
         from dataclasses import asdict
@@ -155,7 +163,7 @@ def predict(
         out.print(prediction_table(predictions))
 
 
-@app.command()
+@app.command(cls=Command)
 def schema() -> None:
     """Prints the JSON schema of a config, for editors."""
     from pipeline.config_reading.docs import config_json_schema
@@ -163,17 +171,27 @@ def schema() -> None:
     _print_json(config_json_schema())
 
 
-@app.command()
+@app.command(cls=Command)
 def gc(
     keep: Annotated[
-        int | None, typer.Option("--keep", metavar="N", help="Runs to keep, the last first; all if left out.")
+        int | None,
+        typer.Option(
+            "--keep",
+            metavar="N",
+            help="Runs to keep, the last written first; the others go, report and bundle too; all if left out.",
+        ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List, but remove nothing.")] = False,
     as_json: JsonOption = False,
     workdir: WorkdirOption = DEFAULT_WORKDIR,
 ) -> None:
-    """Lists what no kept run needs any more, then removes it."""
-    garbage = find_garbage(Workdir(workdir), require_keep(keep))
+    """Lists what no kept run needs any more, then removes it.
+
+    To remove one run, delete its folder (DIR/RUN); gc then removes what only it needed.
+    """
+    place = Workdir(workdir)
+    place.require_root()
+    garbage = find_garbage(place, require_keep(keep))
     if as_json:
         _print_json([{"path": str(each.path), "what": each.what, "bytes": each.bytes} for each in garbage])
     elif garbage:
@@ -187,26 +205,29 @@ def gc(
 
 def _run(request: Request, *, as_json: bool) -> None:
     """Runs a request, tells its story, and raises what stands against its bundle."""
-    loaded, planned = plan_request(request)
+    loaded, planned = plan_request(request, lasting=True)
     log = request.workdir.log(loaded.config.name)
     with native_messages_to(log) as stderr:
         listener = TerminalListener(console_for(stderr if as_json else None), log, interruption.check)
         try:
             result = run_request(request, listener, loaded, planned)
-        except (PenjingError, KeyboardInterrupt):
-            listener.note(f"what was finished is kept; go on with: {request.command}")
+        except (PenjingError, OSError, KeyboardInterrupt) as error:
+            # Bad data or a bad config would be met again by the same command.
+            again = getattr(error, "exit_code", 1) in (ConfigError.exit_code, DataError.exit_code)
+            if listener.num_finished or not again:
+                listener.note(f"what was finished is kept; go on with: {request.command}")
             raise
         finally:
             listener.close()
     if as_json:
         _print_json(result.published.summary)
     else:
-        _print_result(result, "r2" if loaded.config.task == "regression" else "accuracy")
+        _print_result(result, "r2" if loaded.config.task == "regression" else "accuracy", request.workdir)
     if result.published.verdict is not None:
         raise result.published.verdict
 
 
-def _print_result(result: RunResult, metric: str) -> None:
+def _print_result(result: RunResult, metric: str, place: Workdir) -> None:
     rows = [row for artifact, _ in result.stages for row in artifact.manifest.ledger]
     out.print()
     if rows:
@@ -219,6 +240,8 @@ def _print_result(result: RunResult, metric: str) -> None:
             markup=False,
         )
     out.print(f"report  {result.published.report}", markup=False, soft_wrap=True)
+    if result.published.has_earlier_bundle:
+        out.print(f"note    {place.earlier_bundle(result.name)}", markup=False, soft_wrap=True)
     if result.published.bundle is not None:
         out.print(f"bundle  {result.published.bundle}", markup=False, soft_wrap=True)
 
@@ -232,18 +255,42 @@ def _print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False))
 
 
-def main() -> None:
-    """Runs the command line; an error of Penjing's own is one message and its exit code."""
-    if LOADING:
-        interruption.listen()
+def _scope(first: StageName, last: StageName, force: StageName) -> Scope:
+    given = {"--from": first or [], "--to": last or [], "--force": force or []}
+    for option, names in given.items():
+        if len(names) > 1:
+            raise ConfigError(f"{option}: expected it once, got {', '.join(names)}. Choose one stage.")
+    return Scope(*(names[0] if names else None for names in given.values()))
+
+
+def _answer() -> int | str | None:
+    """Runs the command line and returns its exit code; an error of Penjing's own is one message."""
     try:
         app()
     except PenjingError as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        return error.exit_code
+    except OSError as error:
+        print(f"error: {told_elsewhere(error)}", file=sys.stderr)
+        return 1
+    except SystemExit as end:  # typer's own, for usage errors and for Ctrl-C
+        return end.code
+    return 0
+
+
+def main() -> None:
+    """Runs the command line and ends with its exit code."""
+    if LOADING:
+        interruption.listen()
+    try:
+        code = _answer()
+        interruption.rest()
     except KeyboardInterrupt:
+        interruption.rest()
+        code = INTERRUPTED
+    if code == INTERRUPTED:
         print("interrupted", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -12,10 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.contract import DataError
-from data.source_files import nearest
+from data.source_files import absent_array
 
 MALFORMED = (ValueError, OSError, EOFError, SyntaxError, tokenize.TokenError, zipfile.BadZipFile, zlib.error, KeyError)
 """What NumPy and zipfile raise for files that are not what they say."""
+
+
+MOST_DEFLATED = 1032
+"""Bytes that one deflated byte can stand for at most.
+
+Reference:
+    Gailly & Adler, zlib Technical Details: the limit is 1032 to 1.
+"""
 
 
 def read_npy(path: Path) -> NDArray[Any]:
@@ -46,28 +54,47 @@ def npz_names(path: Path) -> list[str]:
         raise _malformed(path.name, error) from error
 
 
-def read_npz(path: Path, name: str) -> NDArray[Any]:
+def read_npz(path: Path, name: str, field: str = "data.path") -> NDArray[Any]:
     """Reads one array of an .npz file.
 
+    Args:
+        path: the file.
+        name: name of the array.
+        field: where that name comes from.
+
     Raises:
-        DataError: the file is malformed, or the array is missing, pickled or cut short.
+        DataError: the file is malformed, or the array is missing, pickled, cut short, or more than memory holds.
     """
     names = npz_names(path)
     if name not in names:
-        raise DataError(
-            f"data.path: expected an array {name!r} in {path.name!r}, got none{nearest(name, names)}. "
-            f"Name one of its arrays: {', '.join(map(repr, names[:12]))}."
-        )
+        raise absent_array(field, name, path, names)
     try:
         with zipfile.ZipFile(path) as archive:
             member = archive.getinfo(f"{name}.npy")
             with archive.open(member) as stream:
                 _check_header(stream, member.file_size, f"{path.name}:{name}")
+            _check_packing(member, path)
             with archive.open(member) as stream:
                 array: NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
     except MALFORMED as error:
         raise _malformed(f"{path.name}:{name}", error) from error
+    except MemoryError as error:
+        raise DataError(
+            f"data.path: expected an array that memory holds, got {member.file_size} bytes in "
+            f"{f'{path.name}:{name}'!r}. Save it as .npy in a folder: such a file is read piece by piece."
+        ) from error
     return array
+
+
+def _check_packing(member: zipfile.ZipInfo, path: Path) -> None:
+    """Refuses a size that the packed bytes cannot unpack to, before any memory is asked for."""
+    most = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: MOST_DEFLATED}.get(member.compress_type)
+    packed = min(member.compress_size, path.stat().st_size)
+    if most is not None and member.file_size > most * packed:
+        raise DataError(
+            f"data.path: expected {member.file_size} bytes in {f'{path.name}:{member.filename}'!r} as the file "
+            f"declares, got {packed} packed ones, which cannot hold them. Save the array again."
+        )
 
 
 def _check_header(stream: IO[bytes], num_bytes: int, name: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data.c_functions import ENCODE_BINS, ENCODE_CATEGORY, FIND_CATEGORY, IS_MISSING, SIGNED_LOG, STANDARDIZE
 from data.preprocessing import BooleanColumn, CategoricalColumn, NumericColumn, Preprocessing, TableColumn
 from data.storage import write_text
 
@@ -24,7 +25,10 @@ def write_c_source(preprocessing: Preprocessing, folder: Path) -> None:
 def c_source(preprocessing: Preprocessing) -> tuple[str, str]:
     """Writes the preprocessing of a vector input in C99.
 
-    `penjing_preprocess` does in float what `Preprocessing.transform` does in float32, operation by operation.
+    `penjing_preprocess` does in float what `Preprocessing.transform` does in float32, operation by operation: the same
+    numbers bit for bit, but for columns with a logarithm, where `log1pf` and NumPy's differ by some 1e-6 at most, and
+    under options that let a compiler change the arithmetic (-ffast-math, fused multiply-adds). Missing values are
+    told by their bits, so these options do not lose them.
 
     Args:
         preprocessing: of kind `vector`.
@@ -62,16 +66,10 @@ def _header(preprocessing: Preprocessing) -> str:
         f"  {name} = {position}, /* {_comment(column)} */"
         for position, (name, column) in enumerate(zip(names, preprocessing.columns, strict=True))
     )
-    target = ""
-    if not preprocessing.class_names:
-        target = f"""
-/* The model's output in the unit of the target, {_commented(preprocessing.target_name)}. */
-float penjing_postprocess(float output);
-"""
     return f"""/* From raw columns to the input of the model; generated with it, not to be edited.
  *
  * A raw row holds one float a column: a number; 1 or 0 for yes or no; for a category what penjing_category()
- * returns. NAN stands for a missing value. */
+ * returns. NAN stands for a missing value, also where compiled with -ffast-math. */
 #ifndef PENJING_PREPROCESSING_H
 #define PENJING_PREPROCESSING_H
 
@@ -93,12 +91,21 @@ void penjing_preprocess(const float raw[PENJING_NUM_COLUMNS], float input[PENJIN
 /* The raw value of a category, UTF-8: PENJING_UNSEEN_CATEGORY where the column has no such category,
  * NAN where category is a null pointer. */
 float penjing_category(enum penjing_column column, const char *category);
-{target}
+{_postprocess_declaration(preprocessing)}
 #ifdef __cplusplus
 }}
 #endif
 
 #endif /* PENJING_PREPROCESSING_H */
+"""
+
+
+def _postprocess_declaration(preprocessing: Preprocessing) -> str:
+    if preprocessing.class_names:
+        return ""
+    return f"""
+/* The model's output in the unit of the target, {_commented(preprocessing.target_name)}. */
+float penjing_postprocess(float output);
 """
 
 
@@ -108,55 +115,80 @@ def _source(preprocessing: Preprocessing) -> str:
     for position, (name, column) in enumerate(zip(names, preprocessing.columns, strict=True)):
         if isinstance(column, CategoricalColumn):
             tables.append(_category_tables(position, column))
-            steps.append(
-                f"  encode_category(raw[{name}], categories_{position}_count, {len(column.slots)}, "
-                f"unseen_{position}, missing_{position}, &input[{start}]);"
-            )
-            cases.append(
-                f"    case {name}:\n      return find_category(categories_{position}, categories_{position}_count, "
-                "category);"
-            )
+            steps.append(_category_step(name, position, start, column))
+            cases.append(_category_case(name, position))
         else:
             steps.append(_number_step(name, start, column, preprocessing.clip))
             if isinstance(column, NumericColumn) and column.edges:
                 tables.append(_edges_table(position, column))
-                first = start + 1 + column.indicator
-                steps.append(
-                    f"  encode_bins(input[{start}], edges_{position}, {len(column.edges) - 1}, &input[{first}]);"
-                )
+                steps.append(_bins_step(position, start, column))
         start += len(column.features)
-    finders = _FIND_CATEGORY if cases else ""
-    encoder = _ENCODE_CATEGORY if cases else ""
-    number = _STANDARDIZE if any(isinstance(column, NumericColumn) for column in preprocessing.columns) else ""
-    logarithm = _SIGNED_LOG if any(getattr(column, "log", None) is not None for column in preprocessing.columns) else ""
-    bins = _ENCODE_BINS if any(getattr(column, "edges", ()) for column in preprocessing.columns) else ""
-    lookup = "  switch (column) {\n" + "\n".join(cases) + "\n    default:\n      break;\n  }\n" if cases else ""
-    unused = "" if cases else "  (void)column;\n"
-    postprocess = "" if preprocessing.class_names else _postprocess(preprocessing)
     body = "\n".join(steps)
     return f"""#include "{HEADER_FILE}"
 
 #include <math.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <string.h>
 
-{"".join(tables)}{logarithm}{number}{bins}{encoder}{finders}void penjing_preprocess(
+{"".join(tables)}{_functions(preprocessing)}void penjing_preprocess(
     const float raw[PENJING_NUM_COLUMNS], float input[PENJING_NUM_FEATURES]) {{
 {body}
 }}
 
-float penjing_category(enum penjing_column column, const char *category) {{
+{_lookup(cases)}{"" if preprocessing.class_names else _postprocess(preprocessing)}"""
+
+
+def _functions(preprocessing: Preprocessing) -> str:
+    """Returns the C functions that the steps of these columns call, and no other."""
+    columns = preprocessing.columns
+    numbers = [column for column in columns if isinstance(column, NumericColumn)]
+    categories = any(isinstance(column, CategoricalColumn) for column in columns)
+    wanted = (
+        (IS_MISSING, True),
+        (SIGNED_LOG, any(column.log is not None for column in numbers)),
+        (STANDARDIZE, bool(numbers)),
+        (ENCODE_BINS, any(column.edges for column in numbers)),
+        (ENCODE_CATEGORY, categories),
+        (FIND_CATEGORY, categories),
+    )
+    return "".join(function for function, is_wanted in wanted if is_wanted)
+
+
+def _lookup(cases: list[str]) -> str:
+    """Returns penjing_category, with one case for each column of categories."""
+    unused = "" if cases else "  (void)column;\n"
+    lookup = "  switch (column) {\n" + "\n".join(cases) + "\n    default:\n      break;\n  }\n" if cases else ""
+    return f"""float penjing_category(enum penjing_column column, const char *category) {{
 {unused}  if (category == NULL) {{
     return NAN;
   }}
 {lookup}  return PENJING_UNSEEN_CATEGORY;
 }}
-{postprocess}"""
+"""
+
+
+def _category_step(name: str, position: int, start: int, column: CategoricalColumn) -> str:
+    return (
+        f"  encode_category(&raw[{name}], categories_{position}_count, {len(column.slots)}, "
+        f"unseen_{position}, missing_{position}, &input[{start}]);"
+    )
+
+
+def _category_case(name: str, position: int) -> str:
+    return (
+        f"    case {name}:\n      return find_category(categories_{position}, categories_{position}_count, category);"
+    )
+
+
+def _bins_step(position: int, start: int, column: NumericColumn) -> str:
+    first = start + 1 + column.indicator
+    return f"  encode_bins(input[{start}], edges_{position}, {len(column.edges) - 1}, &input[{first}]);"
 
 
 def _number_step(name: str, start: int, column: NumericColumn | BooleanColumn, clip: float) -> str:
     """Returns the statements for a column of numbers or of yes and no."""
-    value = f"isnan(raw[{name}]) ? {c_float(column.impute)} : "
+    value = f"is_missing(&raw[{name}]) ? {c_float(column.impute)} : "
     if isinstance(column, BooleanColumn):
         step = f"  input[{start}] = {value}(raw[{name}] != 0.0f ? 1.0f : 0.0f);"
     else:
@@ -166,7 +198,7 @@ def _number_step(name: str, start: int, column: NumericColumn | BooleanColumn, c
         figures = ", ".join(c_float(figure) for figure in (column.mean, column.scale, clip))
         step = f"  input[{start}] = standardize({value}, {figures});"
     if column.indicator:
-        step += f"\n  input[{start + 1}] = isnan(raw[{name}]) ? 1.0f : 0.0f;"
+        step += f"\n  input[{start + 1}] = is_missing(&raw[{name}]) ? 1.0f : 0.0f;"
     return step
 
 
@@ -217,61 +249,3 @@ def _commented(name: str) -> str:
     """Returns a name that can stand in a comment: printable ASCII, no end of the comment, no trigraph or backslash."""
     ascii_name = name.encode("ascii", "replace").decode()
     return re.sub(r"[^ -~]|[*/?\\]", "_", ascii_name)
-
-
-_SIGNED_LOG = """/* sign(value - center) * log(1 + |value - center| / unit) */
-static float signed_log(float value, float center, float unit) {
-  const float distance = value - center;
-  return copysignf(log1pf(fabsf(distance) / unit), distance);
-}
-
-"""
-
-_STANDARDIZE = """static float standardize(float value, float mean, float scale, float clip) {
-  const float standardized = (value - mean) / scale;
-  if (standardized > clip) {
-    return clip;
-  }
-  return standardized < -clip ? -clip : standardized;
-}
-
-"""
-
-_ENCODE_BINS = """static void encode_bins(float value, const float *edges, int bins, float *input) {
-  int bin;
-  for (bin = 0; bin < bins; ++bin) {
-    const float part = (value - edges[bin]) / (edges[bin + 1] - edges[bin]);
-    input[bin] = part > 1.0f ? 1.0f : part > 0.0f ? part : 0.0f;
-  }
-}
-
-"""
-
-_ENCODE_CATEGORY = """static void encode_category(
-    float raw, int count, int slots, const float *unseen, const float *missing, float *input) {
-  const int known = raw >= 0.0f && raw < (float)count;
-  int slot;
-  for (slot = 0; slot < slots; ++slot) {
-    if (isnan(raw)) {
-      input[slot] = missing[slot];
-    } else if (known) {
-      input[slot] = slot == (int)raw ? 1.0f : 0.0f;
-    } else {
-      input[slot] = unseen[slot];
-    }
-  }
-}
-
-"""
-
-_FIND_CATEGORY = """static float find_category(const char *const *categories, int count, const char *category) {
-  int position;
-  for (position = 0; position < count; ++position) {
-    if (strcmp(categories[position], category) == 0) {
-      return (float)position;
-    }
-  }
-  return PENJING_UNSEEN_CATEGORY;
-}
-
-"""

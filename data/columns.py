@@ -19,6 +19,12 @@ BOOLEAN_WORDS = {"true": 1.0, "yes": 1.0, "y": 1.0, "t": 1.0, "false": 0.0, "no"
 DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T]\d{1,2}:\d{2}.*)?$")
 """Dates that pyarrow does not take for dates: 31/12/2020, 12-31-20 10:15."""
 
+COMMA_NUMBER = re.compile(r"[+-]?[0-9,][0-9,.' ]*([eE][+-]?[0-9]+)?$")
+"""Numbers with a decimal comma, or with separators of thousands: 1,5, 1.234,5, 1,234.5."""
+
+COMMA_ADVICE = "write 1.5; 1,5 is read where semicolons separate the values"
+"""What to do about numbers with commas."""
+
 ID_NAME = re.compile(r"(?:^|[\W_])(?:id|Id|ID|uuid|UUID|guid|GUID)$|[a-z](?:Id|ID)$")
 """Names of columns whose whole numbers name the rows where all differ: id, customer_id, userId."""
 
@@ -89,8 +95,8 @@ def as_numbers(series: pandas.Series[Any], name: str) -> NDArray[np.float64]:
         if wrong.any():
             row = int(np.flatnonzero(wrong)[0])
             raise DataError(
-                f"data.types: expected numbers in column {name!r}, got {str(texts.iloc[row])[:40]!r} in row {row + 1} "
-                f"({int(wrong.sum())} such rows). Correct them, or set its type to categorical."
+                f"data.types: expected numbers in column {name!r}, got {str(texts.iloc[row])[:40]!r} in row "
+                f"{_row(texts, row)} ({int(wrong.sum())} such rows). Correct them, or set its type to categorical."
             )
     else:
         raise DataError(f"data.types: expected numbers in column {name!r}, got {arrow}. Convert or drop it.")
@@ -98,7 +104,7 @@ def as_numbers(series: pandas.Series[Any], name: str) -> NDArray[np.float64]:
     if infinite.any():
         raise DataError(
             f"data.path: expected finite numbers, got {int(infinite.sum())} infinite in column {name!r} (first in row "
-            f"{int(np.flatnonzero(infinite)[0]) + 1}). Correct them, or leave them empty as missing."
+            f"{_row(series, int(np.flatnonzero(infinite)[0]))}). Correct them, or leave them empty as missing."
         )
     if np.nanmax(np.abs(numbers), initial=0.0) > np.finfo(np.float32).max:
         raise DataError(
@@ -129,7 +135,7 @@ def as_booleans(series: pandas.Series[Any], name: str) -> NDArray[np.float64]:
         row = int(np.flatnonzero(wrong)[0])
         raise DataError(
             f"data.types: expected true or false, yes or no, 1 or 0 in column {name!r}, got {series.iloc[row]!r} in "
-            f"row {row + 1}. Correct it, or set its type to categorical."
+            f"row {_row(series, row)}. Correct it, or set its type to categorical."
         )
     return numbers
 
@@ -153,6 +159,11 @@ def stripped(series: pandas.Series[Any]) -> pandas.Series[Any]:
     """Returns text without spaces around it; nothing and `?` become missing."""
     texts = series.str.strip()
     return texts.mask(texts.isin(["", "?"]))
+
+
+def _row(series: pandas.Series[Any], position: int) -> int:
+    """Returns the number of a row in the file, counted from 1: rows that were left out count too."""
+    return int(series.index[position]) + 1
 
 
 def _zero_or_one(word: str) -> float:
@@ -221,16 +232,27 @@ def _why_no_category(
     vocabulary: tuple[str, ...], distinct_fraction: float, missing: int, distinct: int
 ) -> tuple[Any, None, tuple[str, ...], int, int, str]:
     """Returns the fields of a text column that cannot be learned from, after its name."""
-    numbers = sum(_is_numeral(word) for word in vocabulary) / distinct
-    if numbers >= 0.5:
-        other = next((word for word in vocabulary if not _is_numeral(word)), "")
-        reason = f"text, though {numbers:.0%} of its distinct values are numbers (another: {other[:40]!r})"
+    others = [word for word in vocabulary if not _is_numeral(word) and not _has_comma(word)]
+    if len(others) <= 0.5 * distinct:
+        commas = f" written with commas ({COMMA_ADVICE})" if any(map(_has_comma, vocabulary)) else ""
+        also = f" (another: {others[0][:40]!r})" if others else ""
+        reason = f"text, though {1 - len(others) / distinct:.0%} of its distinct values are numbers{commas}{also}"
         return "text", None, (), missing, distinct, reason
     words = sum(len(word.split()) for word in vocabulary) / distinct
     if words <= FREE_TEXT_WORDS and distinct_fraction >= IDENTIFIER_FRACTION:
         reason = f"identifiers: {distinct_fraction:.0%} of its values are distinct"
         return "identifier", None, (), missing, distinct, reason
     return "text", None, (), missing, distinct, f"free text: {distinct_fraction:.0%} of its values are distinct"
+
+
+def comma_numbers(column: Column) -> bool:
+    """Says whether the categories of a column are numbers, some written with commas."""
+    words = column.vocabulary if column.kind == "categorical" else ()
+    return any(map(_has_comma, words)) and all(_is_numeral(word) or _has_comma(word) for word in words)
+
+
+def _has_comma(word: str) -> bool:
+    return "," in word and COMMA_NUMBER.match(word) is not None
 
 
 def _is_numeral(word: str) -> bool:

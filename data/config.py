@@ -50,7 +50,8 @@ class TableData(SplitFields):
     """Kind of source."""
 
     path: str
-    """The file; .csv, .tsv or .parquet (.csv and .tsv may end in .gz too)."""
+    """The file; .csv, .tsv or .parquet (.csv and .tsv may end in .gz too). A .csv whose header has semicolons and no
+    comma is separated by these, and its numbers may have decimal commas (1,5)."""
 
     target: str
     """Column to predict."""
@@ -70,6 +71,9 @@ class TableData(SplitFields):
     missing: Literal["impute", "drop_rows", "error"] = "impute"
     """Missing features: median and indicator, or a category of their own; or leave the rows out; or refuse."""
 
+    missing_target: Literal["error", "drop_rows"] = "error"
+    """Rows without a target: refuse them, or leave them out, whatever `missing` says of features."""
+
     max_categories: int = Field(default=32, ge=2, le=1024)
     """Most categories a column keeps; rarer ones share the slot of unseen values."""
 
@@ -84,10 +88,11 @@ class ImagesData(SplitFields):
     """The folder: class folders, or train/ (validation/) test/ folders that hold them."""
 
     size: tuple[Annotated[int, Field(ge=4, le=1024)], Annotated[int, Field(ge=4, le=1024)]] = (32, 32)
-    """Height and width in pixels that every image is resized to."""
+    """Height and width in pixels that every image is resized to, bilinearly; the aspect ratio is not kept. The
+    orientation that EXIF records is applied first."""
 
     color: Literal["grey", "rgb"] = "grey"
-    """Channels that are kept."""
+    """Channels that are kept: `grey` is 0.299 red + 0.587 green + 0.114 blue; transparent parts show white."""
 
     skip_unreadable: bool = False
     """Leave unreadable images out, listed in the profile, instead of refusing the folder."""
@@ -109,7 +114,8 @@ class ArraysData(SplitFields):
     """Name of the targets: a key of the .npz, or `<y>.npy`. Also `<y>_test` where there is a test split."""
 
     kind: Literal["auto", "image", "vector"] = "auto"
-    """What a row is; `auto`: uint8 rows of two or three dimensions are images, one dimension is a vector."""
+    """What a row is; `auto`: rows of two or three dimensions are images where 0 to 255 holds their values without
+    loss (uint8, whole numbers of 0 to 255, booleans, multiples of 1/255), all other rows are vectors."""
 
 
 class IdxData(SplitFields):

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from data.config import ArraysData, BuiltinData, DataConfig, IdxData, ImagesData, TableData
 from data.contract import SPLIT_NAMES, Progress, Schema
-from data.preprocessing import Preprocessing
+from data.pictures import GREY_WEIGHTS
+from data.preprocessing import PictureSteps, Preprocessing
 from data.profile import (
     PROFILE_VERSION,
     duplicate_rows,
@@ -49,15 +50,7 @@ def ingest(config: DataConfig, task: str, folder: Path, seed: int, progress: Pro
     loaded = load(config, task, folder, progress)
     check_targets(loaded, task)
     assignment = split_rows(loaded, config, seed)
-    target_mean, target_scale = _store_targets(loaded, assignment, folder)
-    common = {
-        "source": config.source,
-        "class_names": loaded.targets.class_names,
-        "target_name": loaded.targets.name,
-        "target_mean": target_mean,
-        "target_scale": target_scale,
-        "array_name": config.x if isinstance(config, ArraysData) else "x",
-    }
+    common = _common(config, loaded, *_store_targets(loaded, assignment, folder))
     if isinstance(loaded, LoadedImages):
         stored = store_images(loaded, assignment, common, folder, progress)
     elif isinstance(loaded, LoadedTable):
@@ -65,11 +58,7 @@ def ingest(config: DataConfig, task: str, folder: Path, seed: int, progress: Pro
     else:
         raise TypeError(f"ingest: expected images or a table from a source, got {type(loaded).__name__}.")
     schema = _schema(stored.preprocessing)
-    write_text(folder / "schema.json", schema.model_dump_json(indent=2) + "\n")
-    write_text(folder / "preprocessing.json", stored.preprocessing.to_json())
-    # A class name may hold a line break; a label is one line.
-    labels = "".join(" ".join(name.split()) + "\n" for name in schema.class_names)
-    write_text(folder / "labels.txt", labels)
+    _write_contracts(schema, stored.preprocessing, folder)
     profile = _profile(loaded, task, assignment, stored, schema, folder)
     text = json.dumps(profile, indent=2, ensure_ascii=False, allow_nan=False)
     write_text(folder / "profile.json", text + "\n")
@@ -98,6 +87,31 @@ def load(config: DataConfig, task: str, folder: Path, progress: Progress) -> Loa
     from data.sources.arrays import load_arrays
 
     return load_arrays(config, task)
+
+
+def _common(config: DataConfig, loaded: Loaded, target_mean: float, target_scale: float) -> dict[str, Any]:
+    """Returns the fields of `Preprocessing` that do not depend on what the inputs are."""
+    pictures = None
+    if isinstance(config, ImagesData):
+        weights = GREY_WEIGHTS if config.color == "grey" else None
+        pictures = PictureSteps(color=config.color, grey_weights=weights, size=config.size)
+    return {
+        "source": config.source,
+        "class_names": loaded.targets.class_names,
+        "target_name": loaded.targets.name,
+        "target_mean": target_mean,
+        "target_scale": target_scale,
+        "array_name": config.x if isinstance(config, ArraysData) else "x",
+        "pictures": pictures,
+    }
+
+
+def _write_contracts(schema: Schema, preprocessing: Preprocessing, folder: Path) -> None:
+    """Writes schema.json, preprocessing.json and labels.txt."""
+    write_text(folder / "schema.json", schema.model_dump_json(indent=2) + "\n")
+    write_text(folder / "preprocessing.json", preprocessing.to_json())
+    # A class name may hold a line break; a label is one line.
+    write_text(folder / "labels.txt", "".join(" ".join(name.split()) + "\n" for name in schema.class_names))
 
 
 def _schema(preprocessing: Preprocessing) -> Schema:

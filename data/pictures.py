@@ -20,6 +20,9 @@ MOST_PIXELS = 64_000_000
 
 TOO_MANY = f"more than the {MOST_PIXELS // 10**6} million that are decoded"
 
+GREY_WEIGHTS = (0.299, 0.587, 0.114)
+"""Parts of red, green and blue in grey (ITU-R 601): what Pillow's mode L is, in fixed-point numbers."""
+
 NUM_LISTED = 20
 """Unreadable files that an error names."""
 
@@ -31,8 +34,9 @@ class UnreadablePicture(Exception):  # noqa: N818 - a finding about a file, gath
 def read_picture(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     """Decodes an image file.
 
-    The orientation that EXIF records is applied; transparent parts show a white ground; 16-bit grey is divided
-    by 257 and rounded; the image is resized bilinearly, its aspect ratio given up.
+    The orientation that EXIF records is applied; 16-bit grey is divided by 257 and rounded; transparent parts show a
+    white ground; the image is resized bilinearly, its aspect ratio given up. `PictureSteps` tells it in
+    `preprocessing.json`.
 
     Args:
         path: a PNG, JPEG or BMP file.

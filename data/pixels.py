@@ -30,8 +30,8 @@ def check_finite(x: NDArray[Any], name: str) -> None:
         wrong += int(bad.sum())
     if wrong:
         raise DataError(
-            f"data.path: expected finite numbers, got {wrong} NaN or infinite in {name!r} (first in row {first}, "
-            "counted from 0). Correct or remove these rows."
+            f"data.path: expected finite numbers, got {wrong} NaN or infinite in {name!r} (first in row {first + 1}). "
+            "Correct or remove these rows."
         )
 
 

@@ -2,23 +2,20 @@
 
 `preprocessing.json` is a public contract of the bundle. All figures in it are representable in
 float32 and all arithmetic here is float32, in the order written: a microcontroller that follows it
-gets the same numbers.
+gets the same numbers, bit for bit. The one exception are columns with a logarithm, and their bins:
+the last bits of `log1p` differ between mathematical libraries, features by some 1e-6 at most.
 """
 
 from __future__ import annotations
 
 from itertools import pairwise
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
 from data.contract import DataError, FrozenConfig
-
-if TYPE_CHECKING:
-    from data.reading import RawInput
 
 CLIP = 4.0
 """Standardized numbers are clipped to ±4 standard deviations: an int8 input shares one scale among all
@@ -171,6 +168,34 @@ class CategoricalColumn(FrozenConfig):
 TableColumn = Annotated[NumericColumn | BooleanColumn | CategoricalColumn, Field(discriminator="kind")]
 
 
+class PictureSteps(FrozenConfig):
+    """How an image file becomes pixels, step by step: `read_picture` in `data/pictures.py` does it."""
+
+    exif_orientation: Literal["applied"] = "applied"
+    """Whether the image is turned and mirrored as its EXIF says."""
+
+    sixteen_bit_grey: Literal["round(value / 257)"] = "round(value / 257)"
+    """How 16 bits become 8."""
+
+    transparency: Literal["over white"] = "over white"
+    """What transparent parts show."""
+
+    color: Literal["grey", "rgb"]
+    """Channels that are kept."""
+
+    grey_weights: tuple[float, float, float] | None
+    """Grey: parts of red, green and blue (ITU-R 601), summed and rounded; null for RGB."""
+
+    size: tuple[int, int]
+    """Height and width that the image is resized to, last of all."""
+
+    resampling: Literal["bilinear"] = "bilinear"
+    """Pillow's filter: a triangle as wide as two pixels of the smaller image, so that shrinking averages."""
+
+    aspect_ratio: Literal["not kept"] = "not kept"
+    """Whether height and width are scaled alike."""
+
+
 class Preprocessing(FrozenConfig):
     """Everything between a raw row and the model's input, and back from its output to real units."""
 
@@ -181,7 +206,7 @@ class Preprocessing(FrozenConfig):
     """`image`: pixels / divisor; `vector`: columns, one after the other."""
 
     source: Literal["builtin", "table", "images", "arrays", "idx"]
-    """Kind of source the data came from; says what `read` accepts."""
+    """Kind of source the data came from; says in which formats input for predictions is read."""
 
     input_shape: tuple[int, ...]
     """Shape of one model input."""
@@ -191,6 +216,9 @@ class Preprocessing(FrozenConfig):
 
     pixel_maximum: float = Field(gt=0.0)
     """Image: white in the source's own units, in which arrays are read unless they are uint8 of 0 to 255."""
+
+    pictures: PictureSteps | None = None
+    """Image files: how they became pixels, in this order; null where the source held pixels."""
 
     array_name: str = "x"
     """Name of the inputs in an .npz file."""
@@ -265,19 +293,3 @@ class Preprocessing(FrozenConfig):
     def inverse_target(self, outputs: NDArray[Any]) -> NDArray[np.float64]:
         """Returns regression outputs in the target's own unit, float64: mean + scale * output."""
         return self.target_mean + self.target_scale * np.asarray(outputs, np.float64)
-
-    def read(self, path: str | Path) -> RawInput:
-        """Reads raw input in the source's own format and turns it into model input.
-
-        Args:
-            path: CSV, TSV or Parquet for tables; an image or a folder of images, .npy, .npz or IDX for images.
-
-        Returns:
-            Names of the rows and their model input.
-
-        Raises:
-            DataError: the file is missing, malformed, or lacks what the model needs.
-        """
-        from data.reading import read_input
-
-        return read_input(self, Path(path))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -166,11 +166,6 @@ def duplicate_warnings(duplicates: Mapping[str, Any], same_columns: Sequence[Seq
         warnings.append(f"{duplicates['conflicting']} rows have the same inputs as a row with another target.")
     warnings.extend(f"Columns {_listed(list(names))} hold the same values in every row." for names in same_columns)
     return warnings
-
-
-def repeated(names: Sequence[str]) -> list[str]:
-    """Returns the names that occur more than once, in order of first occurrence."""
-    return [name for name, times in Counter(names).items() if times > 1]
 
 
 def _listed(names: Sequence[str], most: int = 10) -> str:

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from data.array_files import npz_names, read_npy, read_npz
 from data.contract import DataError
+from data.image_folders import IMAGE_SUFFIXES, files_below, is_image_name
+from data.paths import existing, nearest
 from data.pictures import UnreadablePicture, read_picture, unreadable_error
 from data.pixels import as_pixels, check_finite
 from data.preprocessing import CategoricalColumn, NumericColumn, Preprocessing
-from data.source_files import IMAGE_SUFFIXES, TABLE_SUFFIXES, existing, files_below, is_image_name, nearest
+from data.source_files import TABLE_SUFFIXES
 
 if TYPE_CHECKING:
     import pandas
@@ -37,7 +39,15 @@ class RawInput:
 
 
 def read_input(preprocessing: Preprocessing, path: Path) -> RawInput:
-    """Reads a file or folder as `Preprocessing.read` says.
+    """Reads raw input in the source's own format and turns it into model input.
+
+    Args:
+        preprocessing: of the model; its source says what is read.
+        path: CSV, TSV or Parquet for tables; an image or a folder of images, .npy, .npz or IDX for images; .npy or
+            .npz for arrays.
+
+    Returns:
+        The rows, with their names.
 
     Raises:
         DataError: it is missing, malformed, or lacks what the model needs.
@@ -110,7 +120,7 @@ def _array(preprocessing: Preprocessing, path: Path) -> NDArray[Any]:
         array = read_npy(path)
     else:
         names = npz_names(path)
-        array = read_npz(path, names[0] if len(names) == 1 else preprocessing.array_name)
+        array = read_npz(path, names[0] if len(names) == 1 else preprocessing.array_name, "input")
     if array.dtype.kind not in "biuf":
         raise DataError(f"input: expected numbers, got {array.dtype} in {path.name!r}. Convert the array.")
     return np.atleast_1d(array)
@@ -140,7 +150,7 @@ def _table(preprocessing: Preprocessing, path: Path) -> tuple[list[str], NDArray
     from data.table_files import read_frame
 
     categorical = [column.name for column in preprocessing.columns if isinstance(column, CategoricalColumn)]
-    frame = read_frame(path, categorical)
+    frame = read_frame(path, categorical).frame
     known = [str(name) for name in frame.columns]
     absent = [column.name for column in preprocessing.columns if column.name not in known]
     if absent:

@@ -1,4 +1,4 @@
-"""Writes arrays to disk: memory-mapped, in blocks, flushed; and digests of what was written."""
+"""Writes arrays to disk in blocks, flushed; and digests of what was written."""
 
 from __future__ import annotations
 
@@ -37,14 +37,23 @@ def write_array(
         dtype: type that is stored.
         block: gives the rows of a slice.
         told: told how many rows are written so far.
+
+    Raises:
+        OSError: there is no room for it, or it cannot be written for another reason.
+        ValueError: a block is not of the shape that is declared.
     """
-    row_bytes = int(np.prod(shape[1:], dtype=np.int64)) * np.dtype(dtype).itemsize
-    array = np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape)
-    for rows in blocks(shape[0], row_bytes):
-        array[rows] = block(rows)
-        told(rows.stop)
-    array.flush()
-    del array
+    kind = np.dtype(dtype)
+    row_bytes = int(np.prod(shape[1:], dtype=np.int64)) * kind.itemsize
+    header = {"descr": np.lib.format.dtype_to_descr(kind), "fortran_order": False, "shape": shape}
+    # Written, not mapped: on a full disk a write raises OSError, while a hole in a memory map kills the process.
+    with path.open("wb") as stream:
+        np.lib.format.write_array_header_1_0(stream, header)
+        for rows in blocks(shape[0], row_bytes):
+            values = np.ascontiguousarray(block(rows), kind)
+            if values.shape != (rows.stop - rows.start, *shape[1:]):
+                raise ValueError(f"write_array: expected rows of shape {shape[1:]}, got an array of {values.shape}.")
+            stream.write(values.data)
+            told(rows.stop)
     flush_file(path)
 
 

@@ -78,12 +78,7 @@ def store_images(
         digests[chosen] = digest_rows(pixels)
         lowest, highest = min(lowest, int(pixels.min())), max(highest, int(pixels.max()))
     preprocessing = Preprocessing(
-        kind="image",
-        input_shape=loaded.shape,
-        divisor=255.0,
-        pixel_maximum=loaded.pixel_maximum,
-        columns=(),
-        **common,
+        kind="image", input_shape=loaded.shape, divisor=255.0, pixel_maximum=loaded.pixel_maximum, columns=(), **common
     )
     return Stored(preprocessing, digests, [], [], (lowest, highest), _pixel_warnings(lowest, highest))
 
@@ -151,6 +146,10 @@ def _fit(loaded: LoadedTable, train: NDArray[np.bool_], progress: Progress) -> l
         else:
             fitted.append(FittedColumn(None, None, column.why_left_out))
         progress.step("fit", position + 1, len(loaded.columns), {})
+    if not fitted:
+        raise DataError(
+            "data.features: expected one or more columns to learn from, got none beside the target. Add columns."
+        )
     if all(column.transform is None for column in fitted):
         pairs = zip(loaded.columns, fitted, strict=True)
         reasons = "; ".join(f"{column.name}: {fit.why_left_out}" for column, fit in pairs)

@@ -4,38 +4,60 @@ from __future__ import annotations
 
 import csv
 import gzip
+import re
 import zlib
+from collections import Counter
 from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from data.contract import DataError
-from data.profile import repeated
 
 if TYPE_CHECKING:
     import pandas
+
+DECIMAL_COMMA = re.compile(r"^[+-]?([0-9]+(,[0-9]*)?|,[0-9]+)([eE][+-]?[0-9]+)?$")
+"""A number as it is written where a comma stands before its fraction; without thousands separators."""
 
 EXTRA_MISSING = ("?", "None", "none", "NONE", "NaT", "nil")
 """Words for a missing value beside pyarrow's own (empty, NA, N/A, NaN, null, …)."""
 
 
-def read_frame(path: Path, text_columns: Collection[str] = ()) -> pandas.DataFrame:
+@dataclass(frozen=True)
+class TableFile:
+    """What a table file holds.
+
+    Attributes:
+        frame: Arrow-backed columns; words for missing values are missing.
+        decimal_commas: columns whose numbers are written with a comma before the fraction.
+    """
+
+    frame: pandas.DataFrame
+    decimal_commas: tuple[str, ...] = ()
+
+
+def read_frame(path: Path, text_columns: Collection[str] = ()) -> TableFile:
     """Reads a table.
 
-    A .csv whose header has semicolons and no comma is read as semicolon-separated.
+    A .csv whose header has semicolons and no comma is read as semicolon-separated. In such a file a column whose every
+    value is a number, some with a comma before the fraction (1,5), is read as these numbers; where commas separate
+    the values, or tabs, 1,500 may as well be fifteen hundred, and such a column stays text.
 
     Args:
         path: .csv, .tsv (either may end in .gz) or .parquet.
         text_columns: columns of a CSV that are text, whatever they look like.
 
     Returns:
-        A frame of Arrow-backed columns; words for missing values are missing.
+        The columns, and which of them were written with decimal commas.
 
     Raises:
         DataError: the file is empty, has no rows, is ragged or cut short, repeats a column name, or is not UTF-8.
     """
-    table = _read_parquet(path) if path.name.lower().endswith(".parquet") else _read_text(path, text_columns)
-    twice = repeated(table.column_names)
+    parquet = path.name.lower().endswith(".parquet")
+    commas: tuple[str, ...] = ()
+    table = _read_parquet(path) if parquet else _read_text(path, text_columns)
+    twice = [name for name, times in Counter(table.column_names).items() if times > 1]
     if twice:
         raise DataError(
             f"data.path: expected every column name once, got {', '.join(map(repr, twice))} more than once in "
@@ -43,10 +65,31 @@ def read_frame(path: Path, text_columns: Collection[str] = ()) -> pandas.DataFra
         )
     if table.num_rows == 0:
         raise DataError(f"data.path: expected one or more rows, got none in {path.name!r}. Check the file.")
+    if not parquet and _separator(path) == ";":
+        table, commas = _with_decimal_points(table, text_columns)
     import pandas
 
-    frame: pandas.DataFrame = table.to_pandas(types_mapper=pandas.ArrowDtype, ignore_metadata=True)
-    return frame
+    return TableFile(table.to_pandas(types_mapper=pandas.ArrowDtype, ignore_metadata=True), commas)
+
+
+def _with_decimal_points(table: Any, text_columns: Collection[str]) -> tuple[Any, tuple[str, ...]]:
+    """Turns text columns of numbers with decimal commas into numbers; returns their names too."""
+    import pyarrow
+    import pyarrow.compute
+
+    names = []
+    for position, field in enumerate(table.schema):
+        if field.name in text_columns or not pyarrow.types.is_string(field.type):
+            continue
+        texts = pyarrow.compute.utf8_trim_whitespace(table.column(position))
+        nothing = pyarrow.compute.is_in(texts, pyarrow.array(["", *EXTRA_MISSING]))
+        texts = pyarrow.compute.if_else(nothing, pyarrow.scalar(None, texts.type), texts)
+        numbers = pyarrow.compute.match_substring_regex(texts, DECIMAL_COMMA.pattern)
+        if texts.null_count < len(texts) and pyarrow.compute.all(numbers).as_py():
+            values = pyarrow.compute.replace_substring(texts, ",", ".").cast(pyarrow.float64())
+            table = table.set_column(position, pyarrow.field(field.name, pyarrow.float64()), values)
+            names.append(field.name)
+    return table, tuple(names)
 
 
 def _read_parquet(path: Path) -> Any:

@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 
 from pipeline.code_digest import ROOMS, ROOT, Code
-from pipeline.files import canonical_json, sha256_of_json, write_atomically
-from pipeline.store import explained
+from pipeline.files import canonical_json, sha256_of_json
+from pipeline.refusals import remember
 
 _SETTLED_NANOSECONDS = 2_000_000_000
 """A file that changed less than this ago might change again within one tick of its filesystem's clock."""
@@ -50,9 +50,8 @@ class CodeMemory:
             parts = _remembered(path, state, module)
             if parts is None:
                 parts = self._code.parts([(module, None)])
-                # Remembering only saves time: a store that can be read but not written is no error.
-                if settled and os.access(self._store, os.W_OK):
-                    _remember(path, state, module, parts)
+                if settled:
+                    remember(path, canonical_json(_record(state, module, parts)), self._store)
             self._parts[module] = parts
         return self._parts[module]
 
@@ -82,12 +81,6 @@ def project_state(root: Path) -> tuple[str, bool]:
 
 def _record(state: str, module: str, parts: object) -> dict[str, object]:
     return {"state": state, "parts": parts, "digest": sha256_of_json([state, module, parts])}
-
-
-def _remember(path: Path, state: str, module: str, parts: dict[str, str]) -> None:
-    with explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, canonical_json(_record(state, module, parts)))
 
 
 def _remembered(path: Path, state: str, module: str) -> dict[str, str] | None:

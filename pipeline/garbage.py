@@ -2,34 +2,42 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from data.contract import StoreError
-from pipeline.runs import Workdir
-from pipeline.store import Store, explained
+from pipeline.refusals import explained
+from pipeline.runs import RUN_FILES, Workdir
+from pipeline.store import Store
 
 
 @dataclass(frozen=True)
 class Garbage:
-    """Something in the store that no kept run needs.
+    """Something that no kept run needs.
 
     Attributes:
         path: the folder.
         what: what it is, in a few words.
         bytes: its size.
+        names: what in the folder goes, and the folder only when it is then empty; None: the whole folder.
     """
 
     path: Path
     what: str
     bytes: int
+    names: tuple[str, ...] | None = None
 
 
 def find_garbage(workdir: Workdir, keep: int | None) -> list[Garbage]:
-    """Lists what no kept run needs: artifacts, and what kills and damage left behind.
+    """Lists what no kept run needs: artifacts, what kills and damage left behind, and the runs that are not kept.
+
+    Of a run's folder goes what Penjing put there (run.json, log, report, bundles) and nothing else: a work directory
+    may be a folder that holds other things too. Nothing is written, so that a work directory can be looked at which
+    may be read only.
 
     Args:
         workdir: where runs and store are.
@@ -44,8 +52,10 @@ def find_garbage(workdir: Workdir, keep: int | None) -> list[Garbage]:
 
 def _find(workdir: Workdir, keep: int | None) -> list[Garbage]:
     store = workdir.store()
-    needed = _needed(workdir, store, keep)
-    found = [
+    dropped = _dropped(workdir, store, keep)
+    needed, searching = _needed(workdir, store, dropped)
+    found = [_garbage(workdir.run_folder(name), "run and its bundle", RUN_FILES) for name in dropped]
+    found += [
         _garbage(store.folder(stage, key), f"{stage} artifact")
         for stage, key in store.artifacts()
         if (stage, key) not in needed
@@ -54,7 +64,7 @@ def _find(workdir: Workdir, keep: int | None) -> list[Garbage]:
         for path in sorted((store.root / folder).glob("*/*" if folder == ".scratch" else "*")):
             name = f"{path.parent.name}-{path.name}" if folder == ".scratch" else path.name
             stage, _, key = name.rpartition("-")
-            wanted = folder == ".scratch" and (stage, key) in needed
+            wanted = folder == ".scratch" and _goes_on(store, stage, key, needed, searching)
             if not wanted and not _in_work(store, stage, key):
                 found.append(_garbage(path, what))
     found.extend(_garbage(path, "set aside") for path in sorted((store.root / ".aside").glob("*")))
@@ -69,34 +79,52 @@ def remove(garbage: list[Garbage]) -> None:
     """
     for each in garbage:
         with explained(each.path):
-            if each.path.is_dir() and not each.path.is_symlink():
-                shutil.rmtree(each.path)
-            else:
-                each.path.unlink()
+            for path in [each.path] if each.names is None else _present(each.path, each.names):
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
+            if each.names is not None and not any(each.path.iterdir()):
+                each.path.rmdir()
 
 
-def _needed(workdir: Workdir, store: Store, keep: int | None) -> set[tuple[str, str]]:
+def _dropped(workdir: Workdir, store: Store, keep: int | None) -> list[str]:
+    """Returns the names of the runs that are not kept. A run that is on right now is kept in any case."""
+    if keep is None:
+        return []
+    dropped = []
+    for name in workdir.names()[keep:]:
+        run = workdir.read(name)
+        keys = [] if run is None else list(run.keys.items())
+        if not any(_in_work(store, stage, key) for stage, key in [*keys, ("publish", name)]):
+            dropped.append(name)
+    return dropped
+
+
+def _needed(workdir: Workdir, store: Store, dropped: Sequence[str]) -> tuple[set[tuple[str, str]], bool]:
     """Returns (stage, key) of all that the kept runs are made of, parents and trials included.
 
-    A run that is on right now is kept in any case. Trials of a search that is not finished stand in
-    no manifest yet; they are known by this, that all they are made from is needed.
+    Trials of a search that is not finished stand in no manifest yet; they are known by this, that all they are made
+    from is needed.
+
+    Returns:
+        (needed, searching): `searching` where a kept run has planned a search that is not finished.
 
     Raises:
         StoreError: the file of a kept run cannot be read: what it needs would be taken for garbage.
     """
     needed: set[tuple[str, str]] = set()
     waiting: list[tuple[str, str]] = []
-    for position, name in enumerate(workdir.names()):
+    for name in workdir.names():
+        if name in dropped:
+            continue
         run = workdir.read(name)
-        keys = [] if run is None else list(run.keys.items())
-        in_work = any(_in_work(store, stage, key) for stage, key in [*keys, ("publish", name)])
-        if keep is None or position < keep or in_work:
-            if run is None:
-                raise StoreError(
-                    f"gc: expected {workdir.run_folder(name) / 'run.json'} to say what the run is made of, got a file "
-                    "that cannot be read. Run it again, or remove its folder if nothing of it is wanted."
-                )
-            waiting.extend(keys)
+        if run is None:
+            raise StoreError(
+                f"gc: expected {workdir.run_folder(name) / 'run.json'} to say what the run is made of, got a file "
+                "that cannot be read. Run it again, or remove its folder if nothing of it is wanted."
+            )
+        waiting.extend(run.keys.items())
     searching = any(stage == "tune" and store.manifest(stage, key) is None for stage, key in waiting)
     while waiting:
         reference = waiting.pop()
@@ -105,7 +133,16 @@ def _needed(workdir: Workdir, store: Store, keep: int | None) -> set[tuple[str, 
         needed.add(reference)
         manifest = store.manifest(*reference)
         waiting.extend([] if manifest is None else manifest.parents)
-    return needed | _trials_from(store, needed) if searching else needed
+    return (needed | _trials_from(store, needed) if searching else needed), searching
+
+
+def _goes_on(store: Store, stage: str, key: str, needed: set[tuple[str, str]], searching: bool) -> bool:
+    """Whether unfinished work will be gone on with: its artifact is not there yet, and will be wanted.
+
+    Which trial a search was in when it was killed stands nowhere: every training that was begun may be one.
+    """
+    trial = searching and stage == "train"
+    return store.manifest(stage, key) is None and (trial or (stage, key) in needed)
 
 
 def _trials_from(store: Store, needed: set[tuple[str, str]]) -> set[tuple[str, str]]:
@@ -115,18 +152,25 @@ def _trials_from(store: Store, needed: set[tuple[str, str]]) -> set[tuple[str, s
 
 
 def _in_work(store: Store, stage: str, key: str) -> bool:
-    """Whether a run is making that artifact right now."""
-    path = store.root / ".locks" / f"{stage}-{key}.lock"
-    if not path.exists():
-        return False
-    lock = FileLock(path)
+    """Whether a run is making that artifact right now; told by its lock, which `Store.lock` takes with flock(2)."""
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
+        lock = os.open(store.root / ".locks" / f"{stage}-{key}.lock", os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
         return True
-    lock.release()
+    finally:
+        os.close(lock)
     return False
 
 
-def _garbage(path: Path, what: str) -> Garbage:
-    return Garbage(path, what, sum(each.stat().st_size for each in path.rglob("*") if each.is_file()))
+def _present(folder: Path, names: Sequence[str]) -> list[Path]:
+    return [path for path in (folder / name for name in names) if path.exists() or path.is_symlink()]
+
+
+def _garbage(path: Path, what: str, names: tuple[str, ...] | None = None) -> Garbage:
+    parts = [path] if names is None else _present(path, names)
+    files = [each for part in parts for each in (part, *part.rglob("*")) if each.is_file()]
+    return Garbage(path, what, sum(each.stat().st_size for each in files), names)

@@ -6,7 +6,7 @@ import math
 
 from pipeline.report import wording
 from pipeline.report.card_usage import device_part, is_image, preprocessing_part, reproduce_part
-from pipeline.report.findings import chosen_variant, section_of, verdict, zeros_report
+from pipeline.report.findings import chosen_variant, section_of, verdict, yardstick, zeros_report
 from pipeline.report.markdown import plain, table
 from pipeline.report.record import RunRecord
 
@@ -90,10 +90,9 @@ def _intended_use(record: RunRecord) -> str:
 
 def _data(record: RunRecord) -> str:
     profile = record.profile
-    source = ", ".join(f"{wording.words(key)}: {wording.figure(value)}" for key, value in profile["source"].items())
     rows = profile["rows"]
     lines = [
-        f"- Source: {plain(source)}",
+        f"- Source: {plain(wording.source(profile['source']))}",
         f"- Rows: {wording.count(rows['total'])}: {wording.count(rows['train'])} to train on, "
         f"{wording.count(rows['validation'])} to decide on (validation), {wording.count(rows['test'])} to test on",
         f"- SHA-256 of the data set: `{record.summary['dataset_sha256']}`",
@@ -113,6 +112,9 @@ def _scores(record: RunRecord) -> str:
         (f"**model.tflite, {chosen_variant(record)} (LiteRT)**", f"**{wording.score(s['model_score'])}**"),
     ]
     lines = ["## Scores", table(["model", f"{name}, test split"], rows, 1)]
+    beside_it = yardstick(record)
+    if beside_it is not None:
+        lines.append(plain(beside_it.sentence))
     variants = record.details("convert").get("variants") or []
     on_test = record.details("export").get("test") or {}
     beside = [

@@ -12,9 +12,9 @@ from pydantic import ValidationError
 from rich.table import Table
 from rich.text import Text
 
-from data.contract import ConfigError, PenjingError
+from data.contract import ConfigError, DataError, PenjingError
 from data.preprocessing import Preprocessing
-from data.reading import RawInput
+from data.reading import RawInput, read_input
 from models.tasks import task_for
 from models.tflite.interpreter import LiteRT
 from pipeline.bundle_layout import MODEL, PREPROCESSING, SUMMARY
@@ -63,7 +63,10 @@ def predict(export_folder: Path, input_path: Path) -> list[Prediction]:
         runtime = LiteRT((export_folder / MODEL).read_bytes())
     except (OSError, ValidationError) as error:
         raise _damaged(export_folder, error) from error
-    rows = preprocessing.read(input_path)
+    try:
+        rows = read_input(preprocessing, input_path)
+    except DataError as error:
+        raise _about_input(error, input_path) from error
     outputs = runtime.predict(rows.x)
     if summary.task == "regression":
         return _numbers(preprocessing, rows, outputs)
@@ -91,6 +94,16 @@ def _require_bundle(folder: Path) -> None:
     refused = (run / "rejected").is_dir()
     found = "none; the gate rejected its last one" if refused else "none; it has not come as far as export"
     raise ConfigError(f"RUN: expected a run with a bundle in {folder}, got {found}. Run it again, to its end.")
+
+
+def _about_input(error: DataError, path: Path) -> DataError:
+    """Says of the input what is told of training data: there is no config here whose `data` could be mended."""
+    field, _, told = str(error).partition(": ")
+    if not field.startswith("data."):
+        return error
+    rule, _, _ = told.rpartition(". ")
+    advice = "Correct the input: its columns must be of the types the model learned from."
+    return DataError(f"input: {rule or told}, in {str(path)!r}. {advice}")
 
 
 def _damaged(folder: Path, error: OSError | ValidationError) -> PenjingError:

@@ -9,10 +9,14 @@ from typing import TextIO
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from pipeline.store import explained
+from pipeline.refusals import explained
 
 _LINES = 10
 """Most lines, besides the first, that one piece of work prints where no bar can be drawn."""
+
+
+def unchecked() -> None:
+    """Finds nothing that speaks against going on."""
 
 
 class RunProgress:
@@ -24,7 +28,7 @@ class RunProgress:
         check: called at every step; may raise to end the run.
     """
 
-    def __init__(self, console: Console, log: Path | None = None, check: Callable[[], object] = bool) -> None:
+    def __init__(self, console: Console, log: Path | None = None, check: Callable[[], object] = unchecked) -> None:
         self._console = console
         self._check = check
         self._log: TextIO | None = None

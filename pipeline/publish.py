@@ -15,9 +15,10 @@ from data.contract import GateError, PenjingError, TargetMissedError
 from pipeline.code_memory import CodeMemory
 from pipeline.files import sha256_of_file, sha256_of_json, sync_folder, sync_tree, write_atomically
 from pipeline.planner import versions_of
+from pipeline.refusals import explained
 from pipeline.report.record import RunRecord, StageRecord
 from pipeline.runs import RunFile, Workdir
-from pipeline.store import MANIFEST, Artifact, explained
+from pipeline.store import MANIFEST, Artifact
 
 _EXCHANGE = 2
 """RENAME_EXCHANGE of renameat2(2)."""
@@ -34,12 +35,14 @@ class Published:
         bundle: the bundle's folder (`export`, or `rejected`); None where the run made none.
         summary: the bundle's `summary.json`; empty where there is none.
         verdict: the error that says why the bundle is not what was asked for; None where it is.
+        has_earlier_bundle: whether `export` still holds the bundle of an earlier config.
     """
 
     report: Path
     bundle: Path | None
     summary: dict[str, Any]
     verdict: PenjingError | None
+    has_earlier_bundle: bool = False
 
 
 def publish(
@@ -62,18 +65,25 @@ def publish(
     failed = export is not None and not export.manifest.details["passed"]
     bundle = None if export is None else folder / ("rejected" if failed else "export")
     report = folder / "report.html"
+    handed_over = export.manifest.key if export is not None and not failed else None
+    if handed_over is not None and run.bundle != handed_over:
+        run = replace(run, bundle=handed_over, published=None)
     # The same artifacts, asked for in the same words, drawn by the same code, look the same.
     memory = CodeMemory(workdir.store().root)
     code = [memory.parts(module) for module in ("pipeline.report.html", "pipeline.model_card", "pipeline.summary")]
-    origin = sha256_of_json([run.name, run.config_text, [artifact.manifest.key for artifact, _ in stages], code])
+    origin = sha256_of_json(
+        [run.name, run.config_text, [artifact.manifest.key for artifact, _ in stages], code, run.has_earlier_bundle]
+    )
     if anew or run.published is None or run.published != _seal(origin, report, bundle):
         with explained(folder):
             record = _record(run, stages, summary)
             _write_report(report, record)
             if export is not None and bundle is not None:
                 _swap_in(_assemble(folder, export, record, report), bundle)
+                if not failed and (folder / "rejected").exists():  # of an earlier failure, which is mended now
+                    shutil.rmtree(folder / "rejected")
         workdir.write(replace(run, published=_seal(origin, report, bundle)))
-    return Published(report, bundle, summary, _verdict(export, bundle))
+    return Published(report, bundle, summary, _verdict(export, bundle), run.has_earlier_bundle)
 
 
 def _summary(name: str, stages: Sequence[tuple[Artifact, bool]], export: Artifact | None) -> dict[str, Any]:
@@ -108,6 +118,7 @@ def _record(run: RunFile, stages: Sequence[tuple[Artifact, bool]], summary: dict
         summary=summary,
         versions=versions_of(_LIBRARIES),
         command=run.command,
+        has_earlier_bundle=run.has_earlier_bundle,
     )
 
 

@@ -15,9 +15,10 @@ from data.contract import ConfigError, DataError, PenjingError, Progress
 from pipeline.code_memory import CodeMemory
 from pipeline.executors.serial import SerialTrials
 from pipeline.planner import Plan, PlannedStage, Scope, stage_key
+from pipeline.refusals import explained
 from pipeline.source_digest import source_digest
 from pipeline.stages.catalog import STAGES, Stage
-from pipeline.store import Artifact, Manifest, Store, explained
+from pipeline.store import Artifact, Manifest, Store
 from pipeline.workspace import Outcome, Workspace
 
 _STAGES = {stage.name: stage for stage in STAGES}

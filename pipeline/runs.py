@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from data.contract import ConfigError
 from pipeline.files import write_atomically
-from pipeline.store import Store, explained
+from pipeline.refusals import explained
+from pipeline.store import Store, unheard
+
+RUN_FILES = ("report.html", "export", "rejected", ".bundle", "run.log", "run.json")
+"""What Penjing puts into a run's folder; `run.json`, by which it is known as one, last."""
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 RunState = Literal["running", "done", "failed", "interrupted"]
 
@@ -28,6 +35,7 @@ class RunFile:
         keys: stage -> key, as last planned.
         state: how it went.
         published: what the published files were made from; None where there are none.
+        bundle: key of the export artifact whose bundle lies in `export`; None where none was handed over yet.
     """
 
     name: str
@@ -38,6 +46,12 @@ class RunFile:
     keys: dict[str, str]
     state: RunState
     published: str | None = None
+    bundle: str | None = None
+
+    @property
+    def has_earlier_bundle(self) -> bool:
+        """Whether the bundle in `export` is of an earlier config, data or code than the run's last plan."""
+        return self.bundle is not None and self.keys.get("export") != self.bundle
 
 
 @dataclass(frozen=True)
@@ -50,7 +64,7 @@ class Workdir:
 
     root: Path
 
-    def store(self, say: Any = str) -> Store:
+    def store(self, say: Callable[[str], object] = unheard) -> Store:
         """Returns the store of all runs here."""
         return Store(self.root / "store", say)
 
@@ -69,6 +83,13 @@ class Workdir:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
         return path
+
+    def earlier_bundle(self, name: str) -> str:
+        """Says that a run's bundle is not of its last config."""
+        return (
+            f"{self.run_folder(name) / 'export'} holds the bundle of an earlier config, data or code: "
+            "the last run handed none over."
+        )
 
     def names(self) -> list[str]:
         """Returns the names of the runs here, the one last written to first.
@@ -95,16 +116,27 @@ class Workdir:
         """Returns what a run's file says.
 
         Raises:
-            ConfigError: there is no such run; names the nearest.
+            ConfigError: there is no such run, or it is no name but a path; names the nearest.
             StoreError: no permission to look for it.
         """
-        found = self.read(name)
+        # A path is no name: it would lead out of the work directory.
+        found = self.read(name) if _NAME.fullmatch(name) else None
         if found is None:
             names = self.names()
-            near = difflib.get_close_matches(name, names, 1)
+            near = difflib.get_close_matches(Path(name).name, names, 1)
             hint = f"Did you mean {near[0]!r}?" if near else f"Runs here: {', '.join(names) or 'none yet'}."
             raise ConfigError(f"RUN: expected a run in {self.root}, got {name!r}. {hint}")
         return found
+
+    def require_root(self) -> None:
+        """Checks that the work directory is there.
+
+        Raises:
+            ConfigError: it is not, or is no folder.
+        """
+        if not self.root.is_dir():
+            got = "which is no folder" if self.root.exists() else "which does not exist"
+            raise ConfigError(f"--workdir: expected a work directory, got {self.root}, {got}. Check the path.")
 
     def write(self, run: RunFile) -> None:
         """Replaces a run's file.

@@ -10,9 +10,10 @@ from data.contract import ConfigError, PenjingError
 from pipeline.config_reading.file import LoadedConfig, load_config
 from pipeline.planner import Plan, Scope, make_plan
 from pipeline.publish import Published, publish
+from pipeline.refusals import explained
 from pipeline.runner import Listener, Runner
 from pipeline.runs import RunFile, RunState, Workdir
-from pipeline.store import Artifact, explained
+from pipeline.store import Artifact
 
 DEFAULT_WORKDIR = Path("runs")
 """Where runs and their store are kept unless `--workdir` says otherwise."""
@@ -52,8 +53,12 @@ class RunResult:
     published: Published
 
 
-def plan_request(request: Request) -> tuple[LoadedConfig, Plan]:
+def plan_request(request: Request, *, lasting: bool = False) -> tuple[LoadedConfig, Plan]:
     """Reads a config and plans its run.
+
+    Args:
+        request: what is asked.
+        lasting: make the store where there is none, so that digests are remembered; else nothing is left behind.
 
     Raises:
         ConfigError: the config or the scope is wrong.
@@ -61,7 +66,11 @@ def plan_request(request: Request) -> tuple[LoadedConfig, Plan]:
         StoreError: the work directory cannot be read.
     """
     loaded = load_config(request.config, request.overrides)
-    with explained(request.workdir.root):
+    root = request.workdir.store().root
+    request.scope.check(loaded.config)
+    with explained(root):
+        if lasting:
+            root.mkdir(parents=True, exist_ok=True)
         before = request.workdir.read(loaded.config.name)
         plan = make_plan(
             loaded.config,
@@ -85,7 +94,8 @@ def run_request(request: Request, listener: Listener, loaded: LoadedConfig, plan
     state: RunState = "failed"
     try:
         runner = Runner(workdir.store(listener.note), listener, loaded.config.seed)
-        stages = tuple(runner.execute(plan, request.scope).values())
+        with explained(runner.store.root):
+            stages = tuple(runner.execute(plan, request.scope).values())
         # Two runs of one name publish one after the other.
         with workdir.store(listener.note).lock("publish", run.name):
             published = publish(workdir, run, stages)
@@ -105,7 +115,7 @@ def _run_file(request: Request, loaded: LoadedConfig, plan: Plan) -> RunFile:
     text = resolved_yaml(loaded)
     keys = plan.keys if before is None or before.config_text != text else {**before.keys, **plan.keys}
     run = RunFile(name, loaded.config.task, loaded.config.seed, text, request.command, keys, "running")
-    return run if before is None else replace(run, published=before.published)
+    return run if before is None else replace(run, published=before.published, bundle=before.bundle)
 
 
 def resolved_yaml(loaded: LoadedConfig) -> str:

@@ -9,8 +9,8 @@ from pathlib import Path
 from data.config import DataConfig
 from data.contract import DataError
 from data.source_files import source_files
-from pipeline.files import canonical_json, sha256_of_file, sha256_of_json, write_atomically
-from pipeline.store import explained
+from pipeline.files import canonical_json, sha256_of_file, sha256_of_json
+from pipeline.refusals import remember
 
 _SETTLED_NANOSECONDS = 2_000_000_000
 
@@ -20,7 +20,8 @@ def source_digest(config: DataConfig, memory: Path, *, rehash: bool = False) -> 
 
     Args:
         config: the section.
-        memory: JSON file that remembers digests between runs.
+        memory: JSON file that remembers digests between runs, in a folder of the store; nothing is written where the
+            store is not there or can be read only.
         rehash: read every byte again, whatever is remembered.
 
     Returns:
@@ -49,10 +50,9 @@ def source_digest(config: DataConfig, memory: Path, *, rehash: bool = False) -> 
             ) from error
         digests[str(path)] = digest
     if fresh:
-        with explained(memory.parent):
-            memory.parent.mkdir(parents=True, exist_ok=True)
-            files = {**_remembered(memory), **fresh}
-            write_atomically(memory, canonical_json({"files": files, "digest": sha256_of_json(files)}))
+        files = {**_remembered(memory), **fresh}
+        text = canonical_json({"files": files, "digest": sha256_of_json(files)})
+        remember(memory, text, memory.parent.parent)
     return sha256_of_json(digests)
 
 

@@ -11,12 +11,10 @@ A manifest carries a digest of itself and of every file, so that any changed byt
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +25,7 @@ from filelock import FileLock, Timeout
 from data.contract import StoreError
 from pipeline.files import canonical_json, sha256_of_file, sha256_of_json, sync_folder, sync_tree
 from pipeline.ledger import LedgerRow
+from pipeline.refusals import explained
 
 MANIFEST = "manifest.json"
 LOCK_PATIENCE_SECONDS = 6 * 3600.0
@@ -99,6 +98,10 @@ class Artifact:
     manifest: Manifest
 
 
+def unheard(text: str) -> None:
+    """Says a line to nobody."""
+
+
 @dataclass
 class Store:
     """Artifacts below one folder.
@@ -114,7 +117,7 @@ class Store:
     """
 
     root: Path
-    say: Callable[[str], object] = str
+    say: Callable[[str], object] = unheard
 
     # ------------------------------------------------------------------------------------ reading
 
@@ -263,28 +266,3 @@ class Store:
             aside.mkdir(parents=True, exist_ok=True)
             with suppress(FileNotFoundError):  # another run was faster
                 self.folder(stage, key).rename(aside / f"{stage}-{key[:12]}-{uuid.uuid4().hex[:8]}")
-
-
-@contextmanager
-def explained(folder: Path) -> Iterator[None]:
-    """Turns the operating system's refusals into errors that say what to do.
-
-    Raises:
-        StoreError: in place of an OSError of permission, space or quota; others pass.
-    """
-    reasons: Mapping[int, str] = {
-        errno.EACCES: "got no permission. Choose another --workdir, or change its owner",
-        errno.EPERM: "got no permission. Choose another --workdir, or change its owner",
-        errno.EROFS: "got a read-only filesystem. Choose another --workdir",
-        errno.ENOTDIR: "got a path that leads through a file. Choose another --workdir",
-        errno.EEXIST: "got a file of that name. Choose another --workdir",
-        errno.ENOSPC: "got no space left on the device. Make room (`gc` removes what no run needs) and start again",
-        errno.EDQUOT: "got a full quota. Make room (`gc` removes what no run needs) and start again",
-    }
-    try:
-        yield
-    except OSError as error:
-        if error.errno is None or error.errno not in reasons:
-            raise
-        where = os.fspath(error.filename) if error.filename is not None else str(folder)
-        raise StoreError(f"workdir: expected to be able to write to {where}, {reasons[error.errno]}.") from error

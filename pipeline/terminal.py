@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TextIO
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+from typer.core import TyperCommand
 
 from pipeline.garbage import Garbage
 from pipeline.ledger import LedgerRow
@@ -16,8 +18,19 @@ from pipeline.progress import RunProgress
 from pipeline.store import Artifact
 
 
+class Command(TyperCommand):
+    """A command whose description is never cut in the list of commands."""
+
+    def get_short_help_str(self, limit: int = 45) -> str:  # noqa: ARG002 -- what typer calls it with
+        """Returns the first paragraph of the command's help, whole."""
+        return " ".join((self.help or "").split("\n\n")[0].split())
+
+
 class TerminalListener(RunProgress):
     """Tells a run's story on a console, and in its log."""
+
+    num_finished = 0
+    """Stages that came to their end so far, those that were there already included."""
 
     def begin(self, planned: PlannedStage) -> None:
         """A stage starts to run."""
@@ -27,10 +40,20 @@ class TerminalListener(RunProgress):
     def end(self, planned: PlannedStage, artifact: Artifact, cached: bool) -> None:
         """A stage's artifact is there."""
         self.rest()
+        self.num_finished += 1
         seconds = artifact.manifest.seconds
         word = "cached" if cached else "done"
         took = "" if cached else f"  {seconds:.1f} s"
         self.note(f"{planned.stage.name:<9}{word:<8} {planned.key[:12]}{took}")
+        if planned.stage.name == "ingest" and not cached:
+            for line in _data_notes(json.loads((artifact.folder / "profile.json").read_text(encoding="utf-8"))):
+                self.note(f"    {line}")
+
+
+def _data_notes(profile: Mapping[str, Any]) -> list[str]:
+    """Returns what a user should know of the data before anything is trained: columns left out, and warnings."""
+    left_out = [f"left out: {each['name']} ({each['reason']})" for each in profile["left_out"]]
+    return [*left_out, *(f"warning: {each}" for each in profile["warnings"])]
 
 
 def plan_table(plan: Plan) -> Table:

@@ -22,7 +22,7 @@ def load_arrays(config: ArraysData, task: str) -> Loaded:
     """Loads arrays.
 
     Rows of two or three dimensions are images if 0 to 255 holds them without loss (uint8, whole numbers of 0 to 255,
-    booleans, floats that are k/255); all other rows are vectors of floats, flattened.
+    booleans, floats that are k/255), with a warning unless they are uint8; all other rows are vectors, flattened.
 
     Args:
         config: path and names of the arrays; `kind` overrules what a row is.
@@ -35,16 +35,7 @@ def load_arrays(config: ArraysData, task: str) -> Loaded:
         DataError: an array is missing, pickled, malformed, not finite, or does not fit the others.
     """
     arrays = _read(config)
-    parts_x = [arrays[name] for name in (config.x, f"{config.x}_test") if name in arrays]
-    parts_y = [arrays[name] for name in (config.y, f"{config.y}_test") if name in arrays]
-    for name in (config.x, f"{config.x}_test"):
-        if name in arrays:
-            _check_inputs(arrays[name], name)
-    for x, y, suffix in zip(parts_x, parts_y, ("", "_test")[: len(parts_x)], strict=True):
-        _check_pair(x, y, config.x + suffix, config.y + suffix)
-    if len({part.shape[1:] for part in parts_x}) > 1:
-        shapes = " and ".join(str(part.shape[1:]) for part in parts_x)
-        raise DataError(f"data.x: expected rows of one shape, got {shapes} in training and test. Save them alike.")
+    parts_x, parts_y = _checked_parts(config, arrays)
     num_rows = sum(len(part) for part in parts_x)
     given = None
     if len(parts_x) == 2:
@@ -62,32 +53,41 @@ def load_arrays(config: ArraysData, task: str) -> Loaded:
         "warnings": warnings,
         "given": given,
     }
-    if maximum is not None:
-        return _images(parts_x, maximum, common)
-    matrix = np.concatenate([part.reshape(len(part), -1).astype(np.float32) for part in parts_x])
-    names = [f"{config.x}_{position}" for position in range(matrix.shape[1])]
-    columns = tuple(
-        Column(name, "numeric", matrix[:, position], distinct=len(np.unique(matrix[:, position])))
-        for position, name in enumerate(names)
-    )
-    return LoadedTable(**common, columns=columns)
+    return _table(config.x, parts_x, common) if maximum is None else _images(parts_x, maximum, common)
 
 
 def _read(config: ArraysData) -> dict[str, NDArray[Any]]:
+    path = Path(config.path)
+    x_test, y_test = f"{config.x}_test", f"{config.y}_test"
     files = array_files(config)
-    if Path(config.path).is_file():
-        names = npz_names(Path(config.path))
-        wanted = [config.x, config.y]
-        wanted += [name for name in (f"{config.x}_test", f"{config.y}_test") if name in names]
-        arrays = {name: read_npz(Path(config.path), name) for name in wanted}
+    if path.is_file():
+        names = npz_names(path)
+        fields = {config.x: "data.x", config.y: "data.y"} | {
+            name: "data.path" for name in (x_test, y_test) if name in names
+        }
+        arrays = {name: read_npz(path, name, field) for name, field in fields.items()}
     else:
-        arrays = {name: read_npy(path) for name, path in files.items()}
-    if (f"{config.x}_test" in arrays) != (f"{config.y}_test" in arrays):
-        lone, other = f"{config.x}_test", f"{config.y}_test"
-        if other in arrays:
-            lone, other = other, lone
+        arrays = {name: read_npy(file) for name, file in files.items()}
+    if (x_test in arrays) != (y_test in arrays):
+        lone, other = (y_test, x_test) if y_test in arrays else (x_test, y_test)
         raise DataError(f"data.path: expected {other!r} beside {lone!r}, got none. Add it, or rename {lone!r}.")
     return arrays
+
+
+def _checked_parts(
+    config: ArraysData, arrays: dict[str, NDArray[Any]]
+) -> tuple[list[NDArray[Any]], list[NDArray[Any]]]:
+    """Returns the inputs and the targets, those of training first, then of the test split where there is one."""
+    suffixes = ("", "_test") if f"{config.x}_test" in arrays else ("",)
+    parts_x = [arrays[config.x + suffix] for suffix in suffixes]
+    parts_y = [arrays[config.y + suffix] for suffix in suffixes]
+    for x, y, suffix in zip(parts_x, parts_y, suffixes, strict=True):
+        _check_inputs(x, config.x + suffix)
+        _check_pair(x, y, config.x + suffix, config.y + suffix)
+    if len({part.shape[1:] for part in parts_x}) > 1:
+        shapes = " and ".join(str(part.shape[1:]) for part in parts_x)
+        raise DataError(f"data.x: expected rows of one shape, got {shapes} in training and test. Save them alike.")
+    return parts_x, parts_y
 
 
 def _check_inputs(x: NDArray[Any], name: str) -> None:
@@ -118,12 +118,13 @@ def _check_pair(x: NDArray[Any], y: NDArray[Any], x_name: str, y_name: str) -> N
 
 
 def _kind(config: ArraysData, parts: list[NDArray[Any]]) -> tuple[float | None, tuple[str, ...]]:
-    """Returns the pixels' maximum for images, None for vectors; and a warning where images become vectors."""
+    """Returns the pixels' maximum for images, None for vectors; and a warning where the choice may surprise."""
     dimensions = parts[0].ndim - 1
     if config.kind == "vector" or (config.kind == "auto" and dimensions not in (2, 3)):
         return None, ()
-    maxima = {pixel_maximum(part) for part in parts} if dimensions in (2, 3) else {None}
-    if None in maxima:
+    maxima = [pixel_maximum(part) for part in parts] if dimensions in (2, 3) else [None]
+    known = [maximum for maximum in maxima if maximum is not None]
+    if len(known) < len(maxima):
         if config.kind == "image":
             raise DataError(
                 f"data.kind: expected images, rows of (height, width[, channels]) with whole numbers of 0 to 255 or "
@@ -133,7 +134,21 @@ def _kind(config: ArraysData, parts: list[NDArray[Any]]) -> tuple[float | None, 
             f"{config.x!r} has rows of {dimensions} dimensions, but 0 to 255 does not hold its values without loss: "
             "each row is taken for a vector.",
         )
-    return max(value for value in maxima if value is not None), ()
+    if config.kind == "auto" and any(part.dtype != np.uint8 for part in parts):
+        return max(known), (
+            f"{config.x!r} has rows of {dimensions} dimensions and values of {parts[0].dtype} that 0 to 255 holds "
+            "without loss: its rows are taken for images. Set data.kind: vector if they are not.",
+        )
+    return max(known), ()
+
+
+def _table(name: str, parts: list[NDArray[Any]], common: dict[str, Any]) -> LoadedTable:
+    matrix = np.concatenate([part.reshape(len(part), -1).astype(np.float32) for part in parts])
+    columns = tuple(
+        Column(f"{name}_{position}", "numeric", matrix[:, position], distinct=len(np.unique(matrix[:, position])))
+        for position in range(matrix.shape[1])
+    )
+    return LoadedTable(**common, columns=columns)
 
 
 def _images(parts: list[NDArray[Any]], maximum: float, common: dict[str, Any]) -> LoadedImages:

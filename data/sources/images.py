@@ -3,18 +3,36 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from data.config import ImagesData
 from data.contract import SPLIT_NAMES, ConfigError, Progress
+from data.image_folders import ImageFile, image_files, loose_images
 from data.pictures import NUM_LISTED, UnreadablePicture, read_picture, unreadable_error
-from data.source_files import image_files
 from data.sources.loaded import LoadedImages, Targets
 
 PROGRESS_EVERY = 256
 """Images between two words of progress."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What decoding a list of files gives.
+
+    Attributes:
+        pixels: (readable images, height, width, channels) uint8, memory-mapped.
+        readable: positions of the readable images in the list.
+        unreadable: name and reason of each of the others.
+    """
+
+    pixels: NDArray[np.uint8]
+    readable: list[int]
+    unreadable: list[tuple[str, str]]
 
 
 def load_images(config: ImagesData, task: str, folder: Path, progress: Progress) -> LoadedImages:
@@ -32,46 +50,85 @@ def load_images(config: ImagesData, task: str, folder: Path, progress: Progress)
     Raises:
         ConfigError: the task is another.
         DataError: no images, or unreadable ones that the config does not skip.
+        OSError: the disk has no room for the pixels.
     """
-    if task != "classification":
-        raise ConfigError(
-            f"task: expected classification for data.source images, got {task}. Use data.source: arrays for numbers."
-        )
+    _check_task(task)
     root = Path(config.path)
     files = image_files(root)
     shape = (*config.size, 1 if config.color == "grey" else 3)
-    scratch = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed with the memory map that outlives this call
-    pixels = np.memmap(scratch, np.uint8, "w+", shape=(len(files), *shape))
-    unreadable: list[tuple[str, str]] = []
-    readable: list[int] = []
-    for position, file in enumerate(files):
-        try:
-            pixels[len(readable)] = read_picture(file.path, shape)
-            readable.append(position)
-        except UnreadablePicture as error:
-            unreadable.append((str(file.path.relative_to(root)), str(error)))
-        if (position + 1) % PROGRESS_EVERY == 0 or position + 1 == len(files):
-            progress.step("read", position + 1, len(files), {"unreadable": float(len(unreadable))})
-    if unreadable and not config.skip_unreadable:
-        raise unreadable_error(unreadable, "Remove or replace them, or set data.skip_unreadable: true.")
-    kept = [files[position] for position in readable]
-    names = tuple(sorted({file.class_name for file in files}))
-    codes = np.array([names.index(file.class_name) for file in kept], np.int32)
-    shipped = any(file.split is not None for file in kept)
-    given = np.array([SPLIT_NAMES.index(file.split or "train") for file in kept], np.int8) if shipped else None
-    shown = ", ".join(f"{name} ({reason})" for name, reason in unreadable[:NUM_LISTED])
+    decoded = _decode(files, root, shape, folder, progress)
+    if decoded.unreadable and not config.skip_unreadable:
+        raise unreadable_error(decoded.unreadable, "Remove or replace them, or set data.skip_unreadable: true.")
+    kept = [files[position] for position in decoded.readable]
+    given = _given(kept)
     return LoadedImages(
-        Targets(codes, names),
+        _targets(files, kept),
         {
             "source": "images",
             "folder": root.name,
             "files": len(files),
-            "unreadable": [{"file": name, "reason": reason} for name, reason in unreadable],
-            "ships_splits": shipped,
+            "unreadable": [{"file": name, "reason": reason} for name, reason in decoded.unreadable],
+            "ships_splits": given is not None,
         },
-        np.array(readable, np.int64),
-        (f"{len(unreadable)} unreadable images are left out: {shown}.",) if unreadable else (),
+        np.array(decoded.readable, np.int64),
+        _warnings(decoded.unreadable, loose_images(root), root),
         given,
         shape=shape,
-        read=lambda rows: pixels[rows],
+        read=lambda rows: decoded.pixels[rows],
     )
+
+
+def _check_task(task: str) -> None:
+    if task != "classification":
+        raise ConfigError(
+            f"task: expected classification for data.source images, got {task}. Use data.source: arrays for numbers."
+        )
+
+
+def _targets(files: Sequence[ImageFile], kept: Sequence[ImageFile]) -> Targets:
+    """Returns the classes of the readable images; a class of unreadable ones alone keeps its name."""
+    names = tuple(sorted({file.class_name for file in files}))
+    return Targets(np.array([names.index(file.class_name) for file in kept], np.int32), names)
+
+
+def _given(kept: Sequence[ImageFile]) -> NDArray[np.int8] | None:
+    """Returns (images,) codes of the splits that the folders make; None where they make none."""
+    if all(file.split is None for file in kept):
+        return None
+    return np.array([SPLIT_NAMES.index(file.split or "train") for file in kept], np.int8)
+
+
+def _decode(
+    files: Sequence[ImageFile], root: Path, shape: tuple[int, int, int], folder: Path, progress: Progress
+) -> Decoded:
+    """Decodes every file once, into a nameless file of the folder, which is then mapped."""
+    unreadable: list[tuple[str, str]] = []
+    readable: list[int] = []
+    # Written, not mapped: on a full disk a write raises OSError, while a hole in a memory map kills the process.
+    with tempfile.TemporaryFile(dir=folder) as scratch:
+        for position, file in enumerate(files):
+            try:
+                scratch.write(read_picture(file.path, shape).tobytes())
+                readable.append(position)
+            except UnreadablePicture as error:
+                unreadable.append((str(file.path.relative_to(root)), str(error)))
+            if (position + 1) % PROGRESS_EVERY == 0 or position + 1 == len(files):
+                progress.step("read", position + 1, len(files), {"unreadable": float(len(unreadable))})
+        scratch.flush()
+        if not readable:
+            return Decoded(np.empty((0, *shape), np.uint8), readable, unreadable)
+        pixels = np.memmap(scratch, np.uint8, "r", shape=(len(readable), *shape))  # outlives the closed file
+    return Decoded(pixels, readable, unreadable)
+
+
+def _warnings(unreadable: Sequence[tuple[str, str]], loose: Sequence[Path], root: Path) -> tuple[str, ...]:
+    warnings = []
+    if unreadable:
+        shown = ", ".join(f"{name} ({reason})" for name, reason in unreadable[:NUM_LISTED])
+        warnings.append(f"{len(unreadable)} unreadable images are left out: {shown}.")
+    if loose:
+        warnings.append(
+            f"{len(loose)} images lie outside of the class folders and are left out (the first: "
+            f"{str(loose[0].relative_to(root))!r}): put them into the folder of their class."
+        )
+    return tuple(warnings)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 ColumnKind = Literal[
-    "numeric", "boolean", "categorical", "date", "text", "identifier", "row_number", "empty", "unsupported"
+    "numeric", "boolean", "categorical", "date", "text", "identifier", "row_number", "empty", "dropped", "unsupported"
 ]
 
 
@@ -20,7 +20,7 @@ class Column:
 
     Attributes:
         name: as the source names it.
-        kind: what it holds; the first three kinds can be learned from.
+        kind: what it holds; the first three kinds can be learned from, `dropped` is what the config leaves out.
         values: (rows,) numbers, 0/1, or positions in `vocabulary`; NaN where missing. None where it cannot be learned.
         vocabulary: the distinct values of a categorical column, sorted.
         missing: rows without a value.

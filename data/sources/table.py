@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.columns import as_categories, as_numbers, recognise, stripped
+from data.columns import COMMA_ADVICE, as_categories, as_numbers, comma_numbers, recognise, stripped
 from data.config import TableData
 from data.contract import ConfigError, DataError
-from data.source_files import nearest, table_file
+from data.paths import nearest
+from data.source_files import table_file
 from data.sources.loaded import Column, LoadedTable, Targets
 from data.table_files import read_frame
 from data.targets import classes_from_names, classes_from_numbers
@@ -36,29 +37,26 @@ def load_table(config: TableData, task: str) -> LoadedTable:
     """
     _check_config(config)
     path = table_file(Path(config.path))
-    frame = read_frame(path, [name for name, kind in config.types.items() if kind == "categorical"])
+    table = read_frame(path, [name for name, kind in config.types.items() if kind == "categorical"])
+    frame = table.frame
     _check_columns(config, [str(name) for name in frame.columns])
     columns = [_column(config, str(name), frame[name]) for name in frame.columns if name not in _aside(config)]
-    target_missing = _missing(frame[config.target])
-    if target_missing.any() and config.missing != "drop_rows":
-        raise DataError(
-            f"data.target: expected a value in every row, got {int(target_missing.sum())} missing in "
-            f"{config.target!r}. Fill them in, remove these rows, or set data.missing: drop_rows."
-        )
-    keep = ~target_missing & ~_rows_to_drop(config, columns, len(frame))
+    with_target = _rows_with_target(config, frame)
+    keep = with_target & ~_lacking(config, columns, with_target)
     if not keep.any():
         raise DataError(
-            f"data.missing: expected rows without missing values, got none of {len(frame)}. Set data.missing: impute."
+            f"data.missing: expected rows without missing values, got none of {int(with_target.sum())}. "
+            "Set data.missing: impute."
         )
-    dropped = int((~keep).sum())
-    if dropped:
+    if not keep.all():
         frame, columns = frame[keep], [column.without_rows(keep) for column in columns]
-    description = {"source": "table", "file": path.name, "rows": len(keep), "dropped_rows": dropped}
+    description = {"source": "table", "file": path.name, "rows": len(keep), "dropped_rows": int((~keep).sum())}
+    dropped = {"missing_target": int((~with_target).sum()), "missing": int((with_target & ~keep).sum())}
     return LoadedTable(
         _targets(frame[config.target], config.target, task),
         description | {"target": config.target, "group": config.group, "missing": config.missing},
         np.flatnonzero(keep).astype(np.int64),
-        tuple(_warnings(columns, dropped, config)),
+        (*_reading_warnings(dropped, table.decimal_commas), *_column_warnings(columns, config.max_categories)),
         groups=_groups(frame, config),
         columns=tuple(columns),
         max_categories=config.max_categories,
@@ -103,10 +101,10 @@ def _check_columns(config: TableData, names: list[str]) -> None:
 def _column(config: TableData, name: str, series: pandas.Series[Any]) -> Column:
     """Recognises a column, unless the config leaves it out."""
     if name in config.drop:
-        return Column(name, "unsupported", None, (), int(series.isna().sum()), 0, "dropped by data.drop")
+        return Column(name, "dropped", None, (), int(series.isna().sum()), 0, "dropped by data.drop")
     asked_for = config.features is not None and name in config.features
     if config.features is not None and not asked_for:
-        return Column(name, "unsupported", None, (), int(series.isna().sum()), 0, "not in data.features")
+        return Column(name, "dropped", None, (), int(series.isna().sum()), 0, "not in data.features")
     column = recognise(name, series, config.types.get(name), asked_for)
     if asked_for and column.why_left_out is not None:
         raise DataError(
@@ -127,25 +125,44 @@ def _missing(series: pandas.Series[Any]) -> NDArray[np.bool_]:
     return missing
 
 
-def _rows_to_drop(config: TableData, columns: list[Column], num_rows: int) -> NDArray[np.bool_]:
-    """Marks (rows,) that lack a feature, where the config does not impute."""
-    drop = np.zeros(num_rows, bool)
+def _rows_with_target(config: TableData, frame: pandas.DataFrame) -> NDArray[np.bool_]:
+    """Marks (rows,) that have a target.
+
+    Raises:
+        DataError: some lack it and the config does not drop them, or all lack it.
+    """
+    missing = _missing(frame[config.target])
+    if missing.all():
+        raise DataError(
+            f"data.target: expected values in {config.target!r}, got none in {len(frame)} rows. Name another column."
+        )
+    if missing.any() and config.missing_target == "error":
+        raise DataError(
+            f"data.target: expected a value in every row, got {int(missing.sum())} missing in {config.target!r} "
+            f"(first in row {int(missing.argmax()) + 1}). Fill them in, or set data.missing_target: drop_rows to leave "
+            "these rows out."
+        )
+    return ~missing
+
+
+def _lacking(config: TableData, columns: list[Column], among: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Marks (rows,) of those in question that lack a feature, where the config does not impute."""
+    lacking = np.zeros(len(among), bool)
     if config.missing == "impute":
-        return drop
+        return lacking
+    counts = {}
     for column in columns:
         if column.values is not None:
-            drop |= np.isnan(column.values)
-    if config.missing == "error" and drop.any():
-        named = ", ".join(f"{column.name!r}: {column.missing}" for column in columns if _lacks(column))
+            absent = np.isnan(column.values) & among
+            lacking |= absent
+            counts[column.name] = int(absent.sum())
+    if config.missing == "error" and lacking.any():
+        named = ", ".join(f"{name!r}: {count}" for name, count in counts.items() if count)
         raise DataError(
             f"data.missing: expected a value in every row, got missing values ({named}). "
             "Fill them in, or set data.missing to impute or drop_rows."
         )
-    return drop
-
-
-def _lacks(column: Column) -> bool:
-    return column.values is not None and column.missing > 0
+    return lacking
 
 
 def _targets(series: pandas.Series[Any], name: str, task: str) -> Targets:
@@ -193,14 +210,40 @@ def _groups(frame: pandas.DataFrame, config: TableData) -> NDArray[np.int64] | N
     return codes
 
 
-def _warnings(columns: list[Column], dropped: int, config: TableData) -> list[str]:
-    warnings = [f"{dropped} rows with missing values are left out (data.missing: drop_rows)."] if dropped else []
+def _reading_warnings(dropped: dict[str, int], decimal_commas: tuple[str, ...]) -> list[str]:
+    """Returns what a user should know of how the file was read.
+
+    Args:
+        dropped: rows that each of `missing_target` and `missing` left out.
+        decimal_commas: columns that were read with decimal commas.
+    """
+    warnings = []
+    if dropped["missing_target"]:
+        rows = dropped["missing_target"]
+        warnings.append(f"{rows} rows without a target are left out (data.missing_target: drop_rows).")
+    if dropped["missing"]:
+        warnings.append(f"{dropped['missing']} rows with missing features are left out (data.missing: drop_rows).")
+    if decimal_commas:
+        warnings.append(
+            f"Numbers with decimal commas (1,5 for 1.5) are read in {', '.join(map(repr, decimal_commas))}; set "
+            "data.types to categorical where they are none."
+        )
+    return warnings
+
+
+def _column_warnings(columns: list[Column], max_categories: int) -> list[str]:
+    warnings = []
     for column in columns:
-        if column.why_left_out is not None and not column.why_left_out.endswith(("data.drop", "data.features")):
+        if column.why_left_out is not None and column.kind != "dropped":
             warnings.append(f"Column {column.name!r} is left out: {column.why_left_out}.")
-        if column.kind == "categorical" and column.distinct > config.max_categories:
+        if comma_numbers(column):
             warnings.append(
-                f"Column {column.name!r} has {column.distinct} categories; those beyond the {config.max_categories} "
+                f"Column {column.name!r} is taken for categories, though its values are numbers written with commas "
+                f"({COMMA_ADVICE})."
+            )
+        if column.kind == "categorical" and column.distinct > max_categories:
+            warnings.append(
+                f"Column {column.name!r} has {column.distinct} categories; those beyond the {max_categories} "
                 "most frequent share one slot (data.max_categories)."
             )
         if column.kind == "numeric" and column.values is not None:

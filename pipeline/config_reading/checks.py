@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from data.config import ArraysData, BuiltinData, IdxData, ImagesData, TableData, known_input_shape
-from data.contract import ConfigError
+from data.contract import ConfigError, FrozenConfig
 from models.config import CnnConfig
 from models.shapes import check_shapes
 
@@ -48,6 +48,7 @@ def disagreements(config: RunConfig) -> list[Disagreement]:
         _columns_differ,
         _family_fits_data,
         _mode_fits_model,
+        _nothing_is_ignored,
         _training_fits_task,
         _pruning_adds_up,
         _export_adds_up,
@@ -107,6 +108,13 @@ def _family_fits_data(config: RunConfig) -> Iterator[Disagreement]:
         shape = (-1,)
     if shape is None:
         return
+    if isinstance(config.model, CnnConfig) and len(shape) == 1:
+        message = (
+            "expected mlp for a vector, got cnn: the data's rows are vectors of numbers, not images. "
+            "Set model.family to mlp, or give the data as images."
+        )
+        yield Disagreement(("model", "family"), message, (("data",), ("model",)))
+        return
     try:
         check_shapes(config.model, shape)
     except ConfigError as error:
@@ -138,6 +146,28 @@ def _mode_fits_model(config: RunConfig) -> Iterator[Disagreement]:
             "Say `train: {mode: layer_wise}`, or take `pretrain` out."
         )
         yield Disagreement(("pretrain",), message, (mode,))
+
+
+def _nothing_is_ignored(config: RunConfig) -> Iterator[Disagreement]:
+    """A field that nothing will read; its default may be written out, as it is in a resolved config."""
+    pretrain, prune = config.pretrain, config.prune
+    kind = "denoising_autoencoder"
+    if pretrain is not None and pretrain.kind != kind and _is_chosen(pretrain, "corruption_fraction"):
+        message = (
+            f"expected it with pretrain.kind: {kind} alone, got {pretrain.corruption_fraction:g} with {pretrain.kind}. "
+            "Take the key out, or choose that kind."
+        )
+        yield Disagreement(("pretrain", "corruption_fraction"), message, (("pretrain", "kind"),))
+    if prune is not None and prune.scope != "global" and _is_chosen(prune, "min_layer_density"):
+        message = (
+            f"expected it with prune.scope: global alone, got {prune.min_layer_density:g} with {prune.scope}, "
+            "where each layer keeps as much as the others. Take the key out, or choose that scope."
+        )
+        yield Disagreement(("prune", "min_layer_density"), message, (("prune", "scope"),))
+
+
+def _is_chosen(section: FrozenConfig, name: str) -> bool:
+    return name in section.model_fields_set and getattr(section, name) != type(section).model_fields[name].default
 
 
 def _training_fits_task(config: RunConfig) -> Iterator[Disagreement]:

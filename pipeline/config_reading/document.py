@@ -61,11 +61,12 @@ class YamlError(ValueError):
 
 @dataclass(frozen=True)
 class Finding:
-    """Something wrong in a document that can be read: a duplicate key, a key without a value."""
+    """Something wrong in a document that can be read: a duplicate key, a key without a value (`empty`)."""
 
     line: int
     location: Location
     message: str
+    empty: bool = False
 
 
 @dataclass
@@ -230,11 +231,8 @@ class _Writer:
             self._document.lines[place] = line
             values[key] = self.plain(node, place)
             if node.empty:
-                message = (
-                    "expected a value, got nothing. Write null to leave it unset, "
-                    "{} for a section with its defaults, or take the key out."
-                )
-                self._document.findings.append(Finding(line, place, message))
+                message = "expected a value, got nothing. Write one, or take the key out."
+                self._document.findings.append(Finding(line, place, message, empty=True))
         return values
 
 

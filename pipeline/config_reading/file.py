@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from pipeline.config import RunConfig
 from pipeline.config_reading.document import Document, YamlError, read_document
-from pipeline.config_reading.messages import Fault, faults_of, shown, unavailable_faults
+from pipeline.config_reading.messages import Fault, faults_of, nothing_given, shown, unavailable_faults
 from pipeline.config_reading.overrides import OverrideError, apply_override
 from pipeline.config_reading.problems import ConfigErrors, Problem
 from pipeline.config_reading.schema import dotted
@@ -147,7 +147,14 @@ def _validate(document: Document) -> tuple[RunConfig | None, list[Fault]]:
     pydantic compares sections only once each is right by itself, and looks into a section of several
     kinds only once its kind is known; mending shows a user all of it at once.
     """
-    known: list[Fault] = [_FoundFault(each.location, each.message, line=each.line) for each in document.findings]
+    known: list[Fault] = [
+        _FoundFault(
+            each.location,
+            nothing_given(each.location, document.value) if each.empty else each.message,
+            line=each.line,
+        )
+        for each in document.findings
+    ]
     known += [each for each in unavailable_faults(document.value) if not _hidden_by(each, known)]
     trial = deepcopy(document.value)
     fresh = list(known)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any
 
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from pipeline.config_reading.checks import DisagreementError
@@ -163,6 +164,8 @@ def _wrong_value(location: Location, slot: Slot, document: Any) -> Fault:
     elif slot.discriminator is not None:
         words = [tag_of(each, slot.discriminator) for each in slot.sections]
         hint = f" Write for example {{{slot.discriminator}: {words[0]}}}; there are {', '.join(words)}."
+    elif value is None and slot.sections and not any(each.is_required() for each in _fields_of(slot)):
+        hint = f" Write `{location[-1]}: {{}}` for its defaults, or take it out."
     elif slot.sections and not isinstance(value, dict):
         hint = f" Its keys are {', '.join(slot.sections[0].model_fields)}."
     elif isinstance(value, str) and _is_number(value):
@@ -171,6 +174,21 @@ def _wrong_value(location: Location, slot: Slot, document: Any) -> Fault:
         hint = " Put it in quotes."
     rule = _slot_rule(location, slot, document)
     return Fault(location, f"expected {rule}, got {shown(value)}.{hint}", mended_by=word)
+
+
+def nothing_given(location: Location, document: Any) -> str:
+    """Says what may stand after a key that nothing follows; null is offered only where it may stand."""
+    slot = slot_at(location, document)
+    ways = ["null to leave it unset"] if slot is None or slot.nullable else []
+    if slot is None or (slot.sections and not any(each.is_required() for each in _fields_of(slot))):
+        ways.append("{} for a section with its defaults")
+    needed = slot is not None and slot.field is not None and slot.field.is_required()
+    how = f"Write {', '.join(ways)}" if ways else f"Write {rule_of(slot)}" if slot is not None else "Write one"
+    return f"expected a value, got nothing. {how}{'' if needed else ', or take the key out'}."
+
+
+def _fields_of(slot: Slot) -> list[FieldInfo]:
+    return [field for section in slot.sections for field in section.model_fields.values()]
 
 
 def _wrong_tag(location: Location, slot: Slot, document: Any) -> Fault:
@@ -187,7 +205,8 @@ def _wrong_tag(location: Location, slot: Slot, document: Any) -> Fault:
 
 def _missing(location: Location, slot: Slot) -> str:
     meaning = (slot.field.description or "") if slot.field is not None else ""
-    return f"expected {rule_of(slot)}, got nothing. Add it to {_place(location[:-1])}: {_lower_first(meaning)}"
+    explained = f": {_lower_first(meaning)}" if meaning else "."
+    return f"expected {rule_of(slot)}, got nothing. Add it to {_place(location[:-1])}{explained}"
 
 
 def _lower_first(sentence: str) -> str:

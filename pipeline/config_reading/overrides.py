@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline.config_reading.document import Document, YamlError, read_document
 from pipeline.config_reading.messages import shown
-from pipeline.config_reading.schema import default_at, dotted
+from pipeline.config_reading.schema import default_at, dotted, rule_of, slot_at
 
 Location = tuple[str | int, ...]
 
@@ -39,7 +39,7 @@ def apply_override(document: Document, override: str) -> Location:
     parts = [part.strip() for part in key.split(".")]
     if not all(parts):
         raise OverrideError(f"expected names between the dots, got '{key}'.")
-    value = _parsed(key.strip(), text)
+    value = _parsed(key.strip(), text, document)
     location: Location = ()
     made: Location | None = None
     container: Any = document.value
@@ -68,7 +68,7 @@ def _enter(container: Any, location: Location, document: Document) -> bool:
     return made
 
 
-def _parsed(key: str, text: str) -> Any:
+def _parsed(key: str, text: str, document: Document) -> Any:
     try:
         parsed = read_document(text)
     except YamlError as error:
@@ -76,7 +76,12 @@ def _parsed(key: str, text: str) -> Any:
     if parsed.findings:
         raise OverrideError(f"{key}.{dotted(parsed.findings[0].location)}: {parsed.findings[0].message}")
     if parsed.value is None and not text.strip():
-        raise OverrideError(f"{key}: expected a value after `=`, got nothing. Write {key}=null to unset it.")
+        slot = slot_at(tuple(int(part) if part.isdigit() else part for part in key.split(".")), document.value)
+        rule = "a value" if slot is None else rule_of(slot)
+        unset = (
+            f"Write {key}=null to unset it." if slot is not None and slot.nullable else "Write one, or leave it out."
+        )
+        raise OverrideError(f"{key}: expected {rule} after `=`, got nothing. {unset}")
     return parsed.value
 
 

@@ -10,6 +10,30 @@ from pipeline.report.findings import chosen_variant
 from pipeline.report.markdown import fenced, plain
 from pipeline.report.record import RunRecord
 
+FIRMWARE = f"""\
+#include <cstdint>
+#include <cstring>
+
+#include "model_data.h"
+#include "tensorflow/lite/micro/micro_interpreter.h"
+#include "tensorflow/lite/micro/micro_mutable_op_resolver.h"
+#include "tensorflow/lite/schema/schema_generated.h"
+
+alignas(16) static uint8_t arena[{C_NAME.upper()}_ARENA_BYTES];
+
+// input: {C_NAME.upper()}_INPUT_SIZE numbers of the tensor's type. Returns the output tensor, or null on a failure.
+const TfLiteTensor* run_model(const void* input) {{
+  static tflite::MicroMutableOpResolver<{C_NAME}_operator_count> resolver;
+  static tflite::MicroInterpreter interpreter(tflite::GetModel({C_NAME}_model), resolver, arena, sizeof(arena));
+  // Registers the model's operators, and no others; once.
+  static const bool ready = {C_NAME}_add_operators(resolver) && interpreter.AllocateTensors() == kTfLiteOk;
+  if (!ready) return nullptr;
+  std::memcpy(interpreter.input(0)->data.raw, input, interpreter.input(0)->bytes);
+  return interpreter.Invoke() == kTfLiteOk ? interpreter.output(0) : nullptr;
+}}
+"""
+"""How firmware runs the model of any bundle, complete; docs/bundle.md shows the same."""
+
 
 def is_image(record: RunRecord) -> bool:
     """Whether the model eats images."""
@@ -44,24 +68,12 @@ def device_part(record: RunRecord) -> str:
     title = "## On a device"
     if record.summary.get("arena_bytes") is None:
         return f"{title}\n\nTFLite Micro did not run this model on the host; `model.tflite` runs in LiteRT."
-    name = C_NAME
-    code = f"""\
-#include "model_data.h"
-
-alignas(16) static uint8_t arena[{name.upper()}_ARENA_BYTES];
-
-tflite::MicroMutableOpResolver<{name}_operator_count> resolver;
-{name}_add_operators(resolver);
-tflite::MicroInterpreter interpreter(tflite::GetModel({name}_model), resolver, arena, sizeof(arena));
-interpreter.AllocateTensors();
-// fill interpreter.input(0)->data, then:
-interpreter.Invoke();
-// the answer is in interpreter.output(0)->data"""
+    files = "`model_data.cc`" if is_image(record) else "`model_data.cc` and `preprocessing.c`"
     text = (
-        "Compile `model_data.cc` into the firmware. `golden/` holds inputs and the outputs that must come out; its "
+        f"Compile {files} into the firmware. `golden/` holds inputs and the outputs that must come out; its "
         "header is for a test at start-up."
     )
-    return "\n\n".join([title, text, fenced(code, "cpp")])
+    return "\n\n".join([title, text, fenced(FIRMWARE, "cpp")])
 
 
 def reproduce_part(record: RunRecord) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -92,6 +93,53 @@ def dense_row(record: RunRecord) -> LedgerRow | None:
     """Returns the dense float model before any compression: the last Keras row up to `tune`; None before training."""
     rows = [row for row in keras_rows(record) if row.stage in ("train", "tune")]
     return rows[-1] if rows else None
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """What a score is to be held against.
+
+    Attributes:
+        sentence: the score of always naming the most frequent class; of a regression, errors in the target's unit.
+        beaten: whether the model is better than that guess; always for a regression, whose R² tells it by its sign.
+    """
+
+    sentence: str
+    beaten: bool = True
+
+
+def yardstick(record: RunRecord) -> Yardstick | None:
+    """Puts a score into proportion, on the test split.
+
+    Args:
+        record: the run.
+
+    Returns:
+        For classes: how often the most frequent class of the training rows alone is right. For numbers: mean absolute
+        error `mean(|p - t|)` and `sqrt(mean((p - t)²))` over the points that were kept. None before `export`.
+    """
+    balance, score = record.profile.get("class_balance"), record.summary.get("model_score")
+    if balance and score is not None and sum(balance["test"].values()):
+        name = max(balance["train"], key=lambda each: balance["train"][each])
+        guess = balance["test"].get(name, 0) / sum(balance["test"].values())
+        return Yardstick(
+            f"Always answering {name}, the most frequent class of the training rows, has an accuracy of "
+            f"{wording.score(guess)}.",
+            bool(score > guess),
+        )
+    points = record.details("export").get("scatter") or {"true": []}
+    if not points["true"]:
+        return None
+    errors = [p - t for t, p in zip(points["true"], points["predicted"], strict=True)]
+    absolute = sum(abs(error) for error in errors) / len(errors)
+    squared = math.sqrt(sum(error * error for error in errors) / len(errors))
+    rows = record.profile.get("rows", {}).get("test", len(errors))
+    over = wording.plural(rows, "row") if rows <= len(errors) else f"{len(errors):,d} of {wording.plural(rows, 'row')}"
+    target = record.profile.get("target", {}).get("name", "the target")
+    return Yardstick(
+        f"In the unit of {target}, the mean absolute error is {wording.figure(absolute, 4)} and the root mean squared "
+        f"error {wording.figure(squared, 4)} (over {over} of the test split)."
+    )
 
 
 @dataclass(frozen=True)

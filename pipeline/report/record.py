@@ -41,6 +41,7 @@ class RunRecord:
         summary: `summary.json` of the bundle; empty before `export`.
         versions: library -> version.
         command: the command line that makes this run again.
+        has_earlier_bundle: whether the run's folder still holds the bundle of an earlier config.
     """
 
     name: str
@@ -52,6 +53,7 @@ class RunRecord:
     summary: dict[str, Any]
     versions: dict[str, str]
     command: str
+    has_earlier_bundle: bool = False
 
     def stage(self, name: str) -> StageRecord | None:
         """Returns the stage of that name, or None where the run has none."""

@@ -45,15 +45,13 @@ def data_section(record: RunRecord, plots: Plots) -> Markup:
 
 
 def _facts(profile: Mapping[str, Any]) -> list[tuple[str, Content]]:
-    source = profile.get("source", {})
-    described = ", ".join(f"{wording.words(key)}: {wording.figure(value)}" for key, value in source.items())
     rows = profile["rows"]
     splits = ", ".join(
         f"{wording.count(rows[name])} {name}" for name in ("train", "validation", "test") if name in rows
     )
     shape = " × ".join(str(size) for size in profile["input_shape"])
     pairs: list[tuple[str, Content]] = [
-        ("Source", described or wording.ABSENT),
+        ("Source", wording.source(profile.get("source", {}))),
         ("Rows", f"{wording.count(rows['total'])}: {splits}"),
         ("Input", f"image, {shape}" if profile["input_kind"] == "image" else f"vector of {shape} features"),
     ]

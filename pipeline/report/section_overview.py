@@ -10,6 +10,7 @@ from pipeline.report.findings import (
     section_of,
     targets_asked,
     verdict,
+    yardstick,
     zeros_report,
 )
 from pipeline.report.markup import (
@@ -197,6 +198,10 @@ def _targets(record: RunRecord) -> Markup:
 def _cautions(record: RunRecord) -> Markup:
     """Returns everything a reader should be careful about, gathered from all stages."""
     items: list[str] = []
+    if record.has_earlier_bundle:
+        items.append(
+            "The bundle in the folder export is of an earlier config, data or code, not of the run told of here."
+        )
     for gate in record.details("export").get("gates", []):
         if not gate["passed"]:
             items.append(f"Gate check failed: {gate['name']} (caused by {gate['stage']}): {gate['message']}")
@@ -204,6 +209,9 @@ def _cautions(record: RunRecord) -> Markup:
         if not target["met"]:
             asked, got = (wording.named_figure(target["name"], target[key]) for key in ("asked", "got"))
             items.append(f"Target missed: {wording.words(target['name'])}: asked {asked}, got {got}.")
+    beside = yardstick(record)
+    if beside is not None and not beside.beaten:
+        items.append(f"The model is no better than a guess that looks at nothing. {beside.sentence}")
     zeros = zeros_report(record)
     if zeros is not None and not zeros.saved:
         items.append(zeros.finding)

@@ -7,6 +7,7 @@ from typing import Any
 
 from pipeline.report import wording
 from pipeline.report.figures import Plots
+from pipeline.report.findings import yardstick
 from pipeline.report.markup import (
     NOTHING,
     Content,
@@ -43,7 +44,9 @@ def result_section(record: RunRecord, plots: Plots) -> Markup:
     if record.task == "regression":
         parts = [tag("div", *parts, class_="pair")]
     text = "Decisions of model.tflite, run by LiteRT, on rows that no stage before the export has seen."
-    return section("result", "The exported model on the test split", paragraph(text), *parts)
+    beside = yardstick(record)
+    told = paragraph(text if beside is None else f"{text} {beside.sentence}")
+    return section("result", "The exported model on the test split", told, *parts)
 
 
 def _confusion(export: Mapping[str, Any], plots: Plots) -> Markup:
@@ -112,7 +115,7 @@ def _wrong(record: RunRecord, export: Mapping[str, Any]) -> Markup:
     title = "Wrong predictions" if classified else "Largest errors"
     with_pixels = [item for item in wrong if item.get("pixels") is not None]
     shown = _gallery(with_pixels) if with_pixels else _wrong_table(wrong, title, classified=classified)
-    numbering = "The numbers of rows are those of the source, from 0 on."
+    numbering = "Rows are counted in the source, from 1 on."
     return subsection(title, paragraph(f"{_how_many_wrong(export, len(wrong))} {numbering}", class_="quiet"), shown)
 
 
@@ -130,7 +133,7 @@ def _gallery(wrong: Sequence[Mapping[str, Any]]) -> Markup:
     cards = []
     for item in wrong:
         true, predicted = wording.figure(item["true"]), wording.figure(item["predicted"])
-        image = picture(item["pixels"], f"Row {item['row']}: true {true}, predicted {predicted}")
+        image = picture(item["pixels"], f"Row {item['row'] + 1}: true {true}, predicted {predicted}")
         sure = (
             [tag("span", f"sure to {wording.fraction(item['probability'])}")]
             if item.get("probability") is not None
@@ -141,7 +144,7 @@ def _gallery(wrong: Sequence[Mapping[str, Any]]) -> Markup:
             tag("span", "predicted ", tag("b", predicted)),
             tag("span", "true ", tag("b", true)),
             *sure,
-            tag("span", f"row {item['row']}"),
+            tag("span", f"row {item['row'] + 1}"),
         )
         cards.append(tag("figure", image, text))
     return tag("div", *cards, class_="gallery")
@@ -155,7 +158,11 @@ def _wrong_table(wrong: Sequence[Mapping[str, Any]], title: str, *, classified: 
     columns += [TableColumn(str(name), True) for name in shown]
     rows = []
     for item in wrong:
-        cells: list[Content] = [str(item["row"]), wording.figure(item["true"], 5), wording.figure(item["predicted"], 5)]
+        cells: list[Content] = [
+            str(item["row"] + 1),
+            wording.figure(item["true"], 5),
+            wording.figure(item["predicted"], 5),
+        ]
         judged = (
             wording.fraction(item.get("probability"))
             if classified

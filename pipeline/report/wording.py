@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 ABSENT = "–"
@@ -87,6 +88,15 @@ def named_figure(name: str, value: Any) -> str:
         if name.endswith(ending):
             return f"{text} {unit}"
     return text
+
+
+def source(described: Mapping[str, Any]) -> str:
+    """Writes where the rows come from: `table, file: flats.csv`; what was left out is not told."""
+    kind = [str(described["source"])] if "source" in described else []
+    others = [
+        f"{words(key)}: {figure(value)}" for key, value in described.items() if key != "source" and value is not None
+    ]
+    return ", ".join(kind + others) or ABSENT
 
 
 def words(name: str) -> str:

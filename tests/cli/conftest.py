@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.cli.small_run import ROOT, SMALL, Finished, Run
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +25,14 @@ def penjing() -> Callable[..., subprocess.CompletedProcess[str]]:
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def finished(penjing: Run, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """Returns a finished run of the small config; tests that harm it leave it whole again."""
+    folder = tmp_path_factory.mktemp("finished")
+    config = folder / "small.yaml"
+    config.write_text(SMALL)
+    told = penjing("run", config, "--workdir", folder / "runs")
+    assert told.returncode == 0, told.stdout + told.stderr
+    return Finished(config, folder / "runs", told.stdout)

@@ -1,12 +1,20 @@
 from __future__ import annotations
 
+import io
 import pickle
+import struct
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from data.array_files import read_npz
 from data.contract import DataError
 from data.pixels import pixel_maximum
+from data.reading import read_input
 
 GENERATOR = np.random.default_rng(0)
 X = GENERATOR.integers(0, 256, (60, 5, 4), np.uint8)
@@ -28,8 +36,16 @@ def test_images_lose_nothing(ingested, tmp_path, x, maximum):
     assert (dataset.schema.kind, dataset.schema.input_shape) == ("image", (5, 4, 1))
     assert np.array_equal(split.x[..., 0], X[split.rows])
     assert dataset.preprocessing.pixel_maximum == maximum
+    told = [warning for warning in dataset.profile["warnings"] if "taken for images" in warning]
+    assert len(told) == (x.dtype != np.uint8)
+    assert all(
+        f"values of {x.dtype} that" in each and each.endswith("Set data.kind: vector if they are not.") for each in told
+    )
+    chosen = ingested(**npz(tmp_path, x=x, y=Y), kind="image")
+    assert not any("taken for images" in warning for warning in chosen.profile["warnings"])
+    assert ingested(**npz(tmp_path, x=x, y=Y), kind="vector").schema.input_shape == (20,)
     np.save(tmp_path / "some.npy", x[:3])
-    read = dataset.preprocessing.read(tmp_path / "some.npy")
+    read = read_input(dataset.preprocessing, tmp_path / "some.npy")
     assert np.array_equal(read.x[..., 0], X[:3] / np.float32(255))
     assert read.names == ["row 1", "row 2", "row 3"]
 
@@ -68,12 +84,18 @@ def test_vectors_with_a_constant_column_are_predicted_from_the_sources_rows(inge
     assert dataset.schema.class_names == ("a", "b", "c")
     test = dataset.split("test")
     np.save(tmp_path / "whole.npy", x[test.rows])
-    assert np.array_equal(dataset.preprocessing.read(tmp_path / "whole.npy").x, dataset.inputs("test"))
+    assert np.array_equal(read_input(dataset.preprocessing, tmp_path / "whole.npy").x, dataset.inputs("test"))
     np.save(tmp_path / "used.npy", dataset.raw("test"))
-    assert np.array_equal(dataset.preprocessing.read(tmp_path / "used.npy").x, dataset.inputs("test"))
+    assert np.array_equal(read_input(dataset.preprocessing, tmp_path / "used.npy").x, dataset.inputs("test"))
+    np.savez(tmp_path / "other.npz", X=x, z=x)
+    with pytest.raises(
+        DataError,
+        match=r"^input: expected an array 'x' .* \(the nearest is 'X'\)\. Rename one of its arrays: 'X', 'z'\.$",
+    ):
+        read_input(dataset.preprocessing, tmp_path / "other.npz")
     np.save(tmp_path / "wrong.npy", x[:, :2])
     with pytest.raises(DataError, match="input: expected rows of 4 numbers"):
-        dataset.preprocessing.read(tmp_path / "wrong.npy")
+        read_input(dataset.preprocessing, tmp_path / "wrong.npy")
 
 
 def test_npy_pairs_with_a_test_split_and_regression(ingested, tmp_path):
@@ -114,10 +136,14 @@ def with_nan(value):
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"x": X}, "expected an array 'y' in 'a.npz', got none"),
-        ({"x": X, "labels": Y}, "expected an array 'y'"),
+        ({"x": X}, r"^data\.y: expected an array 'y' in 'a\.npz', got none\. Set data\.y to .* of its arrays: 'x'\.$"),
+        ({"x": X, "labels": Y}, r"^data\.y: expected an array 'y'.* of its arrays: 'x', 'labels'\.$"),
+        (
+            {"X": X, "y": Y},
+            r"^data\.x: expected an array 'x' in 'a\.npz', got none \(the nearest is 'X'\)\. Set data\.x",
+        ),
         ({"x": X, "y": Y[:50]}, "expected as many targets as inputs, got 50 in 'y' and 60 in 'x'"),
-        ({"x": with_nan(np.nan), "y": Y}, "got 1 NaN or infinite in 'x' .first in row 4"),
+        ({"x": with_nan(np.nan), "y": Y}, "got 1 NaN or infinite in 'x' .first in row 5\\)"),
         ({"x": with_nan(np.inf), "y": Y}, "got 1 NaN or infinite in 'x'"),
         ({"x": X, "y": np.eye(3)[Y]}, "expected one target a row in 'y', got shape"),
         ({"x": X, "y": Y, "x_test": X}, "expected 'y_test' beside 'x_test', got none"),
@@ -133,6 +159,17 @@ def test_bad_arrays(ingested, tmp_path, arrays, message):
         ingested(**npz(tmp_path, **arrays))
 
 
+def test_a_folder_without_the_inputs(ingested, tmp_path):
+    np.save(tmp_path / "inputs.npy", X)
+    np.save(tmp_path / "y.npy", Y)
+    message = (
+        rf"^data\.x: expected an array 'x' in '{tmp_path.name}', got none\. Set .* of its arrays: 'inputs', 'y'\.$"
+    )
+    with pytest.raises(DataError, match=message):
+        ingested(source="arrays", path=str(tmp_path))
+    assert ingested(source="arrays", path=str(tmp_path), x="inputs").profile["rows"]["total"] == 60
+
+
 def test_files_cut_short(ingested, tmp_path):
     np.save(tmp_path / "x.npy", X)
     np.save(tmp_path / "y.npy", Y)
@@ -144,6 +181,45 @@ def test_files_cut_short(ingested, tmp_path):
     (tmp_path / "a.npz").write_bytes((tmp_path / "a.npz").read_bytes()[:-30])
     with pytest.raises(DataError, match=r"got 'a\.npz'"):
         ingested(**fields)
+
+
+def lying_npz(path, shape):
+    """Writes an .npz whose array and directory both declare a size that is not there."""
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x.npy", header.getvalue())
+    size = len(header.getvalue())
+    whole, declared = path.read_bytes(), size + int(np.prod(shape))
+    assert whole.count(struct.pack("<I", size)) == 2
+    path.write_bytes(whole.replace(struct.pack("<I", size), struct.pack("<I", declared)))
+
+
+def test_an_npz_that_cannot_hold_what_it_declares(tmp_path):
+    lying_npz(tmp_path / "a.npz", (2**31,))
+    with pytest.raises(DataError, match=r"in 'a\.npz:x\.npy' as the file declares, got [0-9]+ packed ones, which can"):
+        read_npz(tmp_path / "a.npz", "x")
+
+
+def test_an_array_beyond_memory(tmp_path):
+    with (
+        zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+        archive.open("x.npy", "w") as stream,
+    ):
+        header = {"descr": "|u1", "fortran_order": False, "shape": (2**28,)}
+        np.lib.format.write_array_header_1_0(stream, header)
+        for _ in range(16):
+            stream.write(bytes(2**24))
+    code = (
+        "import resource, sys; from pathlib import Path; from data.array_files import read_npz; "
+        "used = int(Path('/proc/self/statm').read_text().split()[0]) * resource.getpagesize(); "
+        "resource.setrlimit(resource.RLIMIT_AS, (used + 2**27, used + 2**27)); "
+        "read_npz(Path(sys.argv[1]), 'x')"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "a.npz")]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
+    last = finished.stderr.strip().splitlines()[-1]
+    assert last.startswith("data.contract.DataError: data.path: expected an array that memory holds, got 268435")
 
 
 @pytest.mark.parametrize(
@@ -159,4 +235,4 @@ def test_arrays_without_rows_to_predict(ingested, tmp_path, shape, message):
     dataset = ingested(**npz(tmp_path, x=GENERATOR.normal(size=(60, 4)), y=Y))
     np.save(tmp_path / "odd.npy", np.zeros(shape))
     with pytest.raises(DataError, match=message):
-        dataset.preprocessing.read(tmp_path / "odd.npy")
+        read_input(dataset.preprocessing, tmp_path / "odd.npy")

@@ -15,9 +15,19 @@ FLAGS = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-Wconversion"]
 ODD = ['say "hi"', "back\\slash", "what??/ever", "naïve 日本", "tab\there", "digit\u00018", "*/ end", "%s"]
 
 
-def compiled(folder: Path) -> ctypes.CDLL:
-    library = folder / "preprocessing.so"
-    command = ["cc", *FLAGS, "-O1", "-shared", "-fPIC", "-o", library, folder / "preprocessing.c", "-lm"]
+def compiled(folder: Path, *options: str) -> ctypes.CDLL:
+    library = folder / f"preprocessing{''.join(options)}.so"
+    command = [
+        "cc",
+        *FLAGS,
+        *(options or ["-O1"]),
+        "-shared",
+        "-fPIC",
+        "-o",
+        library,
+        folder / "preprocessing.c",
+        "-lm",
+    ]
     finished = subprocess.run(command, capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr
     loaded = ctypes.CDLL(str(library))
@@ -72,6 +82,38 @@ def test_bins_agree_with_python(table):
     raw = np.concatenate([dataset.raw("test"), [[np.nan, np.inf], [-1e30, np.nan]]]).astype(np.float32)
     expected = dataset.preprocessing.transform(raw)
     np.testing.assert_allclose(run(compiled(dataset.folder), raw, expected.shape[1]), expected, rtol=1e-6, atol=1e-6)
+
+
+def exact(dataset: Dataset) -> np.ndarray:
+    """Returns (features,) bool: those in which no logarithm has a part."""
+    columns = dataset.preprocessing.columns
+    return np.array([getattr(column, "log", None) is None for column in columns for _ in column.features])
+
+
+def test_all_but_logarithms_agree_bit_for_bit(mixed, table):
+    generator = np.random.default_rng(2)
+    numbers, tails = generator.normal(size=2000), np.exp(generator.normal(size=2000) * 2)
+    lines = [f"{n:.6f},{t:.6f},{'ab'[row % 2]}" for row, (n, t) in enumerate(zip(numbers, tails, strict=True))]
+    binned = table("\n".join(["n,tail,y", *lines]) + "\n", name="binned.csv")
+    for dataset, without_logarithm in ((mixed, 12), (binned, 3)):
+        alike = exact(dataset)
+        assert (alike.sum(), (~alike).any()) == (without_logarithm, True)
+        raw = dataset.raw("test")
+        expected = dataset.preprocessing.transform(raw)
+        outputs = run(compiled(dataset.folder), raw, expected.shape[1])
+        assert outputs[:, alike].tobytes() == expected[:, alike].tobytes()
+        assert np.abs(outputs - expected).max() <= 2e-6
+
+
+@pytest.mark.parametrize("level", ["-O0", "-O3"])
+def test_missing_values_survive_fast_math(mixed, level):
+    library = compiled(mixed.folder, level, "-ffast-math")
+    raw = np.concatenate([mixed.raw("test"), np.full((1, 4), np.nan), -np.full((1, 4), np.nan)]).astype(np.float32)
+    assert np.isnan(raw).any(axis=0).all()
+    expected = mixed.preprocessing.transform(raw)
+    np.testing.assert_allclose(run(library, raw, expected.shape[1]), expected, rtol=1e-5, atol=1e-5)
+    position = [column.name for column in mixed.preprocessing.columns].index("word")
+    assert np.isnan(library.penjing_category(position, None))
 
 
 def test_categories_are_found_by_their_text(mixed):

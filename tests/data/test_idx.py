@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import gzip
 import struct
+import tracemalloc
 
 import numpy as np
 import pytest
 
 from data.contract import ConfigError, DataError
+from data.reading import read_input
+from data.sources.idx import read_idx
 
 NAMES = {
     "train_x": "train-images-idx3-ubyte",
@@ -50,7 +53,7 @@ def test_the_test_split_is_kept(ingested, tmp_path, zipped):
     assert dataset.profile["rows"] == {"total": 81, "train": 54, "validation": 6, "test": 21}
     assert dataset.schema.class_names == ("a", "b", "c")
     suffix = ".gz" if zipped else ""
-    read = dataset.preprocessing.read(tmp_path / "mnist" / f"{NAMES['test_x']}{suffix}")
+    read = read_input(dataset.preprocessing, tmp_path / "mnist" / f"{NAMES['test_x']}{suffix}")
     assert np.array_equal(read.x, dataset.inputs("test"))
 
 
@@ -80,6 +83,55 @@ def test_headers_that_lie(ingested, tmp_path, changed, message):
         ingested(source="idx", path=str(tmp_path / "mnist"))
 
 
+@pytest.mark.parametrize(
+    ("shape", "found"), [((59, 6, 5), "more"), ((61, 6, 5), "1800"), ((2**32 - 1,) * 3, "a file of [0-9]+ bytes")]
+)
+def test_zipped_headers_that_lie(ingested, tmp_path, shape, found):
+    write(tmp_path / "mnist", zipped=True, train_x=idx(PIXELS, shape))
+    message = rf"as its header declares \({' x '.join(map(str, shape))}\), got {found}\. Get the file again\."
+    with pytest.raises(DataError, match=message):
+        ingested(source="idx", path=str(tmp_path / "mnist"))
+
+
+@pytest.mark.parametrize(
+    ("start", "message"),
+    [
+        (b"", r"\(magic 00000803\), got 00000000"),
+        (struct.pack(">BBBB3I", 0, 0, 8, 3, 60, 6, 5), "got more"),
+        (struct.pack(">BBBB3I", 0, 0, 8, 3, 60_000, 600, 500), "got a file of"),
+    ],
+)
+def test_zipped_bombs_take_no_memory(tmp_path, start, message):
+    path = tmp_path / "train-images-idx3-ubyte.gz"
+    with gzip.open(path, "wb", compresslevel=1) as stream:
+        stream.write(start)
+        for _ in range(64):
+            stream.write(bytes(2**20))
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match=message):
+            read_idx(path, 3)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2**20
+
+
+def test_a_zipped_file_takes_the_memory_it_declares(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (640, 256, 256), np.uint8)
+    path = tmp_path / "images.gz"
+    with gzip.open(path, "wb", compresslevel=0) as stream:
+        stream.write(idx(images))
+    tracemalloc.start()
+    try:
+        found = read_idx(path, 3)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert np.array_equal(found, images)
+    assert peak < images.nbytes + 2.5 * 2**24  # the array, a block, and what gzip keeps of it
+
+
 def test_a_gzip_cut_short(ingested, tmp_path):
     write(tmp_path / "mnist", zipped=True)
     path = tmp_path / "mnist" / f"{NAMES['train_x']}.gz"
@@ -96,4 +148,7 @@ def test_a_missing_file_and_too_few_names(ingested, tmp_path):
         ingested("regression", source="idx", path=str(tmp_path / "mnist"))
     (tmp_path / "mnist" / NAMES["test_y"]).rename(tmp_path / "mnist" / "t10k-labels-idx1-ubyt")
     with pytest.raises(DataError, match=r"expected t10k-labels-idx1-ubyte or .* \(the nearest is"):
+        ingested(source="idx", path=str(tmp_path / "mnist"))
+    (tmp_path / "mnist" / "t10k-labels-idx1-ubyt").unlink()
+    with pytest.raises(DataError, match=r"in '[^']*', got neither\. Put MNIST's four files there\."):
         ingested(source="idx", path=str(tmp_path / "mnist"))

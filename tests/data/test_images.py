@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import json
+import os
+import re
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from data.contract import ConfigError, DataError
-from data.pictures import UnreadablePicture, read_picture
+from data.pictures import GREY_WEIGHTS, UnreadablePicture, read_picture
+from data.reading import read_input
 
 
 @pytest.fixture
@@ -59,7 +64,10 @@ def test_split_folders_are_kept(ingested, folder):
             for number in numbers:
                 (source,) = folder.glob(f"{name}/{number}.*")
                 (root / split / name / source.name).write_bytes(source.read_bytes())
+    (root / "val" / "stray.png").write_bytes((folder / "cat" / "0.png").read_bytes())
     profile = images(ingested, root).profile
+    assert profile["warnings"][0].startswith("1 images lie outside of the class folders and are left out (the first: ")
+    assert "'val/stray.png'" in profile["warnings"][0]
     assert profile["rows"] == {"total": 20, "train": 12, "validation": 4, "test": 4}
     assert profile["class_balance"]["validation"] == {"cat": 2, "dog": 2}
 
@@ -114,11 +122,49 @@ def test_links_out_of_the_folder_are_refused(ingested, folder):
         images(ingested, folder)
 
 
-def test_a_linked_class_folder_is_refused(ingested, folder):
+@pytest.mark.parametrize("target", ["../other", "cat", "."])
+def test_a_linked_class_folder_is_refused(ingested, folder, target):
     (folder.parent / "other").mkdir()
-    (folder / "bird").symlink_to(folder.parent / "other")
-    with pytest.raises(DataError, match="got the link 'bird', which leads out of it"):
+    (folder / "bird").symlink_to(target)
+    with pytest.raises(DataError, match="expected folders of images, got the link 'bird'"):
         images(ingested, folder)
+
+
+@pytest.mark.parametrize("target", ["..", "../dog", "../dog/1.bmp", "../../pets"])
+def test_a_link_that_mixes_classes_is_refused(ingested, folder, target):
+    (folder / "cat" / "up.png").symlink_to(target)
+    with pytest.raises(DataError, match=r"got the link 'cat/up\.png', which leads out of it"):
+        images(ingested, folder)
+
+
+def test_a_link_within_its_class_is_followed_once(ingested, folder):
+    (folder / "cat" / "round").symlink_to(".")
+    (folder / "cat" / "again.png").symlink_to("0.png")
+    assert images(ingested, folder).profile["source"]["files"] == 21
+
+
+@pytest.mark.parametrize("place", [b"cat/\xff\xfe.png", b"b\xff"])
+def test_names_that_are_not_utf8(ingested, folder, place):
+    path = os.path.join(os.fsencode(folder), place)  # noqa: PTH118 - paths of bytes
+    if place.endswith(b".png"):
+        Path(os.fsdecode(path)).write_bytes((folder / "cat" / "0.png").read_bytes())
+    else:
+        Path(os.fsdecode(path)).mkdir()
+    shown = re.escape(repr(place.split(b"/")[-1]))
+    with pytest.raises(DataError, match=rf"expected names in UTF-8, got {shown} in '(cat|pets)'\. Rename it\."):
+        images(ingested, folder)
+
+
+def test_images_outside_of_class_folders_are_told(ingested, folder):
+    whole = (folder / "cat" / "0.png").read_bytes()
+    for name in ("loose.png", "another.PNG", ".hidden.png", "notes.txt"):
+        (folder / name).write_bytes(whole)
+    dataset = images(ingested, folder)
+    assert dataset.profile["rows"]["total"] == 20
+    assert (
+        "2 images lie outside of the class folders and are left out (the first: 'another.PNG'): put them into the "
+        "folder of their class." in dataset.profile["warnings"]
+    )
 
 
 def test_empty_classes_and_folders(ingested, folder):
@@ -157,17 +203,52 @@ def test_orientation_depth_and_transparency(tmp_path):
         read_picture(tmp_path, (4, 6, 3))
 
 
+@pytest.mark.parametrize("color", ["grey", "rgb"])
+def test_the_steps_to_pixels_are_told(ingested, folder, color):
+    dataset = images(ingested, folder, size=(5, 6), color=color)
+    told = json.loads((dataset.folder / "preprocessing.json").read_text())["pictures"]
+    assert told == {
+        "exif_orientation": "applied",
+        "sixteen_bit_grey": "round(value / 257)",
+        "transparency": "over white",
+        "color": color,
+        "grey_weights": [0.299, 0.587, 0.114] if color == "grey" else None,
+        "size": [5, 6],
+        "resampling": "bilinear",
+        "aspect_ratio": "not kept",
+    }
+    assert ingested(source="builtin", name="digits").preprocessing.pictures is None
+
+
+def triangle(length: int, target: int) -> np.ndarray:
+    """Returns (target, length) weights of Pillow's bilinear filter, from its definition."""
+    scale = max(length / target, 1.0)
+    centers = (np.arange(target)[:, None] + 0.5) * length / target
+    weights = np.maximum(0.0, 1.0 - np.abs(np.arange(length)[None, :] + 0.5 - centers) / scale)
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("size", [(5, 6), (4, 20), (23, 7)])
+def test_the_steps_that_are_told_are_those_taken(tmp_path, size):
+    pixels = np.random.default_rng(3).integers(0, 256, (10, 12, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    grey = np.floor(pixels @ np.array(GREY_WEIGHTS) + 0.5)
+    assert np.abs(read_picture(tmp_path / "a.png", (10, 12, 1))[..., 0] - grey).max() <= 1
+    expected = triangle(10, size[0]) @ grey @ triangle(12, size[1]).T
+    assert np.abs(read_picture(tmp_path / "a.png", (*size, 1))[..., 0] - expected).max() < 2.0
+
+
 def test_predict_reads_images_and_folders(ingested, folder, tmp_path):
     dataset = images(ingested, folder)
     preprocessing = dataset.preprocessing
-    read = preprocessing.read(folder)
+    read = read_input(preprocessing, folder)
     assert read.names[:3] == ["cat/0.png", "cat/1.bmp", "cat/2.png"]
-    one = preprocessing.read(folder / "cat" / "2.png")
+    one = read_input(preprocessing, folder / "cat" / "2.png")
     assert one.names == ["2.png"]
     assert np.array_equal(one.x[0], read.x[2])
     assert np.array_equal(one.x[0], np.asarray(Image.open(folder / "cat" / "2.png")) / np.float32(255))
     np.save(tmp_path / "pixels.npy", dataset.split("test").x)
-    assert np.array_equal(preprocessing.read(tmp_path / "pixels.npy").x, dataset.inputs("test"))
+    assert np.array_equal(read_input(preprocessing, tmp_path / "pixels.npy").x, dataset.inputs("test"))
     break_images(folder)
     with pytest.raises(DataError, match="expected readable images, got 3 that are not"):
-        preprocessing.read(folder)
+        read_input(preprocessing, folder)

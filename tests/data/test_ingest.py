@@ -14,7 +14,9 @@ from sklearn.datasets import load_diabetes, load_digits, load_iris
 from data.config import DataConfig
 from data.contract import ConfigError, DataError
 from data.dataset import Dataset
+from data.reading import read_input
 from data.source_files import source_files
+from pipeline.code_digest import Code
 
 ROOT = Path(__file__).parents[2]
 
@@ -42,10 +44,10 @@ def test_digits_are_predicted_from_scikit_learns_own_units(ingested, tmp_path):
     dataset = ingested(source="builtin", name="digits")
     rows = dataset.split("test").rows
     np.save(tmp_path / "images.npy", load_digits().images[rows])
-    assert np.array_equal(dataset.preprocessing.read(tmp_path / "images.npy").x, dataset.inputs("test"))
+    assert np.array_equal(read_input(dataset.preprocessing, tmp_path / "images.npy").x, dataset.inputs("test"))
     np.save(tmp_path / "bright.npy", load_digits().images[rows] * 2)
     with pytest.raises(DataError, match="input: expected pixels of 0 to 16, or uint8 of 0 to 255, got 0 to 32"):
-        dataset.preprocessing.read(tmp_path / "bright.npy")
+        read_input(dataset.preprocessing, tmp_path / "bright.npy")
 
 
 def test_iris_keeps_its_names(ingested, tmp_path):
@@ -58,7 +60,7 @@ def test_iris_keeps_its_names(ingested, tmp_path):
     assert np.array_equal(test.y, bunch.target[test.rows])
     frame = pd.DataFrame(bunch.data, columns=bunch.feature_names).iloc[test.rows].iloc[:, ::-1]
     frame.to_csv(tmp_path / "iris.csv", index=False)
-    assert np.array_equal(dataset.preprocessing.read(tmp_path / "iris.csv").x, dataset.inputs("test"))
+    assert np.array_equal(read_input(dataset.preprocessing, tmp_path / "iris.csv").x, dataset.inputs("test"))
 
 
 def test_diabetes_is_measured_not_scaled(ingested):
@@ -115,25 +117,25 @@ def test_predict_reads_a_table(table, tmp_path):
     dataset = table(frame.to_csv(index=False))
     rows = dataset.split("test").rows
     frame.iloc[rows][["on", "code", "size"]].to_csv(tmp_path / "some.csv", index=False)
-    read = dataset.preprocessing.read(tmp_path / "some.csv")
+    read = read_input(dataset.preprocessing, tmp_path / "some.csv")
     assert np.array_equal(read.x, dataset.inputs("test"))
     assert read.names[0] == "row 1"
     # A file in which every code looks like a number, and one is new, is still text.
     (tmp_path / "codes.csv").write_text("size,code,on\n1.5,02,yes\n,1,no\n2,7,\n")
-    raw = dataset.preprocessing.read(tmp_path / "codes.csv").raw
+    raw = read_input(dataset.preprocessing, tmp_path / "codes.csv").raw
     assert raw[:, 1].tolist() == [0.0, 1.0, -1.0]
     assert np.isnan(raw[1, 0])
     assert np.isnan(raw[2, 2])
     (tmp_path / "less.csv").write_text("Size,code\n1,x\n")
     with pytest.raises(DataError, match=r"got no 'size' \(the nearest is 'Size'\), 'on' in 'less\.csv'"):
-        dataset.preprocessing.read(tmp_path / "less.csv")
+        read_input(dataset.preprocessing, tmp_path / "less.csv")
     (tmp_path / "wrong.csv").write_text("size,code,on\nabc,x,yes\n")
     with pytest.raises(DataError, match="expected numbers in column 'size', got 'abc' in row 1"):
-        dataset.preprocessing.read(tmp_path / "wrong.csv")
+        read_input(dataset.preprocessing, tmp_path / "wrong.csv")
     with pytest.raises(DataError, match=r"input: expected a file or folder, got .*missing\.csv"):
-        dataset.preprocessing.read(tmp_path / "missing.csv")
+        read_input(dataset.preprocessing, tmp_path / "missing.csv")
     with pytest.raises(DataError, match=r"input: expected \.csv"):
-        dataset.preprocessing.read(tmp_path)
+        read_input(dataset.preprocessing, tmp_path)
 
 
 def test_a_folder_without_a_dataset(tmp_path, ingested):
@@ -163,6 +165,22 @@ def test_source_files(tmp_path):
         source_files(config(source="table", path=str(tmp_path / "houses.txt"), target="y"))
 
 
+def test_paths_that_the_system_refuses(tmp_path):
+    (tmp_path / "round.csv").symlink_to(tmp_path / "round.csv")
+    for path, reason in (
+        (tmp_path / f"{'x' * 300}.csv", r"x…' \(File name too long\)"),
+        (tmp_path / "round.csv", r"round\.csv' \(Too many levels of symbolic links\)"),
+        (tmp_path / "zero\0.csv", r"\(embedded null byte\)"),
+    ):
+        with pytest.raises(DataError, match=rf"^data\.path: expected a file, got '.*{reason}\. Correct the path\."):
+            source_files(config(source="table", path=str(path), target="y"))
+    np.save(tmp_path / "x.npy", np.zeros(3))
+    with pytest.raises(DataError, match=r"data\.y: expected an array 'yyy"):
+        source_files(config(source="arrays", path=str(tmp_path), y="y" * 300))
+    np.save(tmp_path / f"{'y' * 248}.npy", np.zeros(3))  # with `_test` the name is too long to be there
+    assert len(source_files(config(source="arrays", path=str(tmp_path), y="y" * 248))) == 2
+
+
 def test_listing_sources_imports_nothing_heavy():
     code = (
         "import sys; import data.source_files, data.config; "
@@ -170,6 +188,11 @@ def test_listing_sources_imports_nothing_heavy():
     )
     finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert finished.stdout.strip() == "[]"
+
+
+def test_no_stage_depends_on_how_input_for_predictions_is_read():
+    assert "data.reading" not in Code().parts([("data.ingest", None), ("data.dataset", None)])
+    assert "data.reading" in Code().parts([("pipeline.predict", None)])
 
 
 def test_reading_images_and_arrays_imports_neither_pandas_nor_scikit_learn():

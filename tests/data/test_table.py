@@ -9,6 +9,7 @@ import pytest
 
 from data.contract import ConfigError, DataError
 from data.preprocessing import BooleanColumn, CategoricalColumn, NumericColumn
+from data.reading import read_input
 
 
 def rows(count=60, seed=0):
@@ -144,11 +145,107 @@ def test_missing_values_by_policy(table):
     frame.loc[[5, 20], "color"] = None
     dropped = table(csv(frame), missing="drop_rows")
     assert dropped.profile["rows"]["total"] == 96
-    assert "4 rows with missing values are left out (data.missing: drop_rows)." in dropped.profile["warnings"]
+    assert "4 rows with missing features are left out (data.missing: drop_rows)." in dropped.profile["warnings"]
     positions = np.concatenate([dropped.split(name).rows for name in ("train", "validation", "test")])
     assert sorted(positions) == [row for row in range(100) if row not in (1, 5, 9, 20)]
     with pytest.raises(DataError, match=r"data\.missing: .* got missing values \('height': 3, 'color': 2\)"):
         table(csv(frame), missing="error")
+
+
+def lacking_targets_and_features():
+    """Returns 100 rows: 3 lack the target, 30 others the height, 1 of each lacks both."""
+    frame = rows(100)[["height", "color", "y"]]
+    frame.loc[[0, 50, 99], "y"] = None
+    frame.loc[[*range(10, 40), 50], "height"] = np.nan
+    return frame
+
+
+def test_rows_without_a_target_go_alone(table):
+    frame = lacking_targets_and_features()
+    with pytest.raises(
+        DataError,
+        match=r"^data\.target: expected a value in every row, got 3 missing in 'y' \(first in row 1\)\. Fill them in, "
+        r"or set data\.missing_target: drop_rows to leave these rows out\.$",
+    ):
+        table(csv(frame), missing="drop_rows")
+    profile = table(csv(frame), missing_target="drop_rows").profile
+    assert profile["rows"]["total"] == 97
+    assert profile["source"]["dropped_rows"] == 3
+    assert profile["warnings"][0] == "3 rows without a target are left out (data.missing_target: drop_rows)."
+    assert next(column for column in profile["columns"] if column["name"] == "height")["missing"] == 31
+    both = table(csv(frame), missing_target="drop_rows", missing="drop_rows").profile
+    assert both["rows"]["total"] == 67
+    assert both["warnings"][:2] == [
+        "3 rows without a target are left out (data.missing_target: drop_rows).",
+        "30 rows with missing features are left out (data.missing: drop_rows).",
+    ]
+
+
+def test_features_are_asked_for_only_where_there_is_a_target(table):
+    frame = lacking_targets_and_features()
+    with pytest.raises(DataError, match=r"got missing values \('height': 30\)"):
+        table(csv(frame), missing_target="drop_rows", missing="error")
+    frame.loc[range(10, 40), "height"] = 170.0
+    whole = table(csv(frame), missing_target="drop_rows", missing="error")
+    assert whole.profile["rows"]["total"] == 97
+    with pytest.raises(DataError, match=r"data\.target: expected values in 'y', got none in 100 rows"):
+        table(csv(frame.assign(y=None)), missing_target="drop_rows")
+    with pytest.raises(DataError, match=r"data\.missing: expected rows without missing values, got none of 97\."):
+        lost = frame.assign(height=np.where(np.arange(100) % 2, 1.0, np.nan), z=np.where(np.arange(100) % 2, "", "v"))
+        table(csv(lost), missing_target="drop_rows", missing="drop_rows")
+
+
+def test_rows_are_numbered_as_in_the_file(table):
+    text = "a,y\n,1\n" + "".join(f"{row % 7}.5,{row}\n" for row in range(40)) + "1.5,inf\n"
+    with pytest.raises(DataError, match=r"got 1 infinite in column 'y' \(first in row 42\)"):
+        table(text, "regression", missing="drop_rows")
+
+
+GERMAN = "x;n;mixed;word;y\n" + "".join(
+    f"{row}{',25' if row % 2 else ''};{'' if row % 5 == 0 else f'-{row},5e-1'};{row}{',5' if row % 2 else '.5'};"
+    f"a,{'bc'[row % 2]};{row % 3},5\n"
+    for row in range(60)
+)
+
+
+def test_decimal_commas_are_read_where_semicolons_separate(table, tmp_path):
+    dataset = table(GERMAN, "regression")
+    test = dataset.split("test")
+    assert dataset.raw("test")[:, 0].tolist() == [row + (0.25 if row % 2 else 0.0) for row in test.rows]
+    numbers = [np.nan if row % 5 == 0 else -(row + 0.5) / 10 for row in test.rows]
+    np.testing.assert_allclose(dataset.raw("test")[:, 1], numbers, rtol=1e-6)
+    np.testing.assert_allclose(dataset.preprocessing.inverse_target(test.y), test.rows % 3 + 0.5, rtol=1e-6)
+    profile = dataset.profile
+    assert {column["name"]: column["kind"] for column in profile["columns"]} == {
+        "x": "numeric",
+        "n": "numeric",
+        "mixed": "text",
+        "word": "categorical",
+    }
+    assert profile["warnings"][0].startswith("Numbers with decimal commas (1,5 for 1.5) are read in 'x', 'n', 'y'; set")
+    (left_out,) = profile["left_out"]
+    assert left_out["reason"] == (
+        "text, though 100% of its distinct values are numbers written with commas (write 1.5; 1,5 is read where "
+        "semicolons separate the values)"
+    )
+    path = tmp_path / "new.csv"
+    path.write_text("n;word;x\n-2,5;a,b;1,75\n")
+    assert read_input(dataset.preprocessing, path).raw[0, :2].tolist() == [1.75, -2.5]
+
+
+def test_decimal_commas_stay_text_where_the_config_says_so_and_where_commas_separate(table):
+    dataset = table(GERMAN, "regression", types={"x": "categorical"})
+    kinds = {column["name"]: column["kind"] for column in dataset.profile["columns"]}
+    assert kinds["x"] == "categorical"
+    text = "few,many,y\n" + "".join(f'"{row % 4},5","{row},125",{row % 3}.5\n' for row in range(60))
+    profile = table(text, "regression").profile
+    kinds = {column["name"]: column["kind"] for column in profile["columns"]}
+    assert kinds == {"few": "categorical", "many": "text"}
+    advice = "(write 1.5; 1,5 is read where semicolons separate the values)."
+    assert profile["warnings"][:2] == [
+        f"Column 'few' is taken for categories, though its values are numbers written with commas {advice}",
+        f"Column 'many' is left out: text, though 100% of its distinct values are numbers written with commas {advice}",
+    ]
 
 
 def test_types_are_overruled(table):
@@ -168,6 +265,9 @@ def test_features_and_drop_and_group(table):
     assert not (splits[0] & splits[1] or splits[0] & splits[2] or splits[1] & splits[2])
     reasons = {item["name"]: item["reason"] for item in table(csv(frame), drop=("height",)).profile["left_out"]}
     assert reasons["height"] == "dropped by data.drop"
+    kinds = {column["name"]: column["kind"] for column in dataset.profile["columns"]}
+    assert (kinds["height"], kinds["color"]) == ("numeric", "dropped")
+    assert not any("'color'" in warning for warning in dataset.profile["warnings"])
 
 
 def test_duplicates_are_found(table):
@@ -231,6 +331,7 @@ BAD = {
         {"features": ("comment",)},
         r"data\.features: expected columns to learn from, got 'comment' \(free text",
     ),
+    "target alone": ("y\n" + "u\nv\n" * 20, {}, "columns to learn from, got none beside the target. Add columns"),
     "nothing left": (csv(rows()), {"drop": ("height", "rooms", "color", "member")}, "expected one or more columns"),
 }
 

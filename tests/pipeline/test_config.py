@@ -72,7 +72,10 @@ TABLE = {"source": "table", "path": "t.csv", "target": "y"}
             {"task": "regression", "data": {"source": "idx", "path": "x"}},
             "task: expected 'classification' with the source 'idx', got 'regression'.",
         ),
-        ({"model": CNN}, "model.family: expected mlp for a vector, got cnn"),
+        (
+            {"model": CNN},
+            "model.family: expected mlp for a vector, got cnn: the data's rows are vectors of numbers, not images. Set",
+        ),
         ({"model": CNN, "data": TABLE}, "model.family: expected mlp for a vector, got cnn"),
         (
             {"model": CNN, "data": {"source": "arrays", "path": "x", "kind": "vector"}},
@@ -102,6 +105,15 @@ TABLE = {"source": "table", "path": "t.csv", "target": "y"}
         (
             {"prune": {"sparsity": 0.9, "min_layer_density": 0.2}},
             "prune.min_layer_density: expected at most 1 - prune.sparsity (0.1), got 0.2.",
+        ),
+        (
+            {"prune": {"scope": "local", "min_layer_density": 0.1}},
+            "prune.min_layer_density: expected it with prune.scope: global alone, got 0.1 with local",
+        ),
+        (
+            {"train": {"mode": "layer_wise"}, "pretrain": {"corruption_fraction": 0.2}},
+            "pretrain.corruption_fraction: expected it with pretrain.kind: denoising_autoencoder alone, "
+            "got 0.2 with autoencoder.",
         ),
         (
             {"export": {"golden_rows": 2, "c_golden_rows": 3}},
@@ -142,6 +154,13 @@ def test_all_disagreements_are_told_at_once() -> None:
     [
         {"prune": {"sparsity": 0.9, "min_layer_density": 0.1}},  # 1 - 0.9 is a little less than 0.1 in binary
         {"prune": {"scope": "local", "sparsity": 0.99}},  # the floor is for global ranking alone
+        # As a resolved config has them: every default written out.
+        {"prune": {"scope": "local", "min_layer_density": 0.02}},
+        {"train": {"mode": "layer_wise"}, "pretrain": {"kind": "supervised", "corruption_fraction": 0.3}},
+        {
+            "train": {"mode": "layer_wise"},
+            "pretrain": {"kind": "denoising_autoencoder", "corruption_fraction": 0.2},
+        },
         {"model": CNN, "data": {"source": "arrays", "path": "x"}},  # only the data can tell the shape
         {"model": CNN, "data": {"source": "builtin", "name": "digits"}},
         {"data": {**TABLE, "features": ["a"], "drop": ["b"], "group": "g"}},

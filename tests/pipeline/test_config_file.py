@@ -314,8 +314,11 @@ def test_the_last_override_of_a_key_wins(tmp_path: Path) -> None:
         ("train..epochs=5", "expected names between the dots, got 'train..epochs'."),
         (
             "train.epochs=",
-            "train.epochs: expected a value after `=`, got nothing. Write train.epochs=null to unset it.",
+            "train.epochs: expected a whole number from 1 to 100000 after `=`, got nothing. Write one, or leave it",
         ),
+        ("train=", "train: expected a section after `=`, got nothing. Write one, or leave it out."),
+        ("prune=", "prune: expected a section or null after `=`, got nothing. Write prune=null to unset it."),
+        ("trian=", "trian: expected a value after `=`, got nothing. Write one, or leave it out."),
         ("train.epochs=0", "train.epochs: expected a whole number from 1 to 100000, got 0."),
         ("train.epoch=3", "train.epoch: expected a key of 'train', got 'epoch'. Did you mean 'epochs'?"),
         ("trian.epochs=3", "trian: expected a key of the config, got 'trian'. Did you mean 'train'?"),
@@ -421,3 +424,36 @@ def test_any_document_is_a_config_or_a_list_of_problems(
         load(tmp_path_factory.getbasetemp(), text, f"{override[0]}.{override[1]}={value}")
     except ConfigErrors as error:
         assert error.problems
+
+
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ("train:", "Write {} for a section with its defaults, or take the key out."),
+        ("train: {epochs: }", "Write a whole number from 1 to 100000, or take the key out."),
+        ("prune:", "Write null to leave it unset, {} for a section with its defaults, or take the key out."),
+        ("quantize:", "Write null to leave it unset, {} for a section with its defaults, or take the key out."),
+        ("trian:", "Write null to leave it unset, {} for a section with its defaults, or take the key out."),
+    ],
+)
+def test_null_is_offered_where_it_may_stand_and_nowhere_else(tmp_path: Path, line: str, hint: str) -> None:
+    found = problems(tmp_path, f"{IRIS}{line}\n")
+    assert [each for each in found if each.endswith(f"expected a value, got nothing. {hint}")], found
+
+
+def test_size_that_is_too_short_is_told_in_whole_sentences(tmp_path: Path) -> None:
+    text = "name: a\ntask: classification\ndata: {source: images, path: x, size: [24]}\nmodel: {family: mlp}\n"
+    assert problems(tmp_path, text)[0].endswith("got nothing. Add it to 'data.size'.")
+
+
+@pytest.mark.parametrize("section", ["train: null", "convert: null"])
+def test_null_for_a_section_that_is_always_there_offers_its_defaults(tmp_path: Path, section: str) -> None:
+    key = section.split(":")[0]
+    assert problems(tmp_path, f"{IRIS}{section}\n") == [
+        f"run.yaml:5: {key}: expected a section, got null. Write `{key}: {{}}` for its defaults, or take it out."
+    ]
+
+
+def test_field_that_nothing_would_read_is_told_with_its_line(tmp_path: Path) -> None:
+    found = problems(tmp_path, f"{IRIS}prune:\n  sparsity: 0.5\n  scope: local\n  min_layer_density: 0.1\n")
+    assert [each.split(": expected")[0] for each in found] == ["run.yaml:8: prune.min_layer_density"]

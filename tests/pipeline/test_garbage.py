@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from data.contract import StoreError
 from pipeline.garbage import find_garbage, remove
 from pipeline.runs import RunFile, Workdir
 from pipeline.store import Manifest
+from tests.pipeline.test_store_refusals import mounted
 
 ROOT = Path(__file__).resolve().parents[2]
 Reference = tuple[str, str]
@@ -38,7 +40,10 @@ def write_run(workdir: Workdir, name: str, time: int, *references: Reference) ->
 
 
 def found(workdir: Workdir, keep: int | None = None) -> dict[str, str]:
-    return {str(each.path.relative_to(workdir.store().root)): each.what for each in find_garbage(workdir, keep)}
+    """What is found in the store: path -> what it is."""
+    root = workdir.store().root
+    listed = find_garbage(workdir, keep)
+    return {str(each.path.relative_to(root)): each.what for each in listed if each.path.is_relative_to(root)}
 
 
 @pytest.fixture
@@ -71,7 +76,7 @@ def test_keep_counts_runs_from_the_last(workdir: Workdir) -> None:
 
 def test_removes_what_it_lists_and_no_more(workdir: Workdir) -> None:
     garbage = find_garbage(workdir, 1)
-    sizes = [sum(path.stat().st_size for path in each.path.rglob("*")) for each in garbage]
+    sizes = [sum(path.stat().st_size for path in each.path.rglob("*") if path.is_file()) for each in garbage]
     assert [each.bytes for each in garbage] == sizes
     assert min(sizes) > 100
     remove(garbage)
@@ -79,6 +84,64 @@ def test_removes_what_it_lists_and_no_more(workdir: Workdir) -> None:
     store = workdir.store()
     assert set(store.artifacts()) == {("ingest", key("a")), ("build", key("f"))}
     assert all(store.damage(stage, each) is None for stage, each in store.artifacts())
+
+
+def test_runs_that_are_not_kept_go_and_what_is_not_theirs_stays(workdir: Workdir) -> None:
+    folder = workdir.run_folder("older")
+    (folder / "export" / "golden").mkdir(parents=True)
+    (folder / "export" / "golden" / "golden.h").write_bytes(bytes(1000))
+    (folder / "report.html").write_bytes(bytes(50))
+    (folder / "run.log").touch()
+    expected = 1050 + (folder / "run.json").stat().st_size
+    assert [each.bytes for each in find_garbage(workdir, 1) if each.path == folder] == [expected]
+    assert find_garbage(workdir, None) == []
+    (folder / "rows.csv").touch()
+    remove(find_garbage(workdir, 1))
+    assert [path.name for path in folder.iterdir()] == ["rows.csv"]
+    assert workdir.names() == ["newer"]
+    remove(find_garbage(workdir, 0))
+    assert not workdir.run_folder("newer").exists()
+
+
+def test_looking_writes_nothing(workdir: Workdir) -> None:
+    with workdir.store().lock("prune", key("9")):
+        pass
+    workdir.store().stage_folder("prune", key("9"))
+    before = {path: path.stat().st_mtime_ns for path in workdir.root.rglob("*")}
+    for path in workdir.root.rglob("*.lock"):
+        path.chmod(0o444)
+    find_garbage(workdir, 0)
+    assert {path: path.stat().st_mtime_ns for path in workdir.root.rglob("*")} == before
+
+
+def test_looks_at_a_work_directory_that_may_only_be_read(workdir: Workdir, tmp_path: Path) -> None:
+    workdir.store().stage_folder("prune", key("9"))
+    with workdir.store().lock("prune", key("9")):
+        pass
+    with mounted(tmp_path / "fixed", "size=1m") as place:
+        shutil.copytree(workdir.store().root, place / "store")
+        for name in ("older", "newer"):
+            shutil.copytree(workdir.run_folder(name), place / name)
+        command = ["mount", "-o", "remount,ro", str(place)]
+        subprocess.run(command, check=True)
+        listed = find_garbage(Workdir(place), 1)
+    assert "unfinished work" in {each.what for each in listed}
+
+
+def test_checkpoint_of_the_trial_that_a_killed_search_was_in_stays(workdir: Workdir) -> None:
+    store = workdir.store()
+    store.scratch("train", key("7")).mkdir(parents=True)
+    assert set(found(workdir)) == {f".scratch/train/{key('7')}"}
+    store.set_aside("tune", key("e"))
+    assert set(found(workdir).values()) == {"set aside"}
+    # A kept run without a search has no trials that could be gone on with.
+    assert f".scratch/train/{key('7')}" in found(workdir, 1)
+
+
+def test_left_over_work_of_a_committed_artifact_goes(workdir: Workdir) -> None:
+    # As a kill between the commit's rename and its last step leaves it.
+    workdir.store().scratch("train", key("d")).mkdir(parents=True)
+    assert found(workdir) == {f".scratch/train/{key('d')}": "unfinished work"}
 
 
 def test_leftovers_of_kills_and_damage_go(workdir: Workdir) -> None:

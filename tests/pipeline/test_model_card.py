@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +13,7 @@ import pytest
 from models.tflite.c_source import golden_header
 from pipeline.bundle_layout import C_NAME
 from pipeline.model_card import accuracy_interval, render_model_card
+from pipeline.report.card_usage import FIRMWARE
 from pipeline.report.markdown import fenced, plain, table
 from tests.pipeline.report_records import full_record, regression_record
 
@@ -80,6 +84,83 @@ def test_where_tflite_micro_does_not_run_the_model_no_firmware_is_shown() -> Non
     assert "TFLite Micro did not run this model on the host" in card
     assert "MicroInterpreter" not in card
     assert "| arena, by TFLite Micro on the 64-bit host | not measured |" in card
+
+
+STUBS = {
+    "tensorflow/lite/micro/micro_mutable_op_resolver.h": """
+#pragma once
+enum TfLiteStatus { kTfLiteOk = 0, kTfLiteError = 1 };
+namespace tflite {
+template <unsigned int count> struct MicroMutableOpResolver { int AddSoftmax() { return 0; } };
+}
+""",
+    "tensorflow/lite/schema/schema_generated.h": """
+#pragma once
+namespace tflite {
+struct Model {};
+inline const Model* GetModel(const void*) { return nullptr; }
+}
+""",
+    "tensorflow/lite/micro/micro_interpreter.h": """
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include "micro_mutable_op_resolver.h"
+#include "../schema/schema_generated.h"
+struct TfLiteTensor { struct { char* raw; } data; size_t bytes; };
+namespace tflite {
+struct MicroInterpreter {
+  template <typename Resolver> MicroInterpreter(const Model*, const Resolver&, uint8_t*, size_t) {}
+  char memory[4] = {0, 0, 0, 0};
+  TfLiteTensor tensor{{memory}, 4};
+  TfLiteStatus AllocateTensors() { return kTfLiteOk; }
+  TfLiteStatus Invoke() { return kTfLiteOk; }
+  TfLiteTensor* input(size_t) { return &tensor; }
+  TfLiteTensor* output(size_t) { return &tensor; }
+};
+}
+""",
+    "model_data.h": """
+#define PENJING_ARENA_BYTES 64u
+#define PENJING_INPUT_SIZE 4u
+extern "C" const unsigned char penjing_model[];
+constexpr unsigned int penjing_operator_count = 1;
+template <typename Resolver> bool penjing_add_operators(Resolver& resolver) { return resolver.AddSoftmax() == 0; }
+""",
+}
+"""As much of TFLite Micro's interface, and of a bundle's header, as firmware sees."""
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler here")
+def test_the_firmware_that_is_shown_is_whole(tmp_path: Path) -> None:
+    for name, text in STUBS.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    main = (
+        'extern "C" const unsigned char penjing_model[1] = {0};\n'
+        'int main() {\n  const TfLiteTensor* answer = run_model("abcd");\n'
+        '  return answer != nullptr && std::memcmp(answer->data.raw, "abcd", 4) == 0 ? 0 : 1;\n}\n'
+    )
+    (tmp_path / "main.cc").write_text(FIRMWARE + main)
+    command = ["g++", "-std=c++11", "-Wall", "-Wextra", "-Werror", "-I.", "main.cc", "-o", "main"]
+    subprocess.run(command, cwd=tmp_path, check=True, timeout=60)
+    assert subprocess.run([tmp_path / "main"], check=False, timeout=10).returncode == 0
+    assert FIRMWARE.strip() in render_model_card(full_record())
+    assert FIRMWARE in (Path(__file__).resolve().parents[2] / "docs" / "bundle.md").read_text(encoding="utf-8")
+
+
+def test_files_to_compile_are_those_of_the_bundle() -> None:
+    assert "Compile `model_data.cc` into the firmware." in render_model_card(full_record())
+    record = regression_record()
+    ran = replace(record, summary={**record.summary, "arena_bytes": 1000})
+    assert "Compile `model_data.cc` and `preprocessing.c` into the firmware." in render_model_card(ran)
+
+
+def test_score_stands_beside_what_puts_it_into_proportion() -> None:
+    card = render_model_card(full_record())
+    assert "Always answering 9, the most frequent class of the training rows, has an accuracy of 0.1019." in card
+    assert "In the unit of rent, the mean absolute error is " in render_model_card(regression_record())
+    assert "- Source: builtin, name: digits, origin: scikit-learn, load_digits" in card
 
 
 def test_a_run_without_a_summary_has_no_card() -> None:

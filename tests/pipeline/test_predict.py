@@ -237,3 +237,14 @@ def test_nothing_of_tensorflow_is_imported(numbers: Path, tmp_path: Path) -> Non
     command = [sys.executable, "-c", code, str(numbers), str(tmp_path / "new.csv")]
     told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert told.stdout.splitlines()[-2:] == ["1", "[]"]
+
+
+def test_bad_cell_is_told_with_file_column_and_row_and_as_input(numbers: Path, tmp_path: Path) -> None:
+    (tmp_path / "new.csv").write_text("width\n3\nabc\n")
+    with pytest.raises(DataError) as caught:
+        predict(numbers, tmp_path / "new.csv")
+    told = str(caught.value)
+    assert told.startswith("input: expected numbers in column 'width', got 'abc' in row 2")
+    assert f"in '{tmp_path / 'new.csv'}'. Correct the input: its columns" in told
+    assert "set its type" not in told
+    assert "data." not in told

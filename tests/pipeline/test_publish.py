@@ -57,7 +57,9 @@ def run_of(stages: list[tuple[Artifact, bool]]) -> RunFile:
 def first_publish(workdir: Workdir, stages: list[tuple[Artifact, bool]]) -> Published:
     """Publishes as a run does: its file is written before, and says what was published last."""
     before = workdir.read("digits")
-    run = replace(run_of(stages), published=None if before is None else before.published)
+    run = run_of(stages)
+    if before is not None:
+        run = replace(run, published=before.published, bundle=before.bundle)
     workdir.write(run)
     return publish(workdir, run, stages)
 
@@ -263,3 +265,35 @@ def test_folder_that_is_a_file_is_explained(tmp_path: Path) -> None:
     (tmp_path / "digits").touch()
     with pytest.raises(StoreError, match="Choose another --workdir"):
         first_publish(workdir, stages)
+
+
+def test_bundle_of_an_earlier_config_is_told(workdir: Workdir, published: Done) -> None:
+    assert not published[0].has_earlier_bundle
+    # As `--to train` with another config plans it: no export is among the keys.
+    later = first_publish(workdir, make(workdir, "b")[:-1])
+    assert later.has_earlier_bundle
+    assert "bundle in the folder export is of an earlier config" in later.report.read_text()
+    run = workdir.read("digits")
+    assert run is not None
+    assert run.has_earlier_bundle
+    rejected = first_publish(workdir, make(workdir, "c", passed=False, gates=gates(failed=1)))
+    assert rejected.has_earlier_bundle
+    whole = first_publish(workdir, make(workdir, "d"))
+    assert not whole.has_earlier_bundle
+    assert "of an earlier config" not in whole.report.read_text()
+
+
+def test_run_of_the_first_stages_under_the_same_config_keeps_its_bundle_current(
+    workdir: Workdir, published: Done
+) -> None:
+    stages = published[1]
+    run = workdir.read("digits")
+    assert run is not None
+    assert not publish(workdir, run, stages[:-1]).has_earlier_bundle
+
+
+def test_good_bundle_clears_the_rejected_one_away(workdir: Workdir) -> None:
+    first_publish(workdir, make(workdir, "a", passed=False, gates=gates(failed=1)))
+    assert (workdir.root / "digits" / "rejected").is_dir()
+    first_publish(workdir, make(workdir, "b"))
+    assert [path.name for path in (workdir.root / "digits").iterdir() if path.is_dir()] == ["export"]

@@ -371,13 +371,13 @@ def test_wrong_predictions_carry_their_pixels_or_features(full: Page, regression
     assert len(images) == 5
     stored = base64.b64decode(images[0]["src"].removeprefix("data:image/png;base64,"))
     assert np.asarray(Image.open(io.BytesIO(stored))).tolist() == DIGIT
-    assert images[0]["alt"] == "Row 1553: true 8, predicted 3"
-    assert "5 rows of the test split. The numbers of rows are those of the source, from 0 on." in full.text
+    assert images[0]["alt"] == "Row 1554: true 8, predicted 3"
+    assert "5 rows of the test split. Rows are counted in the source, from 1 on." in full.text
     few = with_export(full_record(), wrong=full_record().details("export")["wrong"][:2])
     assert "The 2 most confident of 5 wrong predictions on the test split." in Page(render_report(few)).text
     rows = regression.table("Largest errors, with their features")
     assert rows[0] == ["Row", "True", "Predicted", "Error", "area", "district"]
-    assert rows[1] == ["31", "400", "450", "50", "52", "–"]
+    assert rows[1] == ["32", "400", "450", "50", "52", "–"]
 
 
 @pytest.mark.parametrize(
@@ -507,7 +507,7 @@ def test_no_text_of_a_user_becomes_markup() -> None:
     assert page.all("b") == [{}] * len(page.all("b"))
     assert page.text.count(EVIL) >= 9
     assert page.table("1 column left out")[1] == [EVIL, EVIL]
-    assert page.all("img")[0]["alt"] == f"Row 1553: true {EVIL}, predicted {EVIL}"
+    assert page.all("img")[0]["alt"] == f"Row 1554: true {EVIL}, predicted {EVIL}"
     # Plotly reads a little HTML itself, so what it is given is escaped once more.
     labels = next(figure for figure in page.figures if figure["id"] == "classes")["data"][0]["y"]
     assert labels[0] == '&lt;/script&gt;&lt;script&gt;alert("1")&lt;/script&gt;&lt;b&gt;&amp;amp;'
@@ -588,3 +588,25 @@ def test_axes_hold_all_values_and_never_collapse() -> None:
     assert padded([0.5, 0.5]) == [0.498, 0.502]
     assert padded([0.0, 1.0]) == [-0.1, 1.1]
     assert padded([]) == [0.0, 1.0]
+
+
+def test_score_is_held_against_the_most_frequent_class(full: Page) -> None:
+    # 138 rows of the 9 are the most frequent among the training rows; 27 of the 265 rows of the test split are a 9.
+    told = f"Always answering 9, the most frequent class of the training rows, has an accuracy of {27 / 265:.4f}."
+    assert told in full.text
+    assert "no better than a guess" not in full.text
+    whole = full_record()
+    page = Page(render_report(replace(whole, summary={**whole.summary, "model_score": 27 / 265})))
+    assert f"The model is no better than a guess that looks at nothing. {told}" in page.text
+
+
+def test_errors_are_told_in_the_unit_of_the_target() -> None:
+    scatter = {"true": [100.0, 200.0, 300.0], "predicted": [103.0, 196.0, 300.0]}
+    page = Page(render_report(with_export(regression_record(), scatter=scatter)))
+    # Errors of 3, 4 and 0: their mean is 7 / 3, and that of their squares 25 / 3.
+    assert "the mean absolute error is 2.333 and the root mean squared error 2.887 (over 3 of 40 rows" in page.text
+
+
+def test_source_is_told_without_what_was_left_out() -> None:
+    assert wording.source({"source": "table", "file": "a.csv", "group": None}) == "table, file: a.csv"
+    assert wording.source({}) == "–"

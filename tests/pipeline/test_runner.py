@@ -310,11 +310,11 @@ def test_seconds_of_the_ledger_are_those_of_the_stage(workplace: Path) -> None:
 
 def test_data_that_changes_while_it_is_read_is_never_kept(tmp_path: Path) -> None:
     table, file = tmp_path / "rows.csv", tmp_path / "small.yaml"
-    table.write_text("x,y\n" + "".join(f"{i},{'ab'[i % 2]}\n" for i in range(300)))
+    table.write_text("x,y\n" + "".join(f"{i * i % 37 / 7},{'ab'[i % 2]}\n" for i in range(300)))
     file.write_text(TEXT.replace("{source: builtin, name: iris}", "{source: table, path: rows.csv, target: y}"))
     scope = Scope(last="ingest")
     planned = make_plan(load_config(file, ()).config, Store(tmp_path / "store"), scope, {}, rehash=False)
-    table.write_text("x,y\n" + "".join(f"{i},{'ab'[i % 2]}\n" for i in range(100)))
+    table.write_text("x,y\n" + "".join(f"{i * i % 37 / 7},{'ab'[i % 2]}\n" for i in range(100)))
     with pytest.raises(StageError, match="expected raw data that nobody changes while it is read") as caught:
         execute(tmp_path, planned, last="ingest")
     assert caught.value.exit_code == 3

@@ -34,6 +34,7 @@ def table(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def memory(tmp_path: Path) -> Path:
+    (tmp_path / "store").mkdir()
     return tmp_path / "store" / ".memory" / "sources.json"
 
 
@@ -50,7 +51,7 @@ def change_unseen(path: Path, text: str) -> None:
 def test_builtin_data_has_no_files(memory: Path) -> None:
     builtin = TypeAdapter(DataConfig).validate_python({"source": "builtin", "name": "iris"})
     assert source_digest(builtin, memory) == sha256_of_json({})
-    assert not memory.parent.parent.exists()
+    assert not memory.parent.exists()
 
 
 def test_remembers_by_identity_until_rehash(table: Path, memory: Path) -> None:
@@ -141,10 +142,16 @@ def test_missing_file_is_bad_data_with_the_nearest_name(table: Path, memory: Pat
         source_digest(config(table.with_name("rws.csv")), memory)
 
 
-def test_memory_that_cannot_be_written_is_explained(table: Path, tmp_path: Path) -> None:
-    (tmp_path / "store").touch()
+def test_memory_that_cannot_be_written_is_explained(table: Path, memory: Path) -> None:
+    memory.parent.touch()
     with pytest.raises(StoreError, match="workdir: expected to be able to write to"):
-        source_digest(config(table), tmp_path / "store" / ".memory" / "sources.json")
+        source_digest(config(table), memory)
+
+
+def test_nothing_is_remembered_where_there_is_no_store(table: Path, tmp_path: Path) -> None:
+    memory = tmp_path / "none" / ".memory" / "sources.json"
+    assert len(source_digest(config(table), memory)) == 64
+    assert not (tmp_path / "none").exists()
 
 
 def test_remembered_is_fast(tmp_path: Path, memory: Path) -> None:

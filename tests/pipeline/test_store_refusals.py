@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from data.contract import StoreError
+from pipeline.refusals import explained, remember
 from pipeline.store import Store
 from tests.pipeline.test_store import KEY, manifest, seen
 
@@ -71,8 +73,9 @@ def test_a_killed_run_holds_no_lock(tmp_path: Path) -> None:
     with held_by_another_process(store.root) as process:
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-        with store.lock("train", KEY, patience_seconds=5):
-            pass
+        started = time.monotonic()
+        with store.lock("train", KEY, patience_seconds=60):
+            assert time.monotonic() - started < 5
 
 
 def test_lock_is_free_after_an_error(tmp_path: Path) -> None:
@@ -84,6 +87,50 @@ def test_lock_is_free_after_an_error(tmp_path: Path) -> None:
 
 
 # -------------------------------------------------------------------------------------- refusals
+
+
+@pytest.mark.parametrize("number", [errno.ENOENT, errno.ELOOP, errno.ENAMETOOLONG, errno.EIO, errno.ESTALE])
+def test_any_refusal_is_explained(tmp_path: Path, number: int) -> None:
+    told = os.strerror(number)
+    expected = rf"write to {tmp_path}/a, got {told}\. Choose another --workdir"
+    with pytest.raises(StoreError, match=expected), explained(tmp_path):
+        raise OSError(number, told, str(tmp_path / "a"))
+
+
+@pytest.mark.parametrize("named", ["data/rows.csv", "runs-of-old/a"])
+def test_refusal_of_a_file_elsewhere_passes(tmp_path: Path, named: str) -> None:
+    with pytest.raises(PermissionError), explained(tmp_path / "runs"):
+        raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path / named))
+
+
+@pytest.mark.parametrize("named", ["runs", "runs/store/a", ".", None])
+def test_refusal_of_the_folder_of_what_is_in_it_and_of_what_it_is_in_is_explained(
+    tmp_path: Path, named: str | None
+) -> None:
+    filename = None if named is None else str(tmp_path / named)
+    with pytest.raises(StoreError, match="got no permission"), explained(tmp_path / "runs"):
+        raise PermissionError(errno.EACCES, "Permission denied", filename)
+
+
+def test_full_disk_is_explained_wherever_the_file_lies(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="got no space left on the device"), explained(tmp_path / "runs"):
+        raise OSError(errno.ENOSPC, "No space left on device", "/elsewhere/a")
+
+
+def test_copy_that_failed_tells_the_first_reason(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "link").symlink_to(tmp_path / "none")
+    with pytest.raises(StoreError, match=r"No such file or directory.*Choose another --workdir"), explained(tmp_path):
+        shutil.copytree(tmp_path / "a", tmp_path / "b")
+
+
+def test_what_only_saves_time_is_not_written_where_it_may_not_be(tmp_path: Path) -> None:
+    remember(tmp_path / "none" / ".memory" / "a", "text", tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+    with mounted(tmp_path / "fixed", "ro,size=256k") as place:
+        remember(place / ".memory" / "a", "text", place)
+    with mounted(tmp_path / "small", "size=8k") as place, pytest.raises(StoreError, match="got no space left"):
+        remember(place / "a", "text" * 10_000, place)
 
 
 @contextmanager

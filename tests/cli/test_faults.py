@@ -1,0 +1,152 @@
+"""Whole runs that something happens to: kills, Ctrl-C, a flipped byte, a target out of reach."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cli.small_run import ROOT, STAGES, Finished, Run, digest
+
+
+def test_killed_again_and_again_it_ends_in_the_same_bytes(finished: Finished, tmp_path: Path) -> None:
+    workdir = tmp_path / "runs"
+    command = [sys.executable, str(ROOT / "run_pipeline.py"), "run", str(finished.config), "--workdir", str(workdir)]
+    log = workdir / "small" / "run.log"
+    kills, dice = 0, random.Random(5)
+    # Killed within a training, within the search, within pruning; then it may end.
+    for mark in ("train 2/", "tune     runs", "prune 1/", None):
+        told = len(log.read_text()) if log.exists() else 0
+        process = subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        )
+        deadline = time.monotonic() + 300
+        while process.poll() is None and time.monotonic() < deadline:
+            if mark is not None and log.exists() and mark in log.read_text()[told:]:
+                time.sleep(dice.uniform(0.0, 0.2))
+                break
+            time.sleep(0.01)
+        if process.poll() is not None:
+            assert process.returncode == 0, process.communicate()[0]
+            break
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        kills += 1
+    printed, _ = process.communicate()
+    assert kills > 0
+    model = workdir / "small" / "export" / "model.tflite"
+    assert digest(model) == digest(finished.export / "model.tflite")
+    for stage in STAGES:
+        assert sum(line.startswith(f"{stage:<9}done") for line in log.read_text().splitlines()) == 1, (
+            f"{stage} was repeated"
+        )
+    assert "done" in printed
+
+
+def test_flipped_byte_is_noticed_and_made_again(penjing: Run, finished: Finished) -> None:
+    artifact = next((finished.workdir / "store" / "prune").iterdir())
+    target = artifact / "model.keras"
+    data = bytearray(target.read_bytes())
+    data[len(data) // 2] ^= 1
+    target.write_bytes(bytes(data))
+    before = digest(finished.export / "model.tflite")
+    told = penjing("run", finished.config, "--workdir", finished.workdir)
+    assert told.returncode == 0, told.stderr
+    assert "model.keras was changed; set aside" in told.stdout
+    assert told.stdout.count("done") == 1
+    assert digest(finished.export / "model.tflite") == before
+
+
+def test_unreachable_target_keeps_the_bundle_and_ends_with_4(penjing: Run, finished: Finished) -> None:
+    told = penjing("run", finished.config, "name=strict", "target.max_model_bytes=100", "--workdir", finished.workdir)
+    assert told.returncode == 4
+    assert "target.max_model_bytes: expected" in told.stderr
+    summary = json.loads((finished.workdir / "strict" / "export" / "summary.json").read_text())
+    assert summary["model_bytes"] > 100
+
+
+def test_interrupt_ends_with_130_and_says_how_to_go_on(finished: Finished, tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        str(ROOT / "run_pipeline.py"),
+        "run",
+        str(finished.config),
+        "train.epochs=100000",
+        "--workdir",
+        str(tmp_path / "runs"),
+    ]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    log = tmp_path / "runs" / "small" / "run.log"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not (log.exists() and "train 5/" in log.read_text()):
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    printed, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "go on with: python run_pipeline.py run" in printed
+    assert f"--workdir {tmp_path / 'runs'}\n" in printed
+    assert errors == "interrupted\n"
+    told = subprocess.run([*command[:2], "plan", *command[3:], "--json"], cwd=ROOT, capture_output=True, text=True)
+    train = next(row for row in json.loads(told.stdout) if row["stage"] == "train")
+    assert train["state"] == "resumes"
+    finished_epochs = len(re.findall(r"train \d+/100000", log.read_text()))
+    assert train["because"] in {f"at epoch {finished_epochs}", f"at epoch {finished_epochs + 1}"}
+
+
+def test_interrupt_while_modules_load_leaves_no_traceback(finished: Finished) -> None:
+    command = [
+        sys.executable, "-X", "importtime", str(ROOT / "run_pipeline.py"), "run", str(finished.config),
+        "--workdir", str(finished.workdir),
+    ]  # fmt: skip
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "pydantic" in line:
+            process.send_signal(signal.SIGINT)
+            break
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.endswith("interrupted\n")
+    assert "Traceback" not in errors
+
+
+INTERRUPTED = """
+import atexit, importlib, signal, sys
+import run_pipeline
+module, name = sys.argv.pop(1).split(":")
+signal.signal(signal.SIGINT, signal.default_int_handler)
+setattr(importlib.import_module(module), name, lambda *_, **__: signal.raise_signal(signal.SIGINT))
+atexit.register(signal.raise_signal, signal.SIGINT)  # a second Ctrl-C, while the process clears away
+run_pipeline.LOADING = True
+run_pipeline.main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "place"),
+    [
+        ("run", "run_pipeline:run_request"),
+        ("plan", "run_pipeline:plan_request"),
+        ("validate", "pipeline.config_reading.file:load_config"),
+        ("predict", "pipeline.predict:predict"),
+    ],
+)
+def test_interrupted_command_says_so_and_ends_with_130(
+    finished: Finished, tmp_path: Path, command: str, place: str
+) -> None:
+    workdir = finished.workdir if command == "predict" else tmp_path
+    rest = ["small", "rows.csv"] if command == "predict" else [str(finished.config)]
+    told = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, place, command, *rest, "--workdir", str(workdir)],
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert told.returncode == 130
+    assert told.stderr == "interrupted\n"
