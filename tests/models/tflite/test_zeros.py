@@ -69,7 +69,7 @@ def test_one_revived_weight_is_found(pruned: Any, edited: Callable[..., bytes], 
         buffer = unpacked.buffers[tensor.buffer]
         data = np.array(buffer.data, np.uint8)
         width = data.size // masks[layer].size
-        data[place * width + width - 1] = 1  # the highest byte: a float of 2.4e-38, above the denormals a thread may flush
+        data[place * width + width - 1] = 1  # the highest byte: no denormal, which a thread may flush
         buffer.data = data
 
     findings = {f.layer: f for f in check_zeros(edited(pruned["cnn", precision], revive), masks)}
