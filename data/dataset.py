@@ -15,6 +15,9 @@ from data.batches import ArrayBatches
 from data.contract import SPLIT_NAMES, Batches, DataError, Schema, Split
 from data.preprocessing import Preprocessing
 
+TEST_NAMES = "test_names.json"
+"""Names that the source has for the rows of the test split."""
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -58,6 +61,14 @@ class Dataset:
         if name not in SPLIT_NAMES[1:]:
             raise ValueError(f"split: expected validation or test, got {name!r}. Training rows are not kept raw.")
         return self._array(f"{name}_x.npy" if self.schema.kind == "image" else f"{name}_raw.npy")
+
+    def test_names(self) -> list[str] | None:
+        """Returns what the source calls each row of the test split, as an image's path; None where it has no names."""
+        path = self.folder / TEST_NAMES
+        if not path.exists():
+            return None
+        names: list[str] = json.loads(_read_text(path))
+        return names
 
     @property
     def profile(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from data.config import ArraysData, BuiltinData, DataConfig, IdxData, ImagesData, TableData
 from data.contract import SPLIT_NAMES, Progress, Schema
+from data.dataset import TEST_NAMES
 from data.pictures import GREY_WEIGHTS
 from data.preprocessing import PictureSteps, Preprocessing
 from data.profile import (
@@ -34,8 +35,8 @@ def ingest(config: DataConfig, task: str, folder: Path, seed: int, progress: Pro
     Args:
         config: the `data` section.
         task: `classification` or `regression`.
-        folder: where schema.json, profile.json, preprocessing.json, labels.txt, the arrays of the splits and
-            (for vectors) preprocessing.c and .h are written.
+        folder: where schema.json, profile.json, preprocessing.json, labels.txt, the arrays of the splits,
+            test_names.json (where rows have names) and preprocessing.c and .h (for vectors) are written.
         seed: the run's seed.
         progress: told how far it is.
 
@@ -57,6 +58,9 @@ def ingest(config: DataConfig, task: str, folder: Path, seed: int, progress: Pro
         stored = store_table(loaded, assignment, common, folder, progress)
     else:
         raise TypeError(f"ingest: expected images or a table from a source, got {type(loaded).__name__}.")
+    if loaded.names is not None:
+        names = [loaded.names[row] for row in np.flatnonzero(assignment == SPLIT_NAMES.index("test"))]
+        write_text(folder / TEST_NAMES, json.dumps(names, indent=0, ensure_ascii=False) + "\n")
     schema = _schema(stored.preprocessing)
     _write_contracts(schema, stored.preprocessing, folder)
     profile = _profile(loaded, task, assignment, stored, schema, folder)

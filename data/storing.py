@@ -139,7 +139,7 @@ def _pixel_warnings(lowest: int, highest: int) -> list[str]:
 def _fit(loaded: LoadedTable, train: NDArray[np.bool_], progress: Progress) -> list[FittedColumn]:
     fitted: list[FittedColumn] = []
     numbers = sum(column.kind == "numeric" and column.why_left_out is None for column in loaded.columns)
-    num_bins = bins_for(int(train.sum()), numbers)
+    num_bins = bins_for(int(train.sum()), numbers) if loaded.binned else 0
     for position, column in enumerate(loaded.columns):
         if column.why_left_out is None:
             fitted.append(fit_column(column, train, loaded.max_categories, num_bins))

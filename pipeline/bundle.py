@@ -86,7 +86,8 @@ def write_golden(folder: Path, model: bytes, raw: NDArray[Any], num_c_rows: int)
     arrays = {_INPUTS_RAW: raw, _INPUTS_QUANTIZED: quantized, _OUTPUTS_EXPECTED: outputs}
     for name, array in arrays.items():
         np.save(folder / GOLDEN / name, array, allow_pickle=False)
-    header = golden_header(C_NAME, quantized[:num_c_rows], outputs[:num_c_rows], produced_by)
+    first = slice(num_c_rows)
+    header = golden_header(C_NAME, raw[first], quantized[first], outputs[first], produced_by)
     (folder / GOLDEN / "golden.h").write_text(header, encoding="utf-8")
     return read_golden(folder, produced_by)
 

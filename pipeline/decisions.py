@@ -63,7 +63,8 @@ def wrong_predictions(dataset: Dataset, outputs: NDArray[np.float32], predicted:
         predicted: (rows,) class codes.
 
     Returns:
-        `{"row", "true", "predicted", "probability", "pixels", "features"}` each, at most `MAX_WRONG`.
+        `{"row", "name", "true", "predicted", "probability", "pixels", "features"}` each, at most `MAX_WRONG`: `row`
+        is its position in the source, from 0; `name` what the source calls it, None where it has no names.
     """
     test, names = dataset.split("test"), dataset.schema.class_names
     wrong = np.flatnonzero(np.asarray(test.y) != predicted)
@@ -71,7 +72,7 @@ def wrong_predictions(dataset: Dataset, outputs: NDArray[np.float32], predicted:
     worst = wrong[np.argsort(-confidence, kind="stable")][:MAX_WRONG]
     return [
         {
-            "row": int(test.rows[position]),
+            **_identity(dataset, int(position)),
             "true": names[int(test.y[position])],
             "predicted": names[int(predicted[position])],
             "probability": _figure(outputs[position, predicted[position]]),
@@ -92,11 +93,10 @@ def largest_errors(dataset: Dataset, true: NDArray[np.float64], predicted: NDArr
     Returns:
         As `wrong_predictions`, with numbers for `true` and `predicted`, and no `probability`.
     """
-    rows = dataset.split("test").rows
     error = np.abs(predicted - true)
     return [
         {
-            "row": int(rows[position]),
+            **_identity(dataset, int(position)),
             "true": _figure(true[position]),
             "predicted": _figure(predicted[position]),
             "probability": None,
@@ -104,6 +104,15 @@ def largest_errors(dataset: Dataset, true: NDArray[np.float64], predicted: NDArr
         }
         for position in np.argsort(-error, kind="stable")[:MAX_WRONG]
     ]
+
+
+def _identity(dataset: Dataset, position: int) -> dict[str, Any]:
+    """Where the source holds a test row."""
+    names = dataset.test_names()
+    return {
+        "row": int(dataset.split("test").rows[position]),
+        "name": None if names is None else names[position],
+    }
 
 
 def _shown(dataset: Dataset, position: int) -> dict[str, Any]:

@@ -21,12 +21,24 @@ def measure(stage: str, model: Any, dataset: Dataset, task: Task) -> LedgerRow:
         dataset: rows to score it on.
         task: how to score it.
     """
-    validation = dataset.split("validation")
-    file = convert(model, "float32", None)
+    score = task.score(dataset.split("validation").y, predict(model, dataset.inputs("validation")))
+    return ledger_row(stage, "keras", score, model, convert(model, "float32", None))
+
+
+def ledger_row(stage: str, variant: str, score: float, model: Any, file: bytes) -> LedgerRow:
+    """Puts together what is known of a model.
+
+    Args:
+        stage: the stage that yields it.
+        variant: `keras`, or the precision of its file.
+        score: on the validation split.
+        model: a tf_keras model.
+        file: the model as .tflite, or its float32 conversion.
+    """
     return LedgerRow(
         stage=stage,
-        variant="keras",
-        score=task.score(validation.y, predict(model, dataset.inputs("validation"))),
+        variant=variant,
+        score=score,
         parameters=count_parameters(model),
         nonzero_parameters=count_nonzero(model),
         macs=count_macs(model),

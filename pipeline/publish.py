@@ -93,7 +93,7 @@ def _summary(name: str, stages: Sequence[tuple[Artifact, bool]], export: Artifac
 
     ledger = [row for artifact, _ in stages for row in artifact.manifest.ledger]
     seconds = round(sum(artifact.manifest.seconds for artifact, _ in stages), 3)
-    return summary_of(name, export.manifest.details, ledger, seconds).model_dump(mode="json")
+    return summary_of(name, export.manifest.details, ledger, seconds, versions_of(_LIBRARIES)).model_dump(mode="json")
 
 
 def _record(run: RunFile, stages: Sequence[tuple[Artifact, bool]], summary: dict[str, Any]) -> RunRecord:

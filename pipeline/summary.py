@@ -36,6 +36,22 @@ class TargetResult(_Contract):
     """Whether the limit is kept."""
 
 
+class Tensor(_Contract):
+    """The input or output of `model.tflite`. Of a quantized one, real = (q - zero_point) * scale."""
+
+    dtype: Literal["float32", "int8", "uint8", "int16"]
+    """Type of its elements."""
+
+    shape: list[int]
+    """Its shape, the batch dimension of 1 included."""
+
+    scale: float | None
+    """Real value of one step; null where it is not quantized."""
+
+    zero_point: int | None
+    """The integer that means 0; null where it is not quantized."""
+
+
 class Summary(_Contract):
     """The figures of a bundle.
 
@@ -53,6 +69,15 @@ class Summary(_Contract):
 
     metric: Literal["accuracy", "r2"]
     """What every score is: accuracy (a fraction), or R² (1 is perfect, below 0 is worse than the mean)."""
+
+    precision: str
+    """Precision of `model.tflite`, the variant that the config chose."""
+
+    input: Tensor
+    """What `model.tflite` eats."""
+
+    output: Tensor
+    """What `model.tflite` answers."""
 
     dataset_sha256: str = Field(pattern="^[0-9a-f]{64}$")
     """SHA-256 of the prepared data set: all arrays of all splits, and their schema."""
@@ -115,8 +140,13 @@ class Summary(_Contract):
     seconds: float = Field(ge=0.0)
     """Wall-clock seconds that the run's stages took, each when it was last made."""
 
+    versions: dict[str, str]
+    """Libraries that made, converted and judged the model, and their versions."""
 
-def summary_of(name: str, details: Mapping[str, Any], ledger: Sequence[LedgerRow], seconds: float) -> Summary:
+
+def summary_of(
+    name: str, details: Mapping[str, Any], ledger: Sequence[LedgerRow], seconds: float, versions: Mapping[str, str]
+) -> Summary:
     """Completes what the stage `export` measured to the summary of a run.
 
     Args:
@@ -124,8 +154,16 @@ def summary_of(name: str, details: Mapping[str, Any], ledger: Sequence[LedgerRow
         details: details of the stage `export`; their `summary` holds every field but those given here.
         ledger: rows of all stages, in order.
         seconds: wall-clock seconds of all stages.
+        versions: library -> version.
 
     Raises:
         pydantic.ValidationError: the details are not those of `export`.
     """
-    return Summary(schema_version=SCHEMA_VERSION, name=name, ledger=list(ledger), seconds=seconds, **details["summary"])
+    return Summary(
+        schema_version=SCHEMA_VERSION,
+        name=name,
+        ledger=list(ledger),
+        seconds=seconds,
+        versions=dict(versions),
+        **details["summary"],
+    )

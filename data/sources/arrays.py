@@ -148,7 +148,7 @@ def _table(name: str, parts: list[NDArray[Any]], common: dict[str, Any]) -> Load
         Column(f"{name}_{position}", "numeric", matrix[:, position], distinct=len(np.unique(matrix[:, position])))
         for position in range(matrix.shape[1])
     )
-    return LoadedTable(**common, columns=columns)
+    return LoadedTable(**common, columns=columns, binned=False)
 
 
 def _images(parts: list[NDArray[Any]], maximum: float, common: dict[str, Any]) -> LoadedImages:

@@ -73,6 +73,7 @@ def load_images(config: ImagesData, task: str, folder: Path, progress: Progress)
         np.array(decoded.readable, np.int64),
         _warnings(decoded.unreadable, loose_images(root), root),
         given,
+        names=tuple(str(file.path.relative_to(root)) for file in kept),
         shape=shape,
         read=lambda rows: decoded.pixels[rows],
     )

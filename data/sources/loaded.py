@@ -68,6 +68,7 @@ class Loaded:
         given: (rows,) split of each row where the source ships splits, 0 train, 1 validation, 2 test; else None.
         groups: (rows,) group of each row where groups are kept together; else None.
         positions: (rows,) int64 position of each row in the source.
+        names: (rows,) name of each row in the source, as an image's path in its folder; None where rows have none.
     """
 
     targets: Targets
@@ -76,6 +77,7 @@ class Loaded:
     warnings: tuple[str, ...] = ()
     given: NDArray[np.int8] | None = None
     groups: NDArray[Any] | None = None
+    names: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -85,10 +87,12 @@ class LoadedTable(Loaded):
     Attributes:
         columns: every column of the source but target and group, inputs and left-out ones.
         max_categories: most categories a column keeps.
+        binned: whether columns of numbers may get bins: not the samples of one signal, which bins would multiply.
     """
 
     columns: tuple[Column, ...] = ()
     max_categories: int = 32
+    binned: bool = True
 
 
 @dataclass(frozen=True)

@@ -108,11 +108,12 @@ def model_data_source(model: bytes, name: str, arena_bytes: int | None, arena_re
     return ModelSource(cc=cc, h=h)
 
 
-def golden_header(name: str, inputs: NDArray[Any], outputs: NDArray[Any], produced_by: str) -> str:
-    """Writes a few golden vectors as a header, so that firmware can test itself at start-up.
+def golden_header(name: str, raw: NDArray[Any], inputs: NDArray[Any], outputs: NDArray[Any], produced_by: str) -> str:
+    """Writes a few golden vectors as a header, so that firmware can test itself at start-up, preprocessing included.
 
     Args:
         name: name of the run, as in `model_data_source`.
+        raw: (rows, ...) uint8 pixels, or float32 columns, NaN where missing: what the inputs were made from.
         inputs: (rows, *input_shape) in the model's own input type.
         outputs: (rows, *output_shape) in its own output type: what must come out.
         produced_by: runtime that gave the outputs, e.g. `TFLite Micro`.
@@ -123,20 +124,22 @@ def golden_header(name: str, inputs: NDArray[Any], outputs: NDArray[Any], produc
     Raises:
         ConversionError: there are no rows, rows do not pair, or a type has no C name.
     """
-    if len(inputs) == 0 or len(inputs) != len(outputs):
+    if len(inputs) == 0 or not len(raw) == len(inputs) == len(outputs):
         raise ConversionError(
-            f"golden: expected as many inputs as outputs, at least one, got {len(inputs)} and {len(outputs)}. "
-            f"Pass the rows that were run."
+            f"golden: expected as many raw rows as inputs and outputs, at least one, got {len(raw)}, {len(inputs)} and "
+            f"{len(outputs)}. Pass the rows that were run."
         )
     identifier = _identifier(name)
     upper = identifier.upper()
-    flat_in, flat_out = inputs.reshape(len(inputs), -1), outputs.reshape(len(outputs), -1)
+    flat_raw, flat_in, flat_out = (rows.reshape(len(rows), -1) for rows in (raw, inputs, outputs))
     return _GOLDEN_FILE.format(
         identifier=identifier,
         guard=f"{upper}_GOLDEN_H_",
         upper=upper,
         produced_by=produced_by,
         rows=len(inputs),
+        includes="#include <math.h>\n#include <stdint.h>" if np.isnan(flat_raw).any() else "#include <stdint.h>",
+        raw=_matrix(f"{identifier}_golden_raw", flat_raw),
         inputs=_matrix(f"{identifier}_golden_inputs", flat_in),
         outputs=_matrix(f"{identifier}_golden_outputs", flat_out),
     )
@@ -214,7 +217,9 @@ def _row(row: NDArray[Any]) -> str:
 
 
 def _float(value: np.float32) -> str:
-    """Nine significant digits give every float32 back."""
+    """Nine significant digits give every float32 back; `NAN` is math.h's."""
+    if np.isnan(value):
+        return "NAN"
     text = f"{float(value):.9g}"
     return f"{text if any(mark in text for mark in '.e') else text + '.0'}f"
 
@@ -270,12 +275,17 @@ _GOLDEN_FILE = """\
 #ifndef {guard}
 #define {guard}
 
-#include <stdint.h>
+{includes}
 
 #define {upper}_GOLDEN_ROWS {rows}
 
+/* What a device measures: pixels, or the columns of preprocessing.h. */
+{raw}
+
+/* The same rows as the model's input tensor takes them. */
 {inputs}
 
+/* What its output tensor must then hold, bit for bit. */
 {outputs}
 
 #endif /* {guard} */

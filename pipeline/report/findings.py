@@ -21,8 +21,8 @@ class Verdict:
     """How a run ended.
 
     Attributes:
-        kind: `good`: bundle handed over; `warn`: handed over, but a target is missed; `bad`: the gate refused it;
-            `plain`: the run did not go as far as `export`.
+        kind: `good`: bundle handed over; `warn`: handed over, but a target is missed or the model knows nothing;
+            `bad`: the gate refused it; `plain`: the run did not go as far as `export`.
         headline: the verdict in a few words.
         sentence: what stands behind it.
     """
@@ -73,6 +73,9 @@ def verdict(record: RunRecord) -> Verdict:
     missed = [wording.words(target["name"]) for target in targets if not target["met"]]
     if missed:
         return Verdict("warn", "Verified, but a target was missed", f"{held}; missed: {wording.listed(missed)}.")
+    beside = yardstick(record)
+    if beside is not None and not beside.beaten:
+        return Verdict("warn", "Verified, but no better than a guess", f"{held}; see what is worth knowing below.")
     if targets:
         return Verdict("good", "Verified, every target met", f"{held}; {wording.plural(len(targets), 'target')} met.")
     return Verdict("good", "Verified", f"{held}; no target was set.")
@@ -101,7 +104,7 @@ class Yardstick:
 
     Attributes:
         sentence: the score of always naming the most frequent class; of a regression, errors in the target's unit.
-        beaten: whether the model is better than that guess; always for a regression, whose R² tells it by its sign.
+        beaten: whether the model is better than that guess; of a regression, than answering the mean (R² above 0).
     """
 
     sentence: str
@@ -138,8 +141,29 @@ def yardstick(record: RunRecord) -> Yardstick | None:
     target = record.profile.get("target", {}).get("name", "the target")
     return Yardstick(
         f"In the unit of {target}, the mean absolute error is {wording.figure(absolute, 4)} and the root mean squared "
-        f"error {wording.figure(squared, 4)} (over {over} of the test split)."
+        f"error {wording.figure(squared, 4)} (over {over} of the test split).",
+        score is None or bool(score > 0.0),
     )
+
+
+def training_cautions(record: RunRecord) -> list[str]:
+    """Says what the training and its answers give reason to look at, one sentence each."""
+    found = []
+    train = record.details("train")
+    history, best = train.get("history") or [], train.get("best_epoch")
+    if train.get("stopped_by") == "epochs" and best == len(history) and len(history) > 1:
+        found.append(
+            f"The last of {len(history)} epochs of training was the best: more epochs (train.epochs) may do better."
+        )
+    export = record.details("export")
+    matrix, names = export.get("confusion") or [], export.get("classes") or []
+    never = [name for j, name in enumerate(names) if matrix and not any(row[j] for row in matrix)]
+    if never:
+        found.append(
+            f"{wording.listed([str(name) for name in never])} was predicted for no row of the test split. "
+            "Rows may be too few, or classes too uneven: see train.class_weights."
+        )
+    return found
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from pipeline.report.findings import (
     chosen_variant,
     section_of,
     targets_asked,
+    training_cautions,
     verdict,
     yardstick,
     zeros_report,
@@ -212,6 +213,7 @@ def _cautions(record: RunRecord) -> Markup:
     beside = yardstick(record)
     if beside is not None and not beside.beaten:
         items.append(f"The model is no better than a guess that looks at nothing. {beside.sentence}")
+    items += training_cautions(record)
     zeros = zeros_report(record)
     if zeros is not None and not zeros.saved:
         items.append(zeros.finding)

@@ -115,7 +115,8 @@ def _wrong(record: RunRecord, export: Mapping[str, Any]) -> Markup:
     title = "Wrong predictions" if classified else "Largest errors"
     with_pixels = [item for item in wrong if item.get("pixels") is not None]
     shown = _gallery(with_pixels) if with_pixels else _wrong_table(wrong, title, classified=classified)
-    numbering = "Rows are counted in the source, from 1 on."
+    named = any(item.get("name") for item in wrong)
+    numbering = "" if named else "Rows are counted in the source, from 1 on."
     return subsection(title, paragraph(f"{_how_many_wrong(export, len(wrong))} {numbering}", class_="quiet"), shown)
 
 
@@ -133,7 +134,8 @@ def _gallery(wrong: Sequence[Mapping[str, Any]]) -> Markup:
     cards = []
     for item in wrong:
         true, predicted = wording.figure(item["true"]), wording.figure(item["predicted"])
-        image = picture(item["pixels"], f"Row {item['row'] + 1}: true {true}, predicted {predicted}")
+        name = item.get("name") or f"row {item['row'] + 1}"
+        image = picture(item["pixels"], f"{wording.capital(name)}: true {true}, predicted {predicted}")
         sure = (
             [tag("span", f"sure to {wording.fraction(item['probability'])}")]
             if item.get("probability") is not None
@@ -144,7 +146,7 @@ def _gallery(wrong: Sequence[Mapping[str, Any]]) -> Markup:
             tag("span", "predicted ", tag("b", predicted)),
             tag("span", "true ", tag("b", true)),
             *sure,
-            tag("span", f"row {item['row'] + 1}"),
+            tag("span", name, class_="name"),
         )
         cards.append(tag("figure", image, text))
     return tag("div", *cards, class_="gallery")
@@ -153,13 +155,18 @@ def _gallery(wrong: Sequence[Mapping[str, Any]]) -> Markup:
 def _wrong_table(wrong: Sequence[Mapping[str, Any]], title: str, *, classified: bool) -> Markup:
     features = list((wrong[0].get("features") or {}).keys())
     shown = features[:MAX_FEATURES]
-    columns = [TableColumn("Row", True), TableColumn("True", not classified), TableColumn("Predicted", not classified)]
+    named = any(item.get("name") for item in wrong)
+    columns = [
+        TableColumn("File") if named else TableColumn("Row", True),
+        TableColumn("True", not classified),
+        TableColumn("Predicted", not classified),
+    ]
     columns += [TableColumn("Sure to", True)] if classified else [TableColumn("Error", True)]
     columns += [TableColumn(str(name), True) for name in shown]
     rows = []
     for item in wrong:
         cells: list[Content] = [
-            str(item["row"] + 1),
+            str(item.get("name") or item["row"] + 1),
             wording.figure(item["true"], 5),
             wording.figure(item["predicted"], 5),
         ]

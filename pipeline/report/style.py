@@ -134,6 +134,7 @@ pre code { font-size: 1em; }
 .gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(128px, 1fr)); gap: 20px; }
 .gallery figcaption { display: flex; flex-direction: column; margin: 8px 0 0; font-size: 0.9rem; line-height: 1.4; }
 .gallery figcaption span:nth-child(n + 3) { color: var(--quiet); }
+.gallery .name { overflow-wrap: anywhere; }
 .pixels { image-rendering: pixelated; display: block; max-width: 100%; height: auto; border: 1px solid var(--line);
   border-radius: 4px; }
 noscript { display: block; max-width: 1160px; margin: 0 auto 40px; padding: 0 40px; }

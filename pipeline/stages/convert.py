@@ -8,13 +8,13 @@ from typing import Any
 from data.dataset import Dataset
 from models.config import ConvertConfig, QuantizeConfig
 from models.legacy_keras import use_determinism
-from models.measurements import count_macs, count_nonzero, count_parameters, gzip_bytes
 from models.tasks import task_for
 from models.tflite.calibration import calibration_rows
 from models.tflite.convert import convert as convert_network
 from models.tflite.interpreter import LiteRT
 from pipeline.artifacts import SavedModel
 from pipeline.ledger import LedgerRow
+from pipeline.measure import ledger_row
 from pipeline.workspace import Outcome, Workspace
 
 
@@ -52,38 +52,28 @@ def convert(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
         config.convert.calibration_rows,
         workspace.seed_for("convert", "calibration"),
     )
+    validation = dataset.inputs("validation"), dataset.split("validation").y
     rows: list[LedgerRow] = []
-    variants: list[dict[str, Any]] = []
     precisions = list(dict.fromkeys([*config.convert.variants, chosen]))
     for done, precision in enumerate(precisions, start=1):
         file = convert_network(model, precision, calibration)
-        name = f"{precision}.tflite"
-        (workspace.output / name).write_bytes(file)
-        outputs = LiteRT(file).predict(dataset.inputs("validation"))
-        row = LedgerRow(
-            stage="convert",
-            variant=precision,
-            score=task.score(dataset.split("validation").y, outputs),
-            parameters=count_parameters(model),
-            nonzero_parameters=count_nonzero(model),
-            macs=count_macs(model),
-            tflite_bytes=len(file),
-            tflite_gzip_bytes=gzip_bytes(file),
-        )
-        rows.append(row)
-        variants.append(
-            {
-                "precision": precision,
-                "file": name,
-                "bytes": len(file),
-                "gzip_bytes": row.tflite_gzip_bytes,
-                "score": row.score,
-            }
-        )
-        workspace.progress.step("convert", done, len(precisions), {"bytes": len(file), task.metric: row.score})
+        (workspace.output / f"{precision}.tflite").write_bytes(file)
+        score = task.score(validation[1], LiteRT(file).predict(validation[0]))
+        rows.append(ledger_row("convert", precision, score, model, file))
+        workspace.progress.step("convert", done, len(precisions), {"bytes": len(file), task.metric: score})
     details = {
         "chosen": chosen,
         "calibration_rows": min(config.convert.calibration_rows, len(dataset.split("train"))),
-        "variants": variants,
+        "variants": [_told(row) for row in rows],
     }
     return Outcome(tuple(rows), details)
+
+
+def _told(row: LedgerRow) -> dict[str, Any]:
+    return {
+        "precision": row.variant,
+        "file": f"{row.variant}.tflite",
+        "bytes": row.tflite_bytes,
+        "gzip_bytes": row.tflite_gzip_bytes,
+        "score": row.score,
+    }

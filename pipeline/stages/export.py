@@ -19,7 +19,7 @@ from models.legacy_keras import use_determinism
 from models.measurements import count_macs, count_nonzero, count_parameters, gzip_bytes
 from models.tasks import Task, task_for
 from models.tflite.audit import operators
-from models.tflite.interpreter import LiteRT, latency_us
+from models.tflite.interpreter import LiteRT, TensorInfo, latency_us
 from models.training import predict
 from pipeline.artifacts import SavedModel, Variants
 from pipeline.bundle import copy_files, write_c_model, write_golden
@@ -194,10 +194,13 @@ def _summary(
     targets: list[dict[str, Any]],
 ) -> dict[str, Any]:
     """Returns the fields of summary.json that do not depend on the run."""
-    report = tested.report
+    report, runtime = tested.report, LiteRT(file)
     return {
         "task": task.name,
         "metric": task.metric,
+        "precision": inputs.variants.chosen,
+        "input": _tensor(runtime.input),
+        "output": _tensor(runtime.output),
         "dataset_sha256": inputs.dataset.profile["dataset_sha256"],
         "baseline_score": tested.baseline_score,
         "float_score": tested.float_score,
@@ -215,6 +218,15 @@ def _summary(
         "latency_us": measured["max_latency_us"],
         "operators": list(dict.fromkeys(operators(file))),
         "target": {each["name"]: {key: each[key] for key in ("asked", "got", "met")} for each in targets},
+    }
+
+
+def _tensor(tensor: TensorInfo) -> dict[str, Any]:
+    return {
+        "dtype": tensor.dtype.name,
+        "shape": list(tensor.shape),
+        "scale": tensor.scale if tensor.quantized else None,
+        "zero_point": tensor.zero_point if tensor.quantized else None,
     }
 
 

@@ -236,3 +236,11 @@ def test_arrays_without_rows_to_predict(ingested, tmp_path, shape, message):
     np.save(tmp_path / "odd.npy", np.zeros(shape))
     with pytest.raises(DataError, match=message):
         read_input(dataset.preprocessing, tmp_path / "odd.npy")
+
+
+def test_samples_of_a_signal_get_no_bins(ingested, tmp_path):
+    """Many rows of few columns: as columns of a table they would have bins, and a signal three times its inputs."""
+    x = np.random.default_rng(0).normal(size=(4000, 12)).astype(np.float32)
+    dataset = ingested(**npz(tmp_path, x=x, y=np.arange(4000) % 2))
+    assert dataset.schema.input_shape == (12,)
+    assert dataset.test_names() is None

@@ -44,6 +44,7 @@ def test_pixels_are_kept(ingested, folder):
     for pixels, code, row in zip(test.x, test.y, test.rows, strict=True):
         assert np.array_equal(pixels, np.asarray(Image.open(files[row])))
         assert dataset.schema.class_names[code] == files[row].parent.name
+    assert dataset.test_names() == [str(files[row].relative_to(folder)) for row in test.rows]
     assert np.array_equal(dataset.inputs("test", slice(0, 1))[0], test.x[0] / np.float32(255))
     assert not [path.name for path in dataset.folder.iterdir() if path.name.startswith((".", "tmp"))]
 

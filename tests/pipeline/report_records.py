@@ -169,6 +169,9 @@ def summary() -> dict[str, Any]:
         "name": "digits",
         "task": "classification",
         "metric": "accuracy",
+        "precision": "int8",
+        "input": {"dtype": "int8", "shape": [1, 8, 8, 1], "scale": 1 / 255, "zero_point": -128},
+        "output": {"dtype": "int8", "shape": [1, 10], "scale": 1 / 256, "zero_point": -128},
         "dataset_sha256": "5f1d" * 16,
         "baseline_score": 0.9815,
         "float_score": 0.9778,
@@ -187,6 +190,7 @@ def summary() -> dict[str, Any]:
         "target": {"max_model_bytes": {"asked": 12_000, "got": 5_896, "met": True}},
         "ledger": [],
         "seconds": 38.4,
+        "versions": {"tensorflow": "2.21.0"},
     }
 
 

@@ -269,7 +269,7 @@ def test_regression_is_told_in_the_targets_unit(regression: tuple[Chain, Exporte
 def test_a_report_can_be_drawn_from_the_details(digits: Chain, exported: Exported) -> None:
     from pipeline.report.html import render_report
 
-    summary = summary_of("tiny", exported.details, digits.ledger, 1.0).model_dump(mode="json")
+    summary = summary_of("tiny", exported.details, digits.ledger, 1.0, {}).model_dump(mode="json")
     stage = StageRecord("export", "ab" * 32, 1.0, (), exported.details)
     profile = digits.inputs.dataset.profile
     config = "name: tiny\ntask: classification\n"
@@ -342,11 +342,19 @@ def test_a_tampered_variant_is_not_passed(digits: Chain, tmp_path: Path) -> None
 
 
 def test_summary_is_complete_and_survives_json(digits: Chain, exported: Exported) -> None:
-    summary = summary_of("tiny", exported.details, digits.ledger, 12.5)
+    summary = summary_of("tiny", exported.details, digits.ledger, 12.5, {"numpy": "2"})
     text = summary.model_dump_json()
     assert Summary.model_validate_json(text) == summary
     written = json.loads(text)
     assert written["schema_version"] == 1
+    assert written["precision"] == "int8"
+    assert written["input"] == {
+        "dtype": "int8",
+        "shape": [1, 8, 8, 1],
+        "scale": pytest.approx(1 / 255, rel=1e-6),
+        "zero_point": -128,
+    }
+    assert (written["output"]["dtype"], written["output"]["shape"]) == ("int8", [1, 10])
     assert [row["stage"] for row in written["ledger"]] == ["train", "prune", "convert", "convert"]
     assert written.keys() == Summary.model_fields.keys()
     assert set(Summary.model_json_schema()["required"]) == written.keys() - {"arena_reason"}

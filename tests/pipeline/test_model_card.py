@@ -73,7 +73,7 @@ def test_preprocessing_is_that_of_the_input_and_the_precision() -> None:
 
 def test_the_c_names_are_those_of_the_c_files() -> None:
     values = np.zeros((1, 2), np.int8)
-    assert f" {C_NAME}_golden_inputs[1][2]" in golden_header(C_NAME, values, values, "LiteRT")
+    assert f" {C_NAME}_golden_inputs[1][2]" in golden_header(C_NAME, values, values, values, "LiteRT")
     card = render_model_card(replace(full_record(), name="fashion-cnn"))
     assert f"tflite::GetModel({C_NAME}_model)" in card
     assert f"arena[{C_NAME.upper()}_ARENA_BYTES]" in card

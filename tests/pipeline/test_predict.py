@@ -21,15 +21,10 @@ from data.ingest import ingest
 from models.legacy_keras import keras
 from models.tflite.convert import convert
 from pipeline.predict import Prediction, predict, prediction_table
+from tests.pipeline.report_records import summary
 
 ROOT = Path(__file__).resolve().parents[2]
-SUMMARY = {
-    "schema_version": 1, "name": "tiny", "task": "classification", "metric": "accuracy", "dataset_sha256": "0" * 64,
-    "baseline_score": 1.0, "float_score": 1.0, "model_score": 1.0, "agreement": 1.0, "max_abs_error": 0.0,
-    "model_bytes": 1, "model_gzip_bytes": 1, "arena_bytes": 1, "arena_reason": None, "micro_max_steps": 0,
-    "parameters": 1, "nonzero_parameters": 1, "macs": 1, "latency_us": 1.0, "operators": [], "target": {},
-    "ledger": [], "seconds": 1.0,
-}  # fmt: skip
+SUMMARY = summary()
 
 
 class _Silence:

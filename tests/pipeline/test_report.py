@@ -18,7 +18,7 @@ from PIL import Image
 from pipeline.ledger import LedgerRow
 from pipeline.report import wording
 from pipeline.report.figures import Plots, decades, padded
-from pipeline.report.findings import verdict, zeros_report
+from pipeline.report.findings import training_cautions, verdict, zeros_report
 from pipeline.report.html import SHORT_TITLES, render_report
 from pipeline.report.markup import TableColumn, table, tag
 from pipeline.report.pictures import picture
@@ -610,3 +610,39 @@ def test_errors_are_told_in_the_unit_of_the_target() -> None:
 def test_source_is_told_without_what_was_left_out() -> None:
     assert wording.source({"source": "table", "file": "a.csv", "group": None}) == "table, file: a.csv"
     assert wording.source({}) == "–"
+
+
+def test_a_model_no_better_than_a_guess_is_not_simply_verified() -> None:
+    record = full_record()
+    guess = record.profile["class_balance"] | {"train": {"0": 10, "1": 1}, "test": {"0": 99, "1": 1}}
+    useless = replace(record, profile=record.profile | {"class_balance": guess})
+    judged = verdict(useless)
+    assert (judged.kind, judged.headline) == ("warn", "Verified, but no better than a guess")
+    assert "The model is no better than a guess that looks at nothing." in render_report(useless)
+    regression = regression_record()
+    worse = replace(with_export(regression, targets=[]), summary=regression.summary | {"model_score": -0.01})
+    assert verdict(worse).headline == "Verified, but no better than a guess"
+
+
+def test_what_training_gives_reason_to_look_at() -> None:
+    record = full_record()
+    assert training_cautions(record) == []
+    stages = {stage.name: stage for stage in record.stages}
+    epochs = len(stages["train"].details["history"])
+    train = replace(stages["train"], details=stages["train"].details | {"best_epoch": epochs, "stopped_by": "epochs"})
+    matrix = [[2, 0, 1], [1, 0, 0], [0, 0, 3]]
+    shown = {"confusion": matrix, "classes": ["cat", "dog", "owl"]}
+    export = replace(stages["export"], details=stages["export"].details | shown)
+    changed = replace(record, stages=(train, export))
+    assert [told.split(":")[0] for told in training_cautions(changed)] == [
+        f"The last of {epochs} epochs of training was the best",
+        "dog was predicted for no row of the test split. Rows may be too few, or classes too uneven",
+    ]
+
+
+def test_a_wrong_image_is_told_by_its_file() -> None:
+    record = full_record()
+    wrong = [item | {"name": "8/scan <1>.png"} for item in record.details("export")["wrong"]]
+    page = render_report(with_export(record, wrong=wrong))
+    assert "8/scan &lt;1&gt;.png" in page
+    assert "Rows are counted in the source" not in page

@@ -58,7 +58,8 @@ class Diary:
 
 def config(folder: Path, *overrides: str) -> RunConfig:
     path = folder / "small.yaml"
-    path.write_text(TEXT)
+    if not path.exists():  # another process may be reading it
+        path.write_text(TEXT)
     return load_config(path, overrides).config
 
 
