@@ -12,6 +12,7 @@ if LOADING:  # Ctrl-C before anything has begun leaves nothing to say, and no tr
     signal.signal(signal.SIGINT, lambda *_: (os.write(2, b"interrupted\n"), os._exit(INTERRUPTED)))
 
 import json
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,7 +25,16 @@ from pipeline.native_messages import native_messages_to
 from pipeline.planner import Plan, Scope
 from pipeline.refusals import told_elsewhere
 from pipeline.runs import Workdir
-from pipeline.session import DEFAULT_WORKDIR, Request, RunResult, plan_request, redraw, require_keep, run_request
+from pipeline.session import (
+    DEFAULT_WORKDIR,
+    Request,
+    RunResult,
+    metric_of,
+    plan_request,
+    redraw,
+    require_keep,
+    run_request,
+)
 from pipeline.terminal import Command, TerminalListener, console_for, garbage_table, ledger_table, plan_table
 
 DEFAULT_CONFIG = Path(__file__).resolve().parent / "configs" / "digits.yaml"
@@ -220,9 +230,9 @@ def _run(request: Request, *, as_json: bool) -> None:
         finally:
             listener.close()
     if as_json:
-        _print_json(result.published.summary)
+        _print_json(result.published.summary or result.so_far)
     else:
-        _print_result(result, "r2" if loaded.config.task == "regression" else "accuracy", request.workdir)
+        _print_result(result, metric_of(loaded.config.task), request.workdir)
     if result.published.verdict is not None:
         raise result.published.verdict
 
@@ -231,7 +241,7 @@ def _print_result(result: RunResult, metric: str, place: Workdir) -> None:
     rows = [row for artifact, _ in result.stages for row in artifact.manifest.ledger]
     out.print()
     if rows:
-        out.print(ledger_table(rows, metric))
+        out.print(ledger_table(rows, metric, out))
         out.print("* on the validation split; bytes of a Keras model are those of its float32 .tflite\n")
     summary = result.published.summary
     if summary:
@@ -255,6 +265,19 @@ def _print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False))
 
 
+def _stdout_refuses() -> bool:
+    """Hands over what is still to be printed; says so where the disk is full, and nothing to a reader that is gone."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        # What could not be written is tried again at the end of the process, unless it goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            print(f"error: {told_elsewhere(error)}", file=sys.stderr)
+        return True
+    return False
+
+
 def _scope(first: StageName, last: StageName, force: StageName) -> Scope:
     given = {"--from": first or [], "--to": last or [], "--force": force or []}
     for option, names in given.items():
@@ -271,7 +294,8 @@ def _answer() -> int | str | None:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except OSError as error:
-        print(f"error: {told_elsewhere(error)}", file=sys.stderr)
+        if not isinstance(error, BrokenPipeError):  # a reader that is gone wants to hear of nothing
+            print(f"error: {told_elsewhere(error)}", file=sys.stderr)
         return 1
     except SystemExit as end:  # typer's own, for usage errors and for Ctrl-C
         return end.code
@@ -282,8 +306,13 @@ def main() -> None:
     """Runs the command line and ends with its exit code."""
     if LOADING:
         interruption.listen()
+    for stream in (sys.stdout, sys.stderr):  # what a terminal of another encoding cannot show is spelled out
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = _answer()
+        if _stdout_refuses():
+            code = code or 1
         interruption.rest()
     except KeyboardInterrupt:
         interruption.rest()

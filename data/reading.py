@@ -84,6 +84,7 @@ def _images(preprocessing: Preprocessing, path: Path) -> tuple[list[str], NDArra
     if path.suffix.lower() in (".npy", ".npz"):
         array = _array(preprocessing, path)
         check_finite(array, path.name)
+        _check_units(array, preprocessing.pixel_maximum, path)
         pixels = as_pixels(array, preprocessing.pixel_maximum)
     elif "idx3" in path.name:
         from data.sources.idx import read_idx
@@ -100,6 +101,15 @@ def _images(preprocessing: Preprocessing, path: Path) -> tuple[list[str], NDArra
     raise DataError(
         f"input: expected images of shape {shape}, got an array of shape {pixels.shape} in {path.name!r}. Resize them."
     )
+
+
+def _check_units(array: NDArray[Any], maximum: float, path: Path) -> None:
+    """Refuses fractions where the model learned from larger numbers: they would all be black."""
+    if array.dtype.kind == "f" and maximum > 1.0 and array.size and 0.0 < array.max() <= 1.0:
+        raise DataError(
+            f"input: expected pixels of 0 to {maximum:g}, got {array.dtype} of {array.min():g} to {array.max():g} in "
+            f"{path.name!r}. Multiply them by {maximum:g}."
+        )
 
 
 def _pictures(preprocessing: Preprocessing, files: list[Path], names: list[str]) -> tuple[list[str], NDArray[np.uint8]]:

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from data.contract import FrozenConfig
 
-ClassWeights = Literal["balanced"] | dict[str, Annotated[float, Field(gt=0.0)]]
+ClassWeights = Literal["balanced"] | dict[str, Annotated[float, Field(gt=0.0, le=1e6)]]
 Units = Annotated[int, Field(ge=1, le=4096)]
 Activation = Literal["relu", "relu6", "sigmoid", "tanh"]
 TaskName = Literal["classification", "regression"]

@@ -20,6 +20,9 @@ LABELS = "labels.txt"
 SUMMARY = "summary.json"
 """The figures of the run; `pipeline.summary.Summary`."""
 
+SUMS = "SHA256SUMS"
+"""Digest of each other file, as `sha256sum -c` reads them."""
+
 C_NAME = "penjing"
 """What the model is called in every bundle's C files (`penjing_model`, `PENJING_ARENA_BYTES`): the same
 in each, so that firmware takes in a new bundle without a change of its own."""

@@ -178,6 +178,22 @@ def make_plan(config: RunConfig, store: Store, scope: Scope, before: Mapping[str
     return Plan(config, tuple(planned))
 
 
+def check_start(plan: Plan, scope: Scope) -> None:
+    """Checks that a run can begin where `--from` says.
+
+    Raises:
+        ConfigError: a stage before it is not in the store.
+    """
+    for planned in plan.stages:
+        if scope.first is None or planned.stage.name == scope.first:
+            return
+        if planned.state != "cached":
+            raise ConfigError(
+                f"--from: expected {planned.stage.name} to be in the store already, got none ({planned.reason}). "
+                "Leave --from out: cached stages are not repeated anyway."
+            )
+
+
 def _state(
     store: Store, stage: Stage, key: str, parts: dict[str, Any], before: str | None, forced: bool
 ) -> tuple[State, str]:

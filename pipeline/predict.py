@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +13,12 @@ from pydantic import ValidationError
 from rich.table import Table
 from rich.text import Text
 
-from data.contract import ConfigError, DataError, PenjingError
+from data.contract import ConfigError, ConversionError, DataError, PenjingError
 from data.preprocessing import Preprocessing
 from data.reading import RawInput, read_input
 from models.tasks import task_for
 from models.tflite.interpreter import LiteRT
-from pipeline.bundle_layout import MODEL, PREPROCESSING, SUMMARY
+from pipeline.bundle_layout import MODEL, PREPROCESSING, SUMMARY, SUMS
 from pipeline.runs import Workdir
 from pipeline.summary import SCHEMA_VERSION, Summary
 
@@ -57,12 +58,15 @@ def predict(export_folder: Path, input_path: Path) -> list[Prediction]:
         PenjingError: the bundle is damaged, or of another version.
     """
     _require_bundle(export_folder)
+    files = _whole(export_folder, (PREPROCESSING, SUMMARY, MODEL))
     try:
-        preprocessing = Preprocessing.from_json((export_folder / PREPROCESSING).read_text(encoding="utf-8"))
-        summary = Summary.model_validate_json((export_folder / SUMMARY).read_bytes())
-        runtime = LiteRT((export_folder / MODEL).read_bytes())
-    except (OSError, ValidationError) as error:
-        raise _damaged(export_folder, error) from error
+        preprocessing = Preprocessing.from_json(files[PREPROCESSING].decode())
+        summary = Summary.model_validate_json(files[SUMMARY])
+        runtime = LiteRT(files[MODEL])
+    except ValidationError as error:
+        raise _damaged(export_folder, f"another {SUMMARY} ({error.errors()[0]['msg']})") from error
+    except (DataError, ConversionError, UnicodeDecodeError) as error:
+        raise _damaged(export_folder, str(error)) from error
     try:
         rows = read_input(preprocessing, input_path)
     except DataError as error:
@@ -96,21 +100,37 @@ def _require_bundle(folder: Path) -> None:
     raise ConfigError(f"RUN: expected a run with a bundle in {folder}, got {found}. Run it again, to its end.")
 
 
+def _whole(folder: Path, names: Sequence[str]) -> dict[str, bytes]:
+    """Reads files of a bundle: as they were written, or not at all.
+
+    Raises:
+        PenjingError: one is missing, or is not what the bundle's sums say.
+    """
+    try:
+        lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
+        files = {name: (folder / name).read_bytes() for name in names}
+    except (OSError, UnicodeDecodeError) as error:
+        raise _damaged(folder, str(error)) from error
+    for name, content in files.items():
+        if f"{hashlib.sha256(content).hexdigest()}  {name}" not in lines:
+            raise _damaged(folder, f"a {name} that is not the one {SUMS} tells of: edited, or cut short")
+    return files
+
+
 def _about_input(error: DataError, path: Path) -> DataError:
     """Says of the input what is told of training data: there is no config here whose `data` could be mended."""
     field, _, told = str(error).partition(": ")
     if not field.startswith("data."):
         return error
     rule, _, _ = told.rpartition(". ")
-    advice = "Correct the input: its columns must be of the types the model learned from."
+    advice = "Correct the input: its values must be of the types the model learned from."
     return DataError(f"input: {rule or told}, in {str(path)!r}. {advice}")
 
 
-def _damaged(folder: Path, error: OSError | ValidationError) -> PenjingError:
-    told = str(error) if isinstance(error, OSError) else f"another {SUMMARY} ({error.errors()[0]['msg']})"
+def _damaged(folder: Path, told: str) -> PenjingError:
     return PenjingError(
         f"bundle: expected a whole bundle of schema version {SCHEMA_VERSION} in {folder}, got: {told}. "
-        f"Run the pipeline again to write it anew."
+        f"Run its config again: what was finished is taken from the store, and the bundle written anew."
     )
 
 

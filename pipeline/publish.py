@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from data.contract import GateError, PenjingError, TargetMissedError
+from pipeline.bundle_layout import SUMS
 from pipeline.code_memory import CodeMemory
 from pipeline.files import sha256_of_file, sha256_of_json, sync_folder, sync_tree, write_atomically
 from pipeline.planner import versions_of
@@ -87,10 +88,10 @@ def publish(
 
 
 def _summary(name: str, stages: Sequence[tuple[Artifact, bool]], export: Artifact | None) -> dict[str, Any]:
-    if export is None:
-        return {}
     from pipeline.summary import summary_of
 
+    if export is None:
+        return {}
     ledger = [row for artifact, _ in stages for row in artifact.manifest.ledger]
     seconds = round(sum(artifact.manifest.seconds for artifact, _ in stages), 3)
     return summary_of(name, export.manifest.details, ledger, seconds, versions_of(_LIBRARIES)).model_dump(mode="json")
@@ -140,7 +141,7 @@ def _assemble(folder: Path, export: Artifact, record: RunRecord, report: Path) -
     (staging / "MODEL_CARD.md").write_text(render_model_card(record), encoding="utf-8")
     shutil.copyfile(report, staging / "report.html")
     sums = [f"{sha256_of_file(path)}  {path.relative_to(staging)}\n" for path in _files(staging)]
-    (staging / "SHA256SUMS").write_text("".join(sums), encoding="utf-8")
+    (staging / SUMS).write_text("".join(sums), encoding="utf-8")
     sync_tree(staging)
     return staging
 

@@ -22,6 +22,7 @@ _REASONS: Mapping[int, str] = {
     errno.EDQUOT: "a full quota. Make room (`gc` removes what no run needs) and start again",
 }
 """What the commonest refusals mean, and what to do about them."""
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -71,8 +72,9 @@ def remember(path: Path, text: str, root: Path) -> None:
 
 def told_elsewhere(error: OSError) -> str:
     """Says what the system refused about a file that is not of the work directory."""
-    where = "a file" if error.filename is None else error.filename
-    return f"files: expected to be able to use {where}, got: {_told(error)}. Check its path and permissions."
+    where = "standard output, or a temporary file" if error.filename is None else error.filename
+    advice = "Make room" if error.errno in _FULL else "Check its path and permissions"
+    return f"files: expected to be able to use {where}, got: {_told(error)}. {advice}."
 
 
 def _told(error: OSError) -> str:
@@ -83,7 +85,7 @@ def _told(error: OSError) -> str:
 
 def _is_about(error: OSError, folder: Path) -> bool:
     """Whether an error is about a folder: what is in it, a folder it lies in, or the device it is on."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT) or not isinstance(error.filename, str | bytes):
+    if error.errno in _FULL or not isinstance(error.filename, str | bytes):
         return True
     named, place = (Path(os.path.abspath(path)) for path in (os.fsdecode(error.filename), folder))  # noqa: PTH100
     return named.is_relative_to(place) or place.is_relative_to(named)

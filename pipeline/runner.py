@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from data.config import DataConfig
-from data.contract import ConfigError, DataError, PenjingError, Progress
+from data.contract import DataError, PenjingError, Progress
 from pipeline.code_memory import CodeMemory
 from pipeline.executors.serial import SerialTrials
-from pipeline.planner import Plan, PlannedStage, Scope, stage_key
+from pipeline.planner import Plan, PlannedStage, Scope, check_start, stage_key
 from pipeline.refusals import explained
 from pipeline.source_digest import source_digest
 from pipeline.stages.catalog import STAGES, Stage
@@ -79,7 +79,7 @@ class Runner:
             StageError: a stage raised; those before it are kept.
             ConfigError: a stage before `scope.first` is not in the store.
         """
-        self._check_before_first(plan, scope)
+        check_start(plan, scope)
         self._set_aside_forced(plan)
         self._current.update((planned.stage.name, planned.key) for planned in plan.stages)
         made: dict[str, tuple[Artifact, bool]] = {}
@@ -89,17 +89,6 @@ class Runner:
             except PenjingError as error:
                 raise StageError(planned.stage.name, error) from error
         return made
-
-    @staticmethod
-    def _check_before_first(plan: Plan, scope: Scope) -> None:
-        for planned in plan.stages:
-            if scope.first is None or planned.stage.name == scope.first:
-                return
-            if planned.state != "cached":
-                raise ConfigError(
-                    f"--from: expected {planned.stage.name} to be in the store already, got none ({planned.reason}). "
-                    "Leave --from out: cached stages are not repeated anyway."
-                )
 
     def _set_aside_forced(self, plan: Plan) -> None:
         for planned in reversed(plan.stages):

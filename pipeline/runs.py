@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from data.contract import ConfigError
+from data.contract import ConfigError, StoreError
 from pipeline.files import write_atomically
 from pipeline.refusals import explained
 from pipeline.store import Store, unheard
@@ -117,11 +117,17 @@ class Workdir:
 
         Raises:
             ConfigError: there is no such run, or it is no name but a path; names the nearest.
-            StoreError: no permission to look for it.
+            StoreError: no permission to look for it, or its file is damaged.
         """
         # A path is no name: it would lead out of the work directory.
         found = self.read(name) if _NAME.fullmatch(name) else None
         if found is None:
+            file = self.run_folder(name) / "run.json"
+            if _NAME.fullmatch(name) and file.is_file():
+                raise StoreError(
+                    f"RUN: expected what a run was asked in {file}, got a damaged file. Run its config again: what was "
+                    "finished is taken from the store."
+                )
             names = self.names()
             near = difflib.get_close_matches(Path(name).name, names, 1)
             hint = f"Did you mean {near[0]!r}?" if near else f"Runs here: {', '.join(names) or 'none yet'}."

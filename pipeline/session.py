@@ -5,10 +5,11 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from data.contract import ConfigError, PenjingError
 from pipeline.config_reading.file import LoadedConfig, load_config
-from pipeline.planner import Plan, Scope, make_plan
+from pipeline.planner import Plan, Scope, check_start, make_plan
 from pipeline.publish import Published, publish
 from pipeline.refusals import explained
 from pipeline.runner import Listener, Runner
@@ -49,8 +50,26 @@ class RunResult:
     """What came of a run: its artifacts in order, each with whether it was cached, and what was published."""
 
     name: str
+    task: str
     stages: tuple[tuple[Artifact, bool], ...]
     published: Published
+
+    @property
+    def so_far(self) -> dict[str, Any]:
+        """What is known of `summary.json` before `export`, under the same names."""
+        manifests = [artifact.manifest for artifact, _ in self.stages]
+        return {
+            "name": self.name,
+            "task": self.task,
+            "metric": metric_of(self.task),
+            "ledger": [row.model_dump(mode="json") for manifest in manifests for row in manifest.ledger],
+            "seconds": round(sum(manifest.seconds for manifest in manifests), 3),
+        }
+
+
+def metric_of(task: str) -> str:
+    """Returns what the score of a task is."""
+    return "r2" if task == "regression" else "accuracy"
 
 
 def plan_request(request: Request, *, lasting: bool = False) -> tuple[LoadedConfig, Plan]:
@@ -58,7 +77,8 @@ def plan_request(request: Request, *, lasting: bool = False) -> tuple[LoadedConf
 
     Args:
         request: what is asked.
-        lasting: make the store where there is none, so that digests are remembered; else nothing is left behind.
+        lasting: to run it: the store is made where there is none, so that digests are remembered, and `--from` must
+            find what it builds on; else nothing is left behind.
 
     Raises:
         ConfigError: the config or the scope is wrong.
@@ -68,7 +88,7 @@ def plan_request(request: Request, *, lasting: bool = False) -> tuple[LoadedConf
     loaded = load_config(request.config, request.overrides)
     root = request.workdir.store().root
     request.scope.check(loaded.config)
-    with explained(root):
+    with explained(root), loaded.placed():
         if lasting:
             root.mkdir(parents=True, exist_ok=True)
         before = request.workdir.read(loaded.config.name)
@@ -79,6 +99,8 @@ def plan_request(request: Request, *, lasting: bool = False) -> tuple[LoadedConf
             {} if before is None else before.keys,
             rehash=request.rehash,
         )
+    if lasting:
+        check_start(plan, request.scope)
     return loaded, plan
 
 
@@ -94,13 +116,13 @@ def run_request(request: Request, listener: Listener, loaded: LoadedConfig, plan
     state: RunState = "failed"
     try:
         runner = Runner(workdir.store(listener.note), listener, loaded.config.seed)
-        with explained(runner.store.root):
+        with explained(runner.store.root), loaded.placed():
             stages = tuple(runner.execute(plan, request.scope).values())
         # Two runs of one name publish one after the other.
         with workdir.store(listener.note).lock("publish", run.name):
             published = publish(workdir, run, stages)
         state = "done" if published.verdict is None else "failed"
-        return RunResult(run.name, stages, published)
+        return RunResult(run.name, run.task, stages, published)
     except KeyboardInterrupt:
         state = "interrupted"
         raise

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 from typer.core import TyperCommand
@@ -16,6 +17,9 @@ from pipeline.ledger import LedgerRow
 from pipeline.planner import Plan, PlannedStage
 from pipeline.progress import RunProgress
 from pipeline.store import Artifact
+
+MEASURED_WIDTH = 1000
+"""Columns that a table may take while it is measured."""
 
 
 class Command(TyperCommand):
@@ -65,26 +69,57 @@ def plan_table(plan: Plan) -> Table:
     return table
 
 
-def ledger_table(rows: Sequence[LedgerRow], metric: str) -> Table:
-    """Returns the ledger as a table: what each model was worth on validation, and what it weighed."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("stage")
-    table.add_column("model")
-    for name in (f"{metric}*", "parameters", "non-zero", "MACs", "bytes", "gzip", "seconds"):
-        table.add_column(name, justify="right")
-    for row in rows:
-        table.add_row(
-            row.stage,
-            row.variant,
-            f"{row.score:.4f}",
-            f"{row.parameters:,}",
-            f"{row.nonzero_parameters:,}",
-            f"{row.macs:,}",
-            f"{row.tflite_bytes:,}",
-            f"{row.tflite_gzip_bytes:,}",
-            f"{row.seconds:.1f}" if row.seconds else "",
-        )
+def ledger_table(rows: Sequence[LedgerRow], metric: str, console: Console) -> Table:
+    """Returns the ledger as a table: what each model was worth on validation, and what it weighed.
+
+    Args:
+        rows: of all stages, in order.
+        metric: name of the score.
+        console: where it is going to be printed; if that is too narrow for a line a model, each has one a figure.
+    """
+    lines = [_ledger_cells(row) for row in rows]
+    unbounded = console.options.update(max_width=MEASURED_WIDTH)  # a measurement is never wider than its options
+    for gap in (2, 1):
+        table = _wide_ledger(lines, metric, gap)
+        if Measurement.get(console, unbounded, table).minimum <= console.width:
+            return table
+    stacked = Table(box=None, pad_edge=False, show_header=False)
+    stacked.add_column()
+    stacked.add_column(justify="right")
+    for cells in lines:
+        stacked.add_row(Text(" ".join(cells[:2]), style="bold"))
+        for title, cell in zip(_titles(metric)[2:], cells[2:], strict=True):
+            if cell:
+                stacked.add_row(f"  {title}", cell)
+    return stacked
+
+
+def _titles(metric: str) -> tuple[str, ...]:
+    return ("stage", "model", f"{metric}*", "parameters", "non-zero", "MACs", "bytes", "gzip", "seconds")
+
+
+def _wide_ledger(lines: Sequence[tuple[str, ...]], metric: str, gap: int) -> Table:
+    """Returns a line a model, columns `gap` apart."""
+    table = Table(box=None, padding=(0, gap, 0, 0), pad_edge=False, header_style="bold")
+    for place, title in enumerate(_titles(metric)):
+        table.add_column(title, justify="right" if place > 1 else "left")
+    for cells in lines:
+        table.add_row(*cells)
     return table
+
+
+def _ledger_cells(row: LedgerRow) -> tuple[str, ...]:
+    return (
+        row.stage,
+        row.variant,
+        f"{row.score:.4f}",
+        f"{row.parameters:,}",
+        f"{row.nonzero_parameters:,}",
+        f"{row.macs:,}",
+        f"{row.tflite_bytes:,}",
+        f"{row.tflite_gzip_bytes:,}",
+        f"{row.seconds:.1f}" if row.seconds else "",
+    )
 
 
 def garbage_table(garbage: Sequence[Garbage]) -> Table:

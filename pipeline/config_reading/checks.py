@@ -97,6 +97,9 @@ def _columns_differ(config: RunConfig) -> Iterator[Disagreement]:
             elif name == "drop" and column in (data.features or ()):
                 message = f"expected a column that is not in data.features, got '{column}'. Take it out of one list."
                 yield Disagreement(("data", name, position), message, (("data", "features"),))
+    if data.target in data.types:
+        message = "expected columns other than data.target, got it. Take it out: what the target is, `task` says."
+        yield Disagreement(("data", "types", data.target), message, (("data", "target"),))
     if data.group is not None and data.group == data.target:
         message = f"expected a column other than data.target, got '{data.group}'."
         yield Disagreement(("data", "group"), message, (("data", "target"),))
@@ -118,11 +121,11 @@ def _family_fits_data(config: RunConfig) -> Iterator[Disagreement]:
     try:
         check_shapes(config.model, shape)
     except ConfigError as error:
-        location, message = _split_location(str(error))
+        location, message = split_location(str(error))
         yield Disagreement(location, message, (("data",), ("model",)))
 
 
-def _split_location(text: str) -> tuple[Location, str]:
+def split_location(text: str) -> tuple[Location, str]:
     """Takes the location off a message `model.blocks[2].kernel: expected …`."""
     head, separator, rest = text.partition(": ")
     if not separator or " " in head:
@@ -179,7 +182,8 @@ def _training_fits_task(config: RunConfig) -> Iterator[Disagreement]:
         message = "expected no class weights with task: regression, got some. Take the key out."
         yield Disagreement(location, message, (("task",),))
     elif isinstance(weights, dict) and not weights:
-        yield Disagreement(location, "expected a weight for each class, got {}. Leave the key out for equal weights.")
+        message = "expected a weight for each class, got {}. Leave the key out for equal weights."
+        yield Disagreement(location, message, (location,))
 
 
 def _pruning_adds_up(config: RunConfig) -> Iterator[Disagreement]:

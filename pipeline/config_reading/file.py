@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from data.contract import ConfigError, DataError, PenjingError
 from pipeline.config import RunConfig
+from pipeline.config_reading.checks import split_location
 from pipeline.config_reading.document import Document, YamlError, read_document
 from pipeline.config_reading.messages import Fault, faults_of, nothing_given, shown, unavailable_faults
 from pipeline.config_reading.overrides import OverrideError, apply_override
@@ -39,6 +42,7 @@ class LoadedConfig:
         written: what the file and the overrides say, as plain values, `data.path` as it was written.
         resolved: the whole config as plain values, defaults included; loads as a config again.
         overrides: the overrides, as given.
+        source: where each value comes from.
     """
 
     config: RunConfig
@@ -47,6 +51,23 @@ class LoadedConfig:
     written: dict[str, Any]
     resolved: dict[str, Any]
     overrides: tuple[str, ...]
+    source: _Source = field(repr=False, compare=False)
+
+    @contextmanager
+    def placed(self) -> Iterator[None]:
+        """Puts the file and line, or the override, before errors that begin with a field of the config.
+
+        Raises:
+            PenjingError: the same error, told with its place; errors of other kinds pass as they are.
+        """
+        try:
+            yield
+        except PenjingError as error:
+            location, message = split_location(str(error))
+            named = message != str(error) and location[0] in RunConfig.model_fields
+            if named and error.exit_code in (ConfigError.exit_code, DataError.exit_code):
+                error.args = (f"{self.source.origin(location)}: {error}",)
+            raise
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> LoadedConfig:
@@ -83,7 +104,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> LoadedConfig
     if config is None or problems:
         # Sorting is stable: faults of one line stay in the order they were found in.
         raise ConfigErrors(sorted(problems, key=lambda problem: (problem.line is None, problem.line or 0)))
-    return LoadedConfig(config, source.path, text, written, config.model_dump(mode="json"), tuple(overrides))
+    return LoadedConfig(config, source.path, text, written, config.model_dump(mode="json"), tuple(overrides), source)
 
 
 @dataclass
@@ -115,6 +136,11 @@ class _Source:
             if location[:length] in self.document.lines:
                 return None
         return None
+
+    def origin(self, location: Location) -> str:
+        """Returns `FILE:LINE` of a place, or `override a.b=value`."""
+        override = self.override_of(location)
+        return f"{self.path}:{self._line_of(location)}" if override is None else override
 
     def problem(self, fault: Fault) -> Problem:
         override = self.override_of(fault.location)

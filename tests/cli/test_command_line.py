@@ -8,9 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from rich.console import Console
 
+from pipeline.summary import Summary
+from pipeline.terminal import ledger_table
 from tests.cli.small_run import ROOT, SMALL, Run
+from tests.pipeline.report_records import ledger_row
 
 
 @pytest.fixture
@@ -125,3 +130,94 @@ def test_path_is_no_name_of_a_run(penjing: Run, tmp_path: Path, command: str) ->
     assert told.returncode == 2
     assert "RUN: expected a run in" in told.stderr
     assert "got '../other/mine'. Runs here: none yet." in told.stderr
+
+
+def test_damaged_run_is_told_by_its_file(penjing: Run, config: Path) -> None:
+    file = config.parent / "runs" / "small" / "run.json"
+    file.parent.mkdir(parents=True)
+    file.write_text('{"name": "small", ')
+    for command in (("report", "small"), ("predict", "small", config)):
+        told = penjing(*command, "--workdir", config.parent / "runs")
+        assert told.returncode == 1
+        assert told.stderr.startswith(f"error: RUN: expected what a run was asked in {file}, got a damaged file.")
+
+
+def test_run_that_cannot_begin_leaves_no_run_behind(penjing: Run, config: Path) -> None:
+    told = penjing("run", config, "--from", "train", "--workdir", config.parent / "runs")
+    assert told.returncode == 2
+    assert "--from: expected ingest to be in the store already" in told.stderr
+    assert not (config.parent / "runs" / "small").exists()
+
+
+def test_first_stages_alone_have_a_part_of_the_summary_as_json(penjing: Run, config: Path) -> None:
+    told = penjing("run", config, "--to", "build", "--json", "--workdir", config.parent / "runs")
+    assert told.returncode == 0, told.stderr
+    known = json.loads(told.stdout)
+    assert (known["name"], known["task"], known["metric"]) == ("small", "classification", "accuracy")
+    assert [(row["stage"], row["variant"]) for row in known["ledger"]] == [("build", "keras")]
+    assert known.keys() < Summary.model_fields.keys()
+
+
+def test_what_only_the_data_shows_is_told_with_the_line_of_the_config(penjing: Run, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 4, 4), np.uint8)
+    np.savez(tmp_path / "tiny.npz", x=pixels, y=np.arange(60) % 2)
+    text = (
+        "name: tiny\ntask: classification\ndata: {source: arrays, path: tiny.npz}\nmodel:\n  family: cnn\n  blocks:\n"
+    )
+    (tmp_path / "tiny.yaml").write_text(text + 3 * "    - {filters: 4, pool: 2}\n")
+    command = ("run", tmp_path / "tiny.yaml", "--workdir", tmp_path / "runs")
+    told = penjing(*command)
+    assert told.returncode == 2
+    assert f"error: {tmp_path / 'tiny.yaml'}:9: model.blocks[2].pool: expected a feature map of at least" in told.stderr
+    told = penjing(*command, "model.blocks.0.pool=8")
+    assert "error: override model.blocks.0.pool=8: model.blocks[0].pool: expected a feature map" in told.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_full_standard_output_is_told_in_a_line(config: Path) -> None:
+    command = [sys.executable, str(ROOT / "run_pipeline.py")]
+    for arguments in (["schema"], ["validate", str(config)], ["plan", str(config), "--workdir", str(config.parent)]):
+        with Path("/dev/full").open("w") as full:
+            told = subprocess.run([*command, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        assert told.returncode == 1
+        where = "standard output, or a temporary file"
+        assert told.stderr == (
+            f"error: files: expected to be able to use {where}, got: No space left on device. Make room.\n"
+        )
+
+
+def test_reader_that_is_gone_is_no_fault_to_tell_of(config: Path) -> None:
+    program = f"{sys.executable} {ROOT / 'run_pipeline.py'} schema | true; exit ${{PIPESTATUS[0]}}"
+    told = subprocess.run(["bash", "-c", program], capture_output=True, text=True, cwd=config.parent, check=False)
+    assert (told.returncode, told.stderr) in ((1, ""), (0, ""))  # 0: it was faster than its reader
+
+
+def test_terminal_without_the_characters_gets_them_spelled_out(config: Path) -> None:
+    path = config.with_name("größe.yaml")
+    path.write_text(SMALL)
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "LC_ALL": "C.UTF-8"}
+    command = [sys.executable, str(ROOT / "run_pipeline.py"), "validate", str(path)]
+    told = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (told.returncode, told.stderr) == (0, "")
+    assert told.stdout.endswith("gr\\xf6\\xdfe.yaml: valid; run 'small'\n")
+
+
+def test_work_directory_may_have_any_name(config: Path) -> None:
+    folder = os.fsencode(config.parent) + b"/runs\xff"
+    command = [sys.executable, str(ROOT / "run_pipeline.py"), "plan", str(config), "--workdir", folder]
+    told = subprocess.run(command, capture_output=True, check=False)
+    assert told.returncode == 0, told.stderr
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+def test_ledger_is_readable_at_any_width(width: int) -> None:
+    rows = [ledger_row("train", "keras", 0.98123), ledger_row("convert", "dynamic_range", 0.97)]
+    console = Console(width=width, force_terminal=False)
+    with console.capture() as captured:
+        console.print(ledger_table(rows, "accuracy", console))
+    lines = captured.get().splitlines()
+    assert "…" not in captured.get()
+    assert max(len(line) for line in lines) <= width
+    assert len(lines) == (3 if width >= 80 else 2 * 8)
+    words = captured.get().split()
+    assert all(word in words for word in ("accuracy*", "0.9812", "2,778", "13,212", "dynamic_range", "4.2"))

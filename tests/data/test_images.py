@@ -253,3 +253,15 @@ def test_predict_reads_images_and_folders(ingested, folder, tmp_path):
     break_images(folder)
     with pytest.raises(DataError, match="expected readable images, got 3 that are not"):
         read_input(preprocessing, folder)
+
+
+def test_fractions_are_not_read_as_black_by_a_model_of_bytes(ingested, folder, tmp_path):
+    preprocessing = images(ingested, folder).preprocessing
+    pixels = np.random.default_rng(0).random((2, 10, 12, 3)).astype(np.float32)
+    np.save(tmp_path / "fractions.npy", pixels)
+    with pytest.raises(DataError, match=r"expected pixels of 0 to 255, got float32 of .* Multiply them by 255\."):
+        read_input(preprocessing, tmp_path / "fractions.npy")
+    np.save(tmp_path / "bytes.npy", np.rint(pixels * 255))
+    assert read_input(preprocessing, tmp_path / "bytes.npy").raw.max() > 200
+    np.save(tmp_path / "black.npy", np.zeros((1, 10, 12, 3)))
+    assert not read_input(preprocessing, tmp_path / "black.npy").raw.any()

@@ -92,8 +92,8 @@ def test_everything_wrong_is_told_at_once_in_the_order_of_lines(tmp_path: Path) 
         f"run.yaml:17: train.epoch: expected a key of 'train', got 'epoch'. {own} 'epochs'?",
         "run.yaml:18: train.learning_rate: expected a key of 'train', got 'learning_rate'. "
         "'learning_rate' belongs to 'train.optimizer'.",
-        "run.yaml:19: train.class_weights: expected 'balanced' or a mapping (each value a number above 0) or null, "
-        f"got 'balance'. {own} 'balanced'?",
+        "run.yaml:19: train.class_weights: expected 'balanced' or a mapping "
+        f"(each value a number above 0 and at most 1e+06) or null, got 'balance'. {own} 'balanced'?",
         "run.yaml:20: train.stop.patience: expected a whole number of at least 1 or null, got 0.",
         "run.yaml:20: train.stop.loss_below: expected a number above 0 or null, got infinity.",
         "run.yaml:21: prune.sparsity: expected each key once, got it again (first on line 21). Take one out.",
@@ -457,3 +457,17 @@ def test_null_for_a_section_that_is_always_there_offers_its_defaults(tmp_path: P
 def test_field_that_nothing_would_read_is_told_with_its_line(tmp_path: Path) -> None:
     found = problems(tmp_path, f"{IRIS}prune:\n  sparsity: 0.5\n  scope: local\n  min_layer_density: 0.1\n")
     assert [each.split(": expected")[0] for each in found] == ["run.yaml:8: prune.min_layer_density"]
+
+
+TABLE = "name: t\ntask: regression\ndata: {source: table, path: a.csv, target: y, types: {y: numeric}}\n"
+
+
+def test_type_of_the_target_is_not_to_be_overruled(tmp_path: Path) -> None:
+    [told] = problems(tmp_path, f"{TABLE}model: {{family: mlp}}\n")
+    assert "run.yaml:3: data.types.y: expected columns other than data.target, got it." in told
+
+
+@pytest.mark.parametrize("weight", ["0", "-1", "1e300", ".inf", ".nan"])
+def test_class_weights_are_numbers_a_loss_can_bear(tmp_path: Path, weight: str) -> None:
+    [told] = problems(tmp_path, f"{IRIS}train: {{class_weights: {{rose: {weight}}}}}\n")
+    assert "train.class_weights" in told

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import shutil
@@ -51,7 +52,14 @@ def _bundle(run: Path, dataset: Dataset, model: bytes, task: str) -> Path:
     for name in ("preprocessing.json", "labels.txt"):
         shutil.copyfile(dataset.folder / name, folder / name)
     (folder / "summary.json").write_text(json.dumps(SUMMARY | {"task": task}))
+    _sum(folder)
     return folder
+
+
+def _sum(folder: Path) -> None:
+    files = sorted(path for path in folder.iterdir() if path.name != "SHA256SUMS")
+    sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in files]
+    (folder / "SHA256SUMS").write_text("".join(sums))
 
 
 def _ingested(data: Any, task: str, folder: Path) -> Dataset:
@@ -199,8 +207,29 @@ def test_a_damaged_bundle_says_what_is_wrong(
         (bundle / file).unlink()
     else:
         (bundle / file).write_text(text)
-    with pytest.raises(PenjingError, match=message):
+        with pytest.raises(PenjingError, match=f"a {file} that is not the one SHA256SUMS tells of"):
+            predict(bundle, tmp_path)
+        _sum(bundle)
+    with pytest.raises(PenjingError, match=message) as caught:
         predict(bundle, tmp_path)
+    assert (caught.value.exit_code, file in str(caught.value)) == (1, True)
+
+
+def test_one_changed_byte_of_the_model_is_noticed(numbers: Path, tmp_path: Path) -> None:
+    bundle = tmp_path / "export"
+    shutil.copytree(numbers, bundle)
+    model = bytearray((bundle / "model.tflite").read_bytes())
+    model[-1] ^= 1
+    (bundle / "model.tflite").write_bytes(bytes(model))
+    with pytest.raises(PenjingError, match=r"model\.tflite that is not the one SHA256SUMS tells of: edited, or cut"):
+        predict(bundle, tmp_path)
+
+
+def test_a_bundle_without_sums_is_not_whole(numbers: Path, tmp_path: Path) -> None:
+    shutil.copytree(numbers, tmp_path / "export")
+    (tmp_path / "export" / "SHA256SUMS").unlink()
+    with pytest.raises(PenjingError, match="SHA256SUMS"):
+        predict(tmp_path / "export", tmp_path)
 
 
 # ----------------------------------------------------------------------------------- what is printed
@@ -240,6 +269,6 @@ def test_bad_cell_is_told_with_file_column_and_row_and_as_input(numbers: Path, t
         predict(numbers, tmp_path / "new.csv")
     told = str(caught.value)
     assert told.startswith("input: expected numbers in column 'width', got 'abc' in row 2")
-    assert f"in '{tmp_path / 'new.csv'}'. Correct the input: its columns" in told
+    assert f"in '{tmp_path / 'new.csv'}'. Correct the input: its values" in told
     assert "set its type" not in told
     assert "data." not in told
