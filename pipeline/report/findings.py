@@ -151,7 +151,9 @@ def training_cautions(record: RunRecord) -> list[str]:
     found = []
     train = record.details("train")
     history, best = train.get("history") or [], train.get("best_epoch")
-    if train.get("stopped_by") == "epochs" and best == len(history) and len(history) > 1:
+    # A schedule that ends at a rate of zero makes the last epoch the best one by design.
+    constant = (section_of(record, "train").get("optimizer") or {}).get("schedule") == "constant"
+    if constant and train.get("stopped_by") == "epochs" and best == len(history) > 1:
         found.append(
             f"The last of {len(history)} epochs of training was the best: more epochs (train.epochs) may do better."
         )

@@ -633,7 +633,9 @@ def test_what_training_gives_reason_to_look_at() -> None:
     matrix = [[2, 0, 1], [1, 0, 0], [0, 0, 3]]
     shown = {"confusion": matrix, "classes": ["cat", "dog", "owl"]}
     export = replace(stages["export"], details=stages["export"].details | shown)
-    changed = replace(record, stages=(train, export))
+    constant = "train: {optimizer: {schedule: constant}}\n"
+    changed = replace(record, stages=(train, export), config_text=constant)
+    assert len(training_cautions(replace(changed, config_text=constant.replace("constant", "cosine")))) == 1
     assert [told.split(":")[0] for told in training_cautions(changed)] == [
         f"The last of {epochs} epochs of training was the best",
         "dog was predicted for no row of the test split. Rows may be too few, or classes too uneven",
