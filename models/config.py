@@ -12,6 +12,7 @@ ClassWeights = Literal["balanced"] | dict[str, Annotated[float, Field(gt=0.0, le
 Units = Annotated[int, Field(ge=1, le=4096)]
 Activation = Literal["relu", "relu6", "sigmoid", "tanh"]
 TaskName = Literal["classification", "regression"]
+NodeCriterion = Literal["l1", "l2", "taylor", "batch_normalization_scale", "mean_activation"]
 Precision = Literal["float32", "float16", "dynamic_range", "int8"]
 
 # ----------------------------------------------------------------------------------------- model
