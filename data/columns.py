@@ -62,7 +62,7 @@ def recognise(name: str, series: pandas.Series[Any], override: str | None, asked
     if override == "boolean":
         return _boolean(name, as_booleans(series, name))
     if override == "categorical":
-        return _categorical(name, *as_categories(series))
+        return _categorical(name, *as_categories(series, name))
     if missing == len(series):
         return Column(name, "empty", None, (), missing, 0, "no value in any row")
     if pyarrow.types.is_boolean(arrow):
@@ -108,7 +108,7 @@ def as_numbers(series: pandas.Series[Any], name: str) -> NDArray[np.float64]:
         )
     if np.nanmax(np.abs(numbers), initial=0.0) > np.finfo(np.float32).max:
         raise DataError(
-            f"data.path: expected numbers within ±3.4e38, got larger in column {name!r}. Scale or drop the column."
+            f"data.types: expected numbers within ±3.4e38, got larger in column {name!r}. Scale or drop the column."
         )
     return numbers
 
@@ -140,11 +140,17 @@ def as_booleans(series: pandas.Series[Any], name: str) -> NDArray[np.float64]:
     return numbers
 
 
-def as_categories(series: pandas.Series[Any]) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Returns (rows,) int64 positions in the sorted distinct values, -1 where missing, and these values as text."""
+def as_categories(series: pandas.Series[Any], name: str) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Returns (rows,) int64 positions in the sorted distinct values, -1 where missing, and these values as text.
+
+    Raises:
+        DataError: the values are lists or other values that hold values.
+    """
     import pyarrow
 
     arrow = series.dtype.pyarrow_dtype  # type: ignore[union-attr]
+    if pyarrow.types.is_nested(arrow):
+        raise DataError(f"data.types: expected categories in column {name!r}, got {arrow}. Convert or drop it.")
     if pyarrow.types.is_string(arrow) or pyarrow.types.is_large_string(arrow):
         series = stripped(series)
     codes, found = series.factorize()
@@ -214,7 +220,7 @@ def _numbers(name: str, values: NDArray[np.float64], asked_for: bool) -> Column:
 
 def _text(name: str, series: pandas.Series[Any]) -> Column:
     texts = stripped(series)
-    codes, vocabulary = as_categories(texts)
+    codes, vocabulary = as_categories(texts, name)
     present = int((codes >= 0).sum())
     missing, distinct = len(codes) - present, len(vocabulary)
     if present == 0:

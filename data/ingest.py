@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from data.config import ArraysData, BuiltinData, DataConfig, IdxData, ImagesData, TableData
 from data.contract import SPLIT_NAMES, Progress, Schema
 from data.dataset import TEST_NAMES
-from data.pictures import GREY_WEIGHTS
-from data.preprocessing import PictureSteps, Preprocessing
+from data.pictures import GREY_WEIGHTS, PictureSteps
+from data.preprocessing import Preprocessing
 from data.profile import (
     PROFILE_VERSION,
     duplicate_rows,

@@ -38,8 +38,9 @@ def existing(path: Path, what: Literal["file", "folder", "file or folder"], fiel
         reason = error.strerror if isinstance(error, OSError) else str(error)
         shown = str(path) if len(str(path)) <= MOST_SHOWN else f"{str(path)[:MOST_SHOWN]}…"
         raise DataError(f"{field}: expected a {what}, got {shown!r} ({reason}). Correct the path.") from error
-    if (what == "file" and not path.is_file()) or (what == "folder" and not path.is_dir()):
-        kind = "a folder" if path.is_dir() else "a file" if path.is_file() else "something else"
+    kind = "folder" if path.is_dir() else "file" if path.is_file() else "something else"
+    if kind not in what:
+        kind = kind if kind == "something else" else f"a {kind}"
         raise DataError(f"{field}: expected a {what}, got {str(path)!r}, which is {kind}. Correct the path.")
     if not os.access(path, os.R_OK):
         raise DataError(f"{field}: expected a readable {what}, got {str(path)!r}. Correct its permissions.")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import struct
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from data.contract import DataError
+from data.contract import DataError, FrozenConfig
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -25,6 +25,34 @@ GREY_WEIGHTS = (0.299, 0.587, 0.114)
 
 NUM_LISTED = 20
 """Unreadable files that an error names."""
+
+
+class PictureSteps(FrozenConfig):
+    """How an image file becomes pixels, step by step: `read_picture` does it."""
+
+    exif_orientation: Literal["applied"] = "applied"
+    """Whether the image is turned and mirrored as its EXIF says."""
+
+    sixteen_bit_grey: Literal["round(value / 257)"] = "round(value / 257)"
+    """How 16 bits become 8."""
+
+    transparency: Literal["over white"] = "over white"
+    """What transparent parts show."""
+
+    color: Literal["grey", "rgb"]
+    """Channels that are kept."""
+
+    grey_weights: tuple[float, float, float] | None
+    """Grey: parts of red, green and blue (ITU-R 601), summed and rounded; null for RGB."""
+
+    size: tuple[int, int]
+    """Height and width that the image is resized to, last of all."""
+
+    resampling: Literal["bilinear"] = "bilinear"
+    """Pillow's filter: a triangle as wide as two pixels of the smaller image, so that shrinking averages."""
+
+    aspect_ratio: Literal["not kept"] = "not kept"
+    """Whether height and width are scaled alike."""
 
 
 class UnreadablePicture(Exception):  # noqa: N818 - a finding about a file, gathered with others into one DataError

@@ -61,8 +61,8 @@ def pixel_maximum(x: NDArray[Any]) -> float | None:
     return 255.0 if whole else None
 
 
-def as_pixels(x: NDArray[Any], maximum: float) -> NDArray[np.uint8]:
-    """Returns uint8 pixels, `round(255 x / maximum)`; uint8 arrays are pixels already.
+def as_pixels(x: NDArray[Any], maximum: float, where: str = "an array") -> NDArray[np.uint8]:
+    """Returns uint8 pixels, `round(255 x / maximum)`; uint8 arrays are pixels already; errors name `where`.
 
     Raises:
         DataError: a value is outside of 0 to maximum.
@@ -73,6 +73,6 @@ def as_pixels(x: NDArray[Any], maximum: float) -> NDArray[np.uint8]:
     if values.size and (not np.isfinite(values).all() or values.min() < 0.0 or values.max() > maximum):
         raise DataError(
             f"input: expected pixels of 0 to {maximum:g}, or uint8 of 0 to 255, got {values.min():g} to "
-            f"{values.max():g} in an array of {x.dtype}. Scale them as the training images were."
+            f"{values.max():g} in {where} of {x.dtype}. Scale them as the training images were."
         )
     return np.rint(values * (255.0 / maximum)).astype(np.uint8)

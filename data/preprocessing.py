@@ -9,13 +9,14 @@ the last bits of `log1p` differ between mathematical libraries, features by some
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from data.contract import DataError, FrozenConfig
+from data.pictures import PictureSteps
 
 CLIP = 4.0
 """Standardized numbers are clipped to ±4 standard deviations: an int8 input shares one scale among all
@@ -73,6 +74,12 @@ class NumericColumn(FrozenConfig):
 
     edges: tuple[float, ...] = ()
     """Edges of the bins, rising, in standardized units: quantiles of the training split; empty: no bins."""
+
+    @model_validator(mode="after")
+    def _rises(self) -> Self:
+        if any(lower >= upper for lower, upper in pairwise(self.edges)):
+            raise ValueError(f"edges of column {self.name!r} do not rise")
+        return self
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -148,6 +155,13 @@ class CategoricalColumn(FrozenConfig):
     """Slots of a category that is not listed: the `<unseen>` slot where rare categories of training fill it,
     else the training frequencies of the slots, which a network reads as the average category."""
 
+    @model_validator(mode="after")
+    def _fills_its_slots(self) -> Self:
+        listed = self.slots[: len(self.categories)] == self.categories
+        if not listed or not len(self.slots) == len(self.missing) == len(self.unseen):
+            raise ValueError(f"categories, slots, missing and unseen of column {self.name!r} do not fit together")
+        return self
+
     @property
     def features(self) -> tuple[str, ...]:
         """Names of the features it becomes."""
@@ -166,34 +180,6 @@ class CategoricalColumn(FrozenConfig):
 
 
 TableColumn = Annotated[NumericColumn | BooleanColumn | CategoricalColumn, Field(discriminator="kind")]
-
-
-class PictureSteps(FrozenConfig):
-    """How an image file becomes pixels, step by step: `read_picture` in `data/pictures.py` does it."""
-
-    exif_orientation: Literal["applied"] = "applied"
-    """Whether the image is turned and mirrored as its EXIF says."""
-
-    sixteen_bit_grey: Literal["round(value / 257)"] = "round(value / 257)"
-    """How 16 bits become 8."""
-
-    transparency: Literal["over white"] = "over white"
-    """What transparent parts show."""
-
-    color: Literal["grey", "rgb"]
-    """Channels that are kept."""
-
-    grey_weights: tuple[float, float, float] | None
-    """Grey: parts of red, green and blue (ITU-R 601), summed and rounded; null for RGB."""
-
-    size: tuple[int, int]
-    """Height and width that the image is resized to, last of all."""
-
-    resampling: Literal["bilinear"] = "bilinear"
-    """Pillow's filter: a triangle as wide as two pixels of the smaller image, so that shrinking averages."""
-
-    aspect_ratio: Literal["not kept"] = "not kept"
-    """Whether height and width are scaled alike."""
 
 
 class Preprocessing(FrozenConfig):
@@ -244,6 +230,19 @@ class Preprocessing(FrozenConfig):
     target_scale: float
     """Regression: prediction = target_mean + target_scale * output."""
 
+    @model_validator(mode="after")
+    def _columns_make_the_input(self) -> Self:
+        if self.kind == "image" and self.columns:
+            raise ValueError("kind is image, but there are columns")
+        if self.kind == "vector" and (not self.columns or self.input_shape != (len(self.feature_names),)):
+            raise ValueError(
+                f"input_shape is {self.input_shape}, but the columns make {len(self.feature_names)} features"
+            )
+        absent = [column.name for column in self.columns if column.name not in self.source_columns]
+        if absent and self.source_columns:
+            raise ValueError(f"source_columns lack {', '.join(map(repr, absent))}")
+        return self
+
     @property
     def feature_names(self) -> tuple[str, ...]:
         """Names of the entries of a vector input, in order; empty for images."""
@@ -264,10 +263,10 @@ class Preprocessing(FrozenConfig):
             return cls.model_validate_json(text)
         except ValidationError as error:
             first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
+            where = ".".join(("preprocessing", *map(str, first["loc"])))
             raise DataError(
-                f"preprocessing.{where}: expected preprocessing.json of version {PREPROCESSING_VERSION}, "
-                f"got: {first['msg']}. Run the pipeline again to write it anew."
+                f"{where}: expected preprocessing.json of version {PREPROCESSING_VERSION}, "
+                f"got: {first['msg'].removeprefix('Value error, ')}. Run the pipeline again to write it anew."
             ) from error
 
     def transform(self, raw: NDArray[Any]) -> NDArray[np.float32]:

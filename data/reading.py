@@ -53,7 +53,7 @@ def read_input(preprocessing: Preprocessing, path: Path) -> RawInput:
         DataError: it is missing, malformed, or lacks what the model needs.
     """
     existing(path, "file or folder", "input")
-    name = path.name.lower()
+    name = "" if path.is_dir() else path.name.lower()
     raw: NDArray[Any]
     if preprocessing.kind == "image":
         names, raw = _images(preprocessing, path)
@@ -70,28 +70,32 @@ def read_input(preprocessing: Preprocessing, path: Path) -> RawInput:
 
 
 def _wrong_format(path: Path, expected: str) -> DataError:
-    return DataError(f"input: expected {expected}, got {path.name!r}. Give input in the format the model learned from.")
+    found = f"{'the folder ' if path.is_dir() else ''}{path.name!r}"
+    return DataError(f"input: expected {expected}, got {found}. Give input in the format the model learned from.")
 
 
 def _images(preprocessing: Preprocessing, path: Path) -> tuple[list[str], NDArray[np.uint8]]:
+    pictures = path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES
+    if pictures and preprocessing.input_shape[2] not in (1, 3):
+        raise _wrong_format(path, f".npy or .npz of images of {preprocessing.input_shape[2]} channels")
     if path.is_dir():
         files = [file for file in files_below(path, path) if is_image_name(file)]
         if not files:
             raise DataError(f"input: expected PNG, JPEG or BMP files, got none in {str(path)!r}. Check the folder.")
         return _pictures(preprocessing, files, [str(file.relative_to(path)) for file in files])
-    if path.suffix.lower() in IMAGE_SUFFIXES:
+    if pictures:
         return _pictures(preprocessing, [path], [path.name])
     if path.suffix.lower() in (".npy", ".npz"):
         array = _array(preprocessing, path)
         check_finite(array, path.name)
         _check_units(array, preprocessing.pixel_maximum, path)
-        pixels = as_pixels(array, preprocessing.pixel_maximum)
+        pixels = as_pixels(array, preprocessing.pixel_maximum, repr(path.name))
     elif "idx3" in path.name:
         from data.sources.idx import read_idx
 
         pixels = read_idx(path, 3)
     else:
-        raise _wrong_format(path, "an image, a folder of images, .npy, .npz or an IDX file of images")
+        raise _wrong_format(path, "an image, a folder of images, .npy, .npz or an IDX file with idx3 in its name")
     shape = preprocessing.input_shape
     for candidate in (shape, shape[:2] if shape[2] == 1 else shape):
         if pixels.shape == candidate:
@@ -105,9 +109,12 @@ def _images(preprocessing: Preprocessing, path: Path) -> tuple[list[str], NDArra
 
 def _check_units(array: NDArray[Any], maximum: float, path: Path) -> None:
     """Refuses fractions where the model learned from larger numbers: they would all be black."""
-    if array.dtype.kind == "f" and maximum > 1.0 and array.size and 0.0 < array.max() <= 1.0:
+    if array.dtype.kind not in "fb" or maximum <= 1.0 or array.size == 0:
+        return
+    lowest, highest = float(array.min()), float(array.max())
+    if lowest >= 0.0 and 0.0 < highest <= 1.0:
         raise DataError(
-            f"input: expected pixels of 0 to {maximum:g}, got {array.dtype} of {array.min():g} to {array.max():g} in "
+            f"input: expected pixels of 0 to {maximum:g}, got {array.dtype} of {lowest:g} to {highest:g} in "
             f"{path.name!r}. Multiply them by {maximum:g}."
         )
 
@@ -153,6 +160,8 @@ def _vectors(preprocessing: Preprocessing, path: Path) -> tuple[list[str], NDArr
             f"input: expected rows of {len(sources)} numbers, got shape {array.shape} in {path.name!r}. "
             "Give the columns of the training data, in their order."
         )
+    if rows.dtype.kind == "f" and rows.size and np.abs(rows).max() > np.finfo(np.float32).max:
+        raise DataError(f"input: expected numbers within ±3.4e38, got larger in {path.name!r}. Correct the numbers.")
     return _row_names(len(rows)), rows.astype(np.float32)
 
 
@@ -181,7 +190,7 @@ def _column_values(column: Any, frame: pandas.DataFrame) -> NDArray[np.float32]:
         return as_numbers(series, column.name).astype(np.float32)
     if not isinstance(column, CategoricalColumn):
         return as_booleans(series, column.name).astype(np.float32)
-    codes, vocabulary = as_categories(series)
+    codes, vocabulary = as_categories(series, column.name)
     position = {name: place for place, name in enumerate(column.categories)}
     values = np.array([*(position.get(name, -1) for name in vocabulary), np.nan], np.float32)
     return values[codes]

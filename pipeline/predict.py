@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,14 +60,13 @@ def predict(export_folder: Path, input_path: Path) -> list[Prediction]:
     """
     _require_bundle(export_folder)
     files = _whole(export_folder, (PREPROCESSING, SUMMARY, MODEL))
-    try:
+    with _reading(export_folder, PREPROCESSING):
         preprocessing = Preprocessing.from_json(files[PREPROCESSING].decode())
+    with _reading(export_folder, SUMMARY):
         summary = Summary.model_validate_json(files[SUMMARY])
+    with _reading(export_folder, MODEL):
         runtime = LiteRT(files[MODEL])
-    except ValidationError as error:
-        raise _damaged(export_folder, f"another {SUMMARY} ({error.errors()[0]['msg']})") from error
-    except (DataError, ConversionError, UnicodeDecodeError) as error:
-        raise _damaged(export_folder, str(error)) from error
+    _require_match(export_folder, preprocessing, summary, runtime)
     try:
         rows = read_input(preprocessing, input_path)
     except DataError as error:
@@ -111,10 +111,38 @@ def _whole(folder: Path, names: Sequence[str]) -> dict[str, bytes]:
         files = {name: (folder / name).read_bytes() for name in names}
     except (OSError, UnicodeDecodeError) as error:
         raise _damaged(folder, str(error)) from error
+    sums = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
     for name, content in files.items():
-        if f"{hashlib.sha256(content).hexdigest()}  {name}" not in lines:
+        if name not in sums:
+            raise _damaged(folder, f"a {SUMS} that does not list {name}")
+        if hashlib.sha256(content).hexdigest() != sums[name]:
             raise _damaged(folder, f"a {name} that is not the one {SUMS} tells of: edited, or cut short")
     return files
+
+
+@contextmanager
+def _reading(folder: Path, name: str) -> Iterator[None]:
+    """Names the file of a bundle that cannot be read."""
+    try:
+        yield
+    except ValidationError as error:
+        raise _damaged(folder, f"another {name} ({error.errors()[0]['msg']})") from error
+    except (DataError, ConversionError, UnicodeDecodeError) as error:
+        rule = str(error).rpartition(". ")[0]  # the advice is of those who make a bundle
+        raise _damaged(folder, f"a broken {name} ({rule or error})") from error
+
+
+def _require_match(folder: Path, preprocessing: Preprocessing, summary: Summary, runtime: LiteRT) -> None:
+    """Refuses files of a bundle that are each whole, but not of one model."""
+    takes, gives = runtime.input.shape[1:], runtime.output.shape[1:]
+    if takes != preprocessing.input_shape:
+        told = f"a {MODEL} that takes rows of {takes} and a {PREPROCESSING} that makes rows of"
+        raise _damaged(folder, f"{told} {preprocessing.input_shape}")
+    names = len(preprocessing.class_names)
+    if (summary.task == "regression") != (names == 0):
+        raise _damaged(folder, f"a {SUMMARY} of {summary.task} and a {PREPROCESSING} of {names} classes")
+    if gives != (names or 1,):
+        raise _damaged(folder, f"a {MODEL} that answers {gives} and a {PREPROCESSING} of {names} classes")
 
 
 def _about_input(error: DataError, path: Path) -> DataError:
@@ -122,9 +150,11 @@ def _about_input(error: DataError, path: Path) -> DataError:
     field, _, told = str(error).partition(": ")
     if not field.startswith("data."):
         return error
-    rule, _, _ = told.rpartition(". ")
-    advice = "Correct the input: its values must be of the types the model learned from."
-    return DataError(f"input: {rule or told}, in {str(path)!r}. {advice}")
+    rule, _, advice = told.rpartition(". ")
+    if field == "data.types":
+        advice = "Correct the input: its values must be of the types the model learned from."
+    named = str(path) in rule or f"'{path.name}" in rule
+    return DataError(f"input: {rule}{'' if named else f', in {str(path)!r}'}. {advice}")
 
 
 def _damaged(folder: Path, told: str) -> PenjingError:

@@ -186,7 +186,7 @@ def _targets(series: pandas.Series[Any], name: str, task: str) -> Targets:
         return classes_from_numbers(as_numbers(series, name), name)
     if pyarrow.types.is_temporal(arrow):
         raise DataError(f"data.target: expected class labels, got dates in {name!r}. Name another column.")
-    codes, vocabulary = as_categories(series)
+    codes, vocabulary = as_categories(series, name)
     return classes_from_names(codes, vocabulary, name)
 
 
@@ -201,7 +201,7 @@ def _first(series: pandas.Series[Any]) -> str:
 def _groups(frame: pandas.DataFrame, config: TableData) -> NDArray[np.int64] | None:
     if config.group is None:
         return None
-    codes, _ = as_categories(frame[config.group])
+    codes, _ = as_categories(frame[config.group], config.group)
     if (codes < 0).any():
         raise DataError(
             f"data.group: expected a value in every row, got {int((codes < 0).sum())} missing in {config.group!r}. "

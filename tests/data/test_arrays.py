@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from data.array_files import read_npz
 from data.contract import DataError
@@ -96,6 +97,16 @@ def test_vectors_with_a_constant_column_are_predicted_from_the_sources_rows(inge
     np.save(tmp_path / "wrong.npy", x[:, :2])
     with pytest.raises(DataError, match="input: expected rows of 4 numbers"):
         read_input(dataset.preprocessing, tmp_path / "wrong.npy")
+    np.save(tmp_path / "vast.npy", np.full((1, 4), 1e300))
+    with pytest.raises(DataError, match=r"^input: expected numbers within ±3\.4e38, got larger in 'vast\.npy'"):
+        read_input(dataset.preprocessing, tmp_path / "vast.npy")
+
+
+def test_a_model_of_two_channels_takes_no_image_files(ingested, tmp_path):
+    dataset = ingested(**npz(tmp_path, x=GENERATOR.integers(0, 256, (60, 4, 4, 2), dtype=np.uint8), y=Y))
+    Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / "a.png")
+    with pytest.raises(DataError, match=r"^input: expected \.npy or \.npz of images of 2 channels, got 'a\.png'"):
+        read_input(dataset.preprocessing, tmp_path / "a.png")
 
 
 def test_npy_pairs_with_a_test_split_and_regression(ingested, tmp_path):

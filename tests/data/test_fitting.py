@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -179,6 +181,21 @@ def test_transform_by_hand():
 def test_other_texts_are_no_preprocessing(text):
     with pytest.raises(DataError, match=r"expected preprocessing\.json of version 1"):
         Preprocessing.from_json(text)
+
+
+@pytest.mark.parametrize(
+    ("column", "changed", "message"),
+    [
+        (0, {"edges": [0.0, 1.0, 1.0]}, "edges of column 'n' do not rise"),
+        (1, {"missing": [0.0]}, "categories, slots, missing and unseen of column 'c' do not fit together"),
+        (1, {"categories": ["b", "ä"]}, "categories, slots, missing and unseen of column 'c' do not fit together"),
+    ],
+)
+def test_columns_that_contradict_themselves_are_no_preprocessing(column, changed, message):
+    kept = json.loads(make_preprocessing().to_json())
+    kept["columns"][column] |= changed
+    with pytest.raises(DataError, match=message):
+        Preprocessing.from_json(json.dumps(kept))
 
 
 def test_targets_come_back_in_their_unit():

@@ -261,6 +261,12 @@ def test_fractions_are_not_read_as_black_by_a_model_of_bytes(ingested, folder, t
     np.save(tmp_path / "fractions.npy", pixels)
     with pytest.raises(DataError, match=r"expected pixels of 0 to 255, got float32 of .* Multiply them by 255\."):
         read_input(preprocessing, tmp_path / "fractions.npy")
+    np.save(tmp_path / "bits.npy", pixels > 0.5)
+    with pytest.raises(DataError, match=r"expected pixels of 0 to 255, got bool of 0 to 1 in 'bits\.npy'\. Multiply"):
+        read_input(preprocessing, tmp_path / "bits.npy")
+    np.save(tmp_path / "bright.npy", np.full((1, 10, 12, 3), 256))
+    with pytest.raises(DataError, match=r"uint8 of 0 to 255, got 256 to 256 in 'bright\.npy' of int64\. Scale them"):
+        read_input(preprocessing, tmp_path / "bright.npy")
     np.save(tmp_path / "bytes.npy", np.rint(pixels * 255))
     assert read_input(preprocessing, tmp_path / "bytes.npy").raw.max() > 200
     np.save(tmp_path / "black.npy", np.zeros((1, 10, 12, 3)))

@@ -5,8 +5,10 @@ import io
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
+from data.columns import recognise
 from data.contract import ConfigError, DataError
 from data.preprocessing import BooleanColumn, CategoricalColumn, NumericColumn
 from data.reading import read_input
@@ -390,3 +392,9 @@ def test_numbers_with_a_typo_are_reported_not_lost(table):
     (left_out,) = profile["left_out"]
     assert left_out["name"] == "a"
     assert "of its distinct values are numbers (another: '12x')" in left_out["reason"]
+
+
+def test_lists_are_no_categories():
+    series = pd.Series([["a"], ["b"]], dtype=pd.ArrowDtype(pa.list_(pa.string())))
+    with pytest.raises(DataError, match=r"^data\.types: expected categories in column 'c', got list<.*string>\."):
+        recognise("c", series, "categorical", asked_for=True)

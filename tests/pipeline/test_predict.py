@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import shutil
 import subprocess
 import sys
@@ -19,9 +20,10 @@ from data.config import ImagesData, TableData
 from data.contract import ConfigError, DataError, PenjingError
 from data.dataset import Dataset
 from data.ingest import ingest
+from data.pictures import unreadable_error
 from models.legacy_keras import keras
 from models.tflite.convert import convert
-from pipeline.predict import Prediction, predict, prediction_table
+from pipeline.predict import Prediction, _about_input, predict, prediction_table
 from tests.pipeline.report_records import summary
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -212,7 +214,68 @@ def test_a_damaged_bundle_says_what_is_wrong(
         _sum(bundle)
     with pytest.raises(PenjingError, match=message) as caught:
         predict(bundle, tmp_path)
-    assert (caught.value.exit_code, file in str(caught.value)) == (1, True)
+    told = str(caught.value)
+    assert (caught.value.exit_code, file in told, told.count(". ")) == (1, True, 1)
+    assert told.endswith(
+        "Run its config again: what was finished is taken from the store, and the bundle written anew."
+    )
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"kind": "image"}, r"broken preprocessing\.json .*got: kind is image, but there are columns"),
+        ({"columns": []}, r"broken preprocessing\.json .*input_shape is \(1,\), but the columns make 0 features"),
+        ({"input_shape": [2]}, r"broken preprocessing\.json .*input_shape is \(2,\), but the columns make 1 features"),
+        ({"source_columns": ["height"]}, r"broken preprocessing\.json .*source_columns lack 'width'"),
+        ({"class_names": ["broad"]}, r"model\.tflite that answers \(2,\) and a preprocessing\.json of 1 classes"),
+        ({"class_names": []}, r"summary\.json of classification and a preprocessing\.json of 0 classes"),
+        (
+            {"kind": "image", "columns": [], "input_shape": [4, 4, 1]},
+            r"model\.tflite that takes rows of \(1,\) and a preprocessing\.json that makes rows of \(4, 4, 1\)",
+        ),
+    ],
+)
+def test_files_of_a_bundle_that_do_not_fit_together_are_named(
+    labels: Path, tmp_path: Path, changed: dict[str, Any], message: str
+) -> None:
+    bundle = tmp_path / "export"
+    shutil.copytree(labels, bundle)
+    kept = json.loads((bundle / "preprocessing.json").read_text())
+    (bundle / "preprocessing.json").write_text(json.dumps(kept | changed))
+    _sum(bundle)
+    (tmp_path / "new.csv").write_text("width\n3\n")
+    with pytest.raises(PenjingError, match=message) as caught:
+        predict(bundle, tmp_path / "new.csv")
+    assert caught.value.exit_code == 1
+
+
+def test_a_preprocessing_of_other_bytes_than_utf8_is_named(numbers: Path, tmp_path: Path) -> None:
+    bundle = tmp_path / "export"
+    shutil.copytree(numbers, bundle)
+    (bundle / "preprocessing.json").write_bytes(b"\xff\xfe")
+    _sum(bundle)
+    with pytest.raises(PenjingError, match=r"got: a broken preprocessing\.json \('utf-8' codec"):
+        predict(bundle, tmp_path)
+
+
+def test_a_cut_model_is_named(numbers: Path, tmp_path: Path) -> None:
+    bundle = tmp_path / "export"
+    shutil.copytree(numbers, bundle)
+    model = (bundle / "model.tflite").read_bytes()
+    (bundle / "model.tflite").write_bytes(model[: len(model) // 2])
+    _sum(bundle)
+    with pytest.raises(PenjingError, match=r"got: a broken model\.tflite \(.*not a valid Flatbuffer"):
+        predict(bundle, tmp_path)
+
+
+def test_a_file_that_the_sums_do_not_list_is_named(numbers: Path, tmp_path: Path) -> None:
+    bundle = tmp_path / "export"
+    shutil.copytree(numbers, bundle)
+    lines = (bundle / "SHA256SUMS").read_text().splitlines(keepends=True)
+    (bundle / "SHA256SUMS").write_text("".join(line for line in lines if "summary.json" not in line))
+    with pytest.raises(PenjingError, match=r"a SHA256SUMS that does not list summary\.json"):
+        predict(bundle, tmp_path)
 
 
 def test_one_changed_byte_of_the_model_is_noticed(numbers: Path, tmp_path: Path) -> None:
@@ -272,3 +335,61 @@ def test_bad_cell_is_told_with_file_column_and_row_and_as_input(numbers: Path, t
     assert f"in '{tmp_path / 'new.csv'}'. Correct the input: its values" in told
     assert "set its type" not in told
     assert "data." not in told
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "input: expected a table with a header, got 'new.csv', which is empty. Check the file."),
+        (b"width\n", "input: expected one or more rows, got none in 'new.csv'. Check the file."),
+        (
+            b"width\n1e999\n",
+            "input: expected finite numbers, got 1 infinite in column 'width' (first in row 1), in {path!r}. "
+            "Correct them, or leave them empty as missing.",
+        ),
+        (
+            b"width\n1e300\n",
+            "input: expected numbers within ±3.4e38, got larger in column 'width', in {path!r}. "
+            "Correct the input: its values must be of the types the model learned from.",
+        ),
+        (
+            b"width,height\n1\n",
+            "input: expected 2 values in every row, got 1 in line 2 of 'new.csv'. "
+            "Correct the line, or the end of the file if it was cut short.",
+        ),
+        (
+            b"width\n\xe9\n",
+            "input: expected UTF-8 text, got byte 0xe9 in line 2 of 'new.csv'. Save the file as UTF-8.",
+        ),
+    ],
+)
+def test_an_input_is_told_once_with_what_to_do_about_it(
+    numbers: Path, tmp_path: Path, content: bytes, message: str
+) -> None:
+    path = tmp_path / "new.csv"
+    path.write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        predict(numbers, path)
+    assert str(caught.value) == message.format(path=str(path))
+
+
+def test_columns_that_the_model_does_not_know_are_passed_over(numbers: Path, tmp_path: Path) -> None:
+    (tmp_path / "plain.csv").write_text("width\n3\n")
+    (tmp_path / "more.csv").write_text("price,width,height\n1,3,tall\n")
+    assert predict(numbers, tmp_path / "more.csv") == predict(numbers, tmp_path / "plain.csv")
+
+
+@pytest.mark.parametrize("name", ["folder.csv", "pipe.csv"])
+def test_what_is_no_file_is_refused_without_being_read(numbers: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder.csv").mkdir()
+    os.mkfifo(tmp_path / "pipe.csv")  # to open it would be to wait for its other end
+    with pytest.raises(DataError, match=r"^input: expected .*, got (the folder 'folder|'.*pipe)\.csv'"):
+        predict(numbers, tmp_path / name)
+
+
+def test_unreadable_images_keep_their_advice_and_name_the_input(tmp_path: Path) -> None:
+    error = _about_input(unreadable_error([("a.png", "no image")], "Remove or replace them."), tmp_path / "new")
+    assert str(error) == (
+        f"input: expected readable images, got 1 that are not (a.png: no image), in '{tmp_path / 'new'}'. "
+        "Remove or replace them."
+    )
