@@ -193,29 +193,94 @@ class TuneConfig(FrozenConfig):
 # ----------------------------------------------------------------------------------- compression
 
 
-class PruneConfig(GradientDescentFields):
-    """Removing the weights that matter least, with training in between and after."""
+class DistillationConfig(FrozenConfig):
+    """Learning from the model before pruning, besides the labels (Hinton 2015)."""
 
-    unit: Literal["weight"] = "weight"
-    """What is removed: single weights, set to zero."""
+    fraction: float = Field(default=0.5, gt=0.0, le=1.0)
+    """Part of the loss that is the distance from that model's answers; the rest is the labels' loss."""
+
+    temperature: float = Field(default=3.0, ge=1.0, le=100.0)
+    """Classification: both models' probabilities are softened by it before they are compared."""
+
+
+class SensitivityConfig(FrozenConfig):
+    """How `sparsity: auto` finds each layer's sparsity: it is pruned alone, without training, and scored."""
+
+    levels: tuple[Annotated[float, Field(gt=0.0, lt=1.0)], ...] = Field(
+        default=(0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 0.9375), min_length=1, max_length=32
+    )
+    """Sparsities that are tried, ascending."""
+
+    max_score_drop: float = Field(default=0.02, gt=0.0)
+    """How far the validation score may fall with one layer pruned; the largest such sparsity is the layer's own."""
+
+    @model_validator(mode="after")
+    def _order_levels(self) -> SensitivityConfig:
+        if list(self.levels) != sorted(set(self.levels)):
+            raise ValueError(f"expected levels that rise, got {list(self.levels)}. Sort them, each once.")
+        return self
+
+
+class PruneConfig(GradientDescentFields):
+    """Removing what matters least, with training in between and after."""
+
+    unit: (
+        Literal["weight", "node"] | Annotated[tuple[Literal["node", "weight"], ...], Field(min_length=2, max_length=2)]
+    ) = "weight"
+    """What is removed: `weight`: single weights, set to zero; `node`: neurons and filters, for good, which makes the
+    model smaller; `[node, weight]`: nodes, then weights of what is left."""
 
     scope: Literal["global", "local"] = "global"
-    """Rank all weights of the network together, or within each layer."""
+    """Rank all weights (nodes) of the network together, or within each layer."""
 
-    sparsity: float = Field(default=0.5, gt=0.0, lt=1.0)
-    """Fraction of the prunable weights that are zero in the end."""
+    sparsity: Annotated[float, Field(gt=0.0, lt=1.0)] | Literal["auto"] = 0.5
+    """Fraction of the prunable weights that are zero in the end, or of the nodes that are gone; `auto`: each layer's
+    own, by `sensitivity`."""
+
+    weight_sparsity: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
+    """With `unit: [node, weight]`: fraction of the weights that are left then; that of `sparsity` when left out."""
 
     epochs: int = Field(default=4, ge=1, le=100_000)
-    """Epochs over which sparsity rises (Zhu & Gupta 2017); the last update falls on their last step."""
+    """Epochs over which sparsity rises (Zhu & Gupta 2017); the last update falls on their last step. With two units,
+    of each."""
 
     recovery_epochs: int = Field(default=2, ge=0, le=100_000)
-    """Epochs of training after that, masks fixed."""
+    """Epochs of training after that, masks and nodes fixed. With two units, of each."""
 
     update_steps: int = Field(default=10, ge=1)
-    """Training steps between two updates of the masks."""
+    """Weights: training steps between two updates of the masks."""
 
     min_layer_density: float = Field(default=0.02, gt=0.0, le=1.0)
-    """Global: fraction of each layer's weights that always stays, so that no layer dies."""
+    """Global: fraction of each layer's weights (nodes) that always stays, so that no layer dies."""
+
+    criterion: NodeCriterion = "taylor"
+    """Nodes: what they are ranked by: `l1`, `l2`: norm of their weights; `taylor`: estimated change of the loss
+    (Molchanov 2019); `batch_normalization_scale`; `mean_activation`. Weights are ranked by magnitude."""
+
+    criterion_rows: int = Field(default=2048, ge=1)
+    """Nodes: training rows that `taylor` and `mean_activation` look at."""
+
+    steps: int | None = Field(default=None, ge=1, le=1000)
+    """Nodes: in how many steps they go, `epochs` divided among them; 4, or one an epoch, when left out."""
+
+    multiple: int = Field(default=1, ge=1, le=256)
+    """Nodes: what stays in each layer is rounded to a multiple of it, as some kernels like best (4, 8, 16)."""
+
+    sensitivity: SensitivityConfig = SensitivityConfig()
+    """How `sparsity: auto` finds each layer's sparsity."""
+
+    distillation: DistillationConfig | None = None
+    """Learn from the unpruned model too; from labels alone when left out."""
+
+    @property
+    def num_steps(self) -> int:
+        """Steps in which nodes go."""
+        return min(4, self.epochs) if self.steps is None else self.steps
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """What is removed, in order."""
+        return (self.unit,) if isinstance(self.unit, str) else self.unit
 
 
 class QuantizeConfig(FrozenConfig):

@@ -12,7 +12,7 @@ class LedgerRow(FrozenConfig):
     """Stage that yielded the model."""
 
     variant: str
-    """`keras`, or the precision of a TFLite variant."""
+    """`keras` (`keras, nodes`: after the first of two units of pruning), or the precision of a TFLite variant."""
 
     score: float
     """Validation score, higher is better: accuracy, or R²."""

@@ -6,7 +6,7 @@ import math
 
 from pipeline.report import wording
 from pipeline.report.card_usage import device_part, is_image, preprocessing_part, reproduce_part
-from pipeline.report.findings import chosen_variant, section_of, verdict, yardstick, zeros_report
+from pipeline.report.findings import chosen_variant, nodes_report, section_of, verdict, yardstick, zeros_report
 from pipeline.report.markdown import plain, table
 from pipeline.report.record import RunRecord
 
@@ -153,6 +153,9 @@ def _sizes(record: RunRecord) -> str:
         )
     rows.append(("operators", plain(", ".join(str(name) for name in s["operators"]))))
     lines = ["## Size and work", table(["what", "figure"], rows, 1)]
+    smaller = nodes_report(record)
+    if smaller is not None:
+        lines.append(smaller)
     zeros = zeros_report(record)
     if zeros is not None:
         lines.append(f"{zeros.finding} {zeros.reason}")

@@ -17,7 +17,7 @@ def node_counts(graph: NodeGraph) -> dict[str, int]:
     return {group.name: len(group.nodes) for group in graph.groups}
 
 
-def choose_local(graph: NodeGraph, scores: Scores, keep: Mapping[str, int]) -> Nodes:
+def choose(graph: NodeGraph, scores: Scores, keep: Mapping[str, int]) -> Nodes:
     """Chooses the least important nodes of each group.
 
     Args:

@@ -89,12 +89,22 @@ class MagnitudePruning:
         kernels: tf.Variable of each layer by name, as `prunable_kernels` finds them.
         config: scope, sparsity, ramp and floor.
         steps_per_epoch: training steps an epoch.
+        sparsities: fraction of zeros in the end by layer name, in place of the config's scope and sparsity.
 
     Raises:
         ConfigError: the floor of each layer leaves fewer weights than are to be pruned.
     """
 
-    def __init__(self, kernels: Mapping[str, Any], config: PruneConfig, steps_per_epoch: int) -> None:
+    def __init__(
+        self,
+        kernels: Mapping[str, Any],
+        config: PruneConfig,
+        steps_per_epoch: int,
+        sparsities: Mapping[str, float] | None = None,
+    ) -> None:
+        if sparsities is None and isinstance(config.sparsity, str):
+            raise ValueError("prune.sparsity: expected sparsities with auto, got none. Pass those of the analysis.")
+        self._sparsities = sparsities
         self._kernels = dict(kernels)
         self._config = config
         self.settled_step: int = config.epochs * steps_per_epoch
@@ -106,7 +116,7 @@ class MagnitudePruning:
             name: tf.Variable(tf.ones_like(kernel), trainable=False, name="mask") for name, kernel in kernels.items()
         }
         # Refused here, before any training, rather than at the last step.
-        self._draw(config.sparsity)
+        self._draw(1.0)
 
     @property
     def variables(self) -> Sequence[Any]:
@@ -115,8 +125,16 @@ class MagnitudePruning:
 
     @property
     def schedule(self) -> list[dict[str, float | int]]:
-        """Sparsity asked for at each update: `step`, counted from 1, and `sparsity`, a fraction."""
-        return [{"step": step, "sparsity": self._sparsity(step)} for step in self.update_steps]
+        """Sparsity asked for at each update: `step`, counted from 1, and `sparsity`, a fraction of all weights."""
+        return [{"step": step, "sparsity": self._rise(step) * self.sparsity} for step in self.update_steps]
+
+    @property
+    def sparsity(self) -> float:
+        """Fraction of all prunable weights that is asked for in the end."""
+        if self._sparsities is None:
+            return float(self._config.sparsity)
+        sizes = {name: int(kernel.shape.num_elements()) for name, kernel in self._kernels.items()}
+        return sum(self._sparsities[name] * size for name, size in sizes.items()) / sum(sizes.values())
 
     def masks(self) -> dict[str, NDArray[np.bool_]]:
         """Returns what stays: (kernel's shape) booleans by layer name, True where a weight is kept."""
@@ -128,7 +146,7 @@ class MagnitudePruning:
         Args:
             step: training steps done, counted from 1.
         """
-        for name, keep in self._draw(self._sparsity(step)).items():
+        for name, keep in self._draw(self._rise(step)).items():
             self._masks[name].assign(keep.astype(np.float32))
         self.apply()
 
@@ -137,11 +155,15 @@ class MagnitudePruning:
         for name, kernel in self._kernels.items():
             kernel.assign(kernel * self._masks[name])
 
-    def _sparsity(self, step: int) -> float:
-        return cubic_sparsity(step, 0, self.settled_step, 0.0, self._config.sparsity)
+    def _rise(self, step: int) -> float:
+        """Part of the final sparsity that is asked for at a step, in [0, 1]."""
+        return cubic_sparsity(step, 0, self.settled_step, 0.0, 1.0)
 
-    def _draw(self, sparsity: float) -> dict[str, NDArray[np.bool_]]:
+    def _draw(self, rise: float) -> dict[str, NDArray[np.bool_]]:
         weights = {name: kernel.numpy() for name, kernel in self._kernels.items()}
+        if self._sparsities is not None:
+            return {name: local_mask(array, rise * self._sparsities[name]) for name, array in weights.items()}
+        sparsity = rise * float(self._config.sparsity)
         if self._config.scope == "local":
             return {name: local_mask(array, sparsity) for name, array in weights.items()}
         return global_masks(weights, sparsity, self._config.min_layer_density)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from data.config import ArraysData, BuiltinData, IdxData, ImagesData, TableData, known_input_shape
 from data.contract import ConfigError, FrozenConfig
-from models.config import CnnConfig
+from models.config import CnnConfig, PruneConfig
 from models.shapes import check_shapes
 
 if TYPE_CHECKING:
@@ -161,12 +161,29 @@ def _nothing_is_ignored(config: RunConfig) -> Iterator[Disagreement]:
             "Take the key out, or choose that kind."
         )
         yield Disagreement(("pretrain", "corruption_fraction"), message, (("pretrain", "kind"),))
-    if prune is not None and prune.scope != "global" and _is_chosen(prune, "min_layer_density"):
+    if prune is not None:
+        yield from _unread_by_pruning(prune)
+
+
+def _unread_by_pruning(prune: PruneConfig) -> Iterator[Disagreement]:
+    if prune.scope != "global" and _is_chosen(prune, "min_layer_density"):
         message = (
             f"expected it with prune.scope: global alone, got {prune.min_layer_density:g} with {prune.scope}, "
             "where each layer keeps as much as the others. Take the key out, or choose that scope."
         )
         yield Disagreement(("prune", "min_layer_density"), message, (("prune", "scope"),))
+    rules = (
+        ("node" in prune.units, "prune.unit: node", ("criterion", "criterion_rows", "steps", "multiple")),
+        ("weight" in prune.units, "prune.unit: weight", ("update_steps",)),
+        (prune.units == ("node", "weight"), "prune.unit: [node, weight]", ("weight_sparsity",)),
+        (prune.sparsity == "auto", "prune.sparsity: auto", ("sensitivity",)),
+        (prune.sparsity != "auto", "prune.sparsity as a number", ("scope", "min_layer_density")),
+    )
+    for held, where, names in rules:
+        for name in names:
+            if not held and _is_chosen(prune, name):
+                message = f"expected it with {where} alone, got it with another. Nothing would read it: take it out."
+                yield Disagreement(("prune", name), message, (("prune", "unit"), ("prune", "sparsity")))
 
 
 def _is_chosen(section: FrozenConfig, name: str) -> bool:
@@ -188,8 +205,20 @@ def _training_fits_task(config: RunConfig) -> Iterator[Disagreement]:
 
 def _pruning_adds_up(config: RunConfig) -> Iterator[Disagreement]:
     prune = config.prune
+    if prune is None:
+        return
+    if prune.units not in (("node",), ("weight",), ("node", "weight")):
+        message = f"expected node, weight or [node, weight], got [{', '.join(prune.units)}]. Nodes go first."
+        yield Disagreement(("prune", "unit"), message)
+    if "node" in prune.units and prune.num_steps > prune.epochs:
+        message = (
+            f"expected at most prune.epochs ({prune.epochs}), got {prune.steps}. A step is trained for one or more."
+        )
+        yield Disagreement(("prune", "steps"), message, (("prune", "epochs"), ("prune", "unit")))
+    if isinstance(prune.sparsity, str):
+        return
     # Rounding in 1 - 0.9 must not refuse a floor of exactly 0.1.
-    if prune is not None and prune.scope == "global" and prune.min_layer_density > 1.0 - prune.sparsity + 1e-9:
+    if prune.scope == "global" and prune.min_layer_density > 1.0 - prune.sparsity + 1e-9:
         message = (
             f"expected at most 1 - prune.sparsity ({1.0 - prune.sparsity:g}), got {prune.min_layer_density:g}. "
             "What every layer keeps would be more than the network may keep: lower it, or the sparsity."

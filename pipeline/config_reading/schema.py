@@ -229,7 +229,7 @@ def _list_rule(slot: Slot) -> str:
     if Ellipsis not in arguments:
         size = f" of {len(arguments)}"
     elif least is not None and most is not None:
-        size = f" of {least} to {most}"
+        size = f" of {least}" if least == most else f" of {least} to {most}"
     else:
         size = "" if least is None else f" of at least {least}"
     return f"a list{size} (each {rule_of(item_slots(slot)[0])})"

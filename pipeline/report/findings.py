@@ -83,7 +83,7 @@ def verdict(record: RunRecord) -> Verdict:
 
 def keras_rows(record: RunRecord) -> list[LedgerRow]:
     """Returns the ledger's rows of Keras models, in the order of the flow."""
-    return [row for row in record.ledger if row.variant == "keras"]
+    return [row for row in record.ledger if row.variant.startswith("keras")]
 
 
 def chosen_variant(record: RunRecord) -> str | None:
@@ -192,11 +192,10 @@ def zeros_report(record: RunRecord) -> ZerosReport | None:
     Returns:
         The finding; None where no pruning is recorded beside a model before it, or no weight became zero.
     """
-    rows = keras_rows(record)
-    position = next((i for i, row in enumerate(rows) if row.stage == "prune"), 0)
-    if position == 0:
+    pair = _around_pruning(record, "weight")
+    if pair is None:
         return None
-    before, after = rows[position - 1], rows[position]
+    before, after = pair
     if after.nonzero_parameters >= before.nonzero_parameters:
         return None
     saved = after.tflite_bytes < before.tflite_bytes
@@ -205,8 +204,41 @@ def zeros_report(record: RunRecord) -> ZerosReport | None:
     return ZerosReport(saved, finding, _reason(before, after, saved))
 
 
+def pruned_part(record: RunRecord, unit: str) -> dict[str, Any]:
+    """Returns the details of pruning one unit, `node` or `weight`; empty where it was not pruned."""
+    parts: list[dict[str, Any]] = record.details("prune").get("parts", [])
+    return next((part for part in parts if part["unit"] == unit), {})
+
+
+def _around_pruning(record: RunRecord, unit: str) -> tuple[LedgerRow, LedgerRow] | None:
+    """Returns the rows of the models before and after a unit was pruned; None where one of them is not there."""
+    rows = keras_rows(record)
+    units = [part["unit"] for part in record.details("prune").get("parts", [])]
+    places = [place for place, row in enumerate(rows) if row.stage == "prune"]
+    if unit not in units or len(places) != len(units) or places[0] == 0:
+        return None
+    place = places[units.index(unit)]
+    return rows[place - 1], rows[place]
+
+
+def nodes_report(record: RunRecord) -> str | None:
+    """Says what removing nodes did to the model; None where none were removed."""
+    pair = _around_pruning(record, "node")
+    if pair is None:
+        return None
+    before, after = pair
+    layers = pruned_part(record, "node")["layers"]
+    total, left = (sum(layer[key] for layer in layers) for key in ("before", "after"))
+    return (
+        f"Pruning removed {total - left:,d} of {wording.plural(total, 'node')} "
+        f"({wording.fraction((total - left) / total)}). {_file_change(before, after)} "
+        f"({_change('gzipped', before.tflite_gzip_bytes, after.tflite_gzip_bytes)}), and multiply-accumulates went "
+        f"from {before.macs:,d} to {after.macs:,d}."
+    )
+
+
 def _what_became_zero(record: RunRecord, before: LedgerRow, after: LedgerRow) -> str:
-    layers = record.details("prune").get("layers", [])
+    layers = pruned_part(record, "weight").get("layers", [])
     weights = sum(layer["weights"] for layer in layers)
     if weights:
         zeros = weights - sum(layer["nonzero"] for layer in layers)

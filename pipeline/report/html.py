@@ -8,9 +8,10 @@ from pipeline.report.markup import Markup, join, section, tag
 from pipeline.report.record import RunRecord
 from pipeline.report.section_data import data_section
 from pipeline.report.section_overview import header, overview
+from pipeline.report.section_pruning import pruning_section
 from pipeline.report.section_reproduce import reproduce_section
 from pipeline.report.section_result import gate_section, result_section
-from pipeline.report.section_size import ledger_section, pruning_section
+from pipeline.report.section_size import ledger_section
 from pipeline.report.section_training import training_section, tuning_section
 from pipeline.report.style import STYLE
 

@@ -1,8 +1,8 @@
-"""The plots of what came out: zeros, sizes against scores, decisions on the test split."""
+"""The plots of what came out: sizes against scores, decisions on the test split."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from pipeline.ledger import LedgerRow
@@ -24,58 +24,6 @@ from pipeline.report.findings import UNTRAINED_STAGES
 
 MAX_SCATTER_POINTS = 2000
 """Most points of a scatter plot; more of them make the file heavy and the picture no clearer."""
-
-
-def sparsity_figure(layers: Sequence[Mapping[str, Any]], asked: float | None) -> Figure:
-    """Draws the fraction of each layer's weights that are zero, with the fraction asked for as a line."""
-    names = [str(layer["name"]) for layer in layers]
-    values = [float(layer["sparsity"]) for layer in layers]
-    trace = {
-        "type": "bar",
-        "orientation": "h",
-        "x": values,
-        "y": [plot_text(name) for name in names],
-        "marker": {"color": BLUE},
-        "text": [f"{value * 100:.0f} %" for value in values],
-        "textposition": "auto",
-        "textangle": 0,
-        "insidetextanchor": "start",
-        "customdata": [[layer["weights"] - layer["nonzero"], layer["weights"]] for layer in layers],
-        "hovertemplate": "%{y}: %{customdata[0]:,} of %{customdata[1]:,} weights are zero<extra></extra>",
-    }
-    settings = layout(
-        axis("Weights that are zero", range=[0, 1], tickformat=".0%", dtick=0.2, ticklabeloverflow="allow"),
-        axis("", autorange="reversed", type="category", showgrid=False),
-        bargap=0.35,
-    )
-    note = ""
-    if asked is not None:
-        line = {"color": VERMILION, "width": 2, "dash": "dash"}
-        settings["shapes"] = [
-            {"type": "line", "x0": asked, "x1": asked, "yref": "paper", "y0": 0, "y1": 1, "line": line}
-        ]
-        note = f"Dashed: the {wording.fraction(asked)} asked for."
-    ends = ", ".join(f"{name} {value * 100:.0f} %" for name, value in zip(names, values, strict=True))
-    height = max(280, 120 + 34 * len(names))
-    return Figure("sparsity", "Zeros in each layer", f"Bar chart of zeros: {ends}.", [trace], settings, height, note)
-
-
-def schedule_figure(schedule: Sequence[Mapping[str, Any]]) -> Figure:
-    """Draws the sparsity that was asked for at each update of the masks."""
-    steps = [point["step"] for point in schedule]
-    trace = {
-        "type": "scatter",
-        "mode": "lines+markers" if len(steps) <= 40 else "lines",
-        "x": steps,
-        "y": [point["sparsity"] for point in schedule],
-        "line": {"color": BLUE, "width": 2, "shape": "hv"},
-        "marker": {"size": 5},
-        "hovertemplate": "step %{x:,}: %{y:.1%}<extra></extra>",
-    }
-    x = axis("Training step", tickformat=",d", rangemode="tozero")
-    y = axis("Weights that are zero", tickformat=".0%", rangemode="tozero")
-    alt = f"Step curve: sparsity rises to {wording.fraction(schedule[-1]['sparsity'])} at step {steps[-1]:,d}."
-    return Figure("schedule", "How sparsity rose", alt, [trace], layout(x, y), 280)
 
 
 def ledger_figure(rows: Sequence[LedgerRow], chosen: str | None, metric: str) -> Figure | None:

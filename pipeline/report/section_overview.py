@@ -7,6 +7,7 @@ from typing import Any
 from pipeline.report import wording
 from pipeline.report.findings import (
     chosen_variant,
+    nodes_report,
     section_of,
     targets_asked,
     training_cautions,
@@ -152,12 +153,25 @@ def _asked(record: RunRecord) -> list[tuple[str, Content]]:
     tune, prune = section_of(record, "tune"), section_of(record, "prune")
     pairs.append(("Tuning", f"{tune['trials']} trials, {tune.get('oracle', '')} search" if tune else "none"))
     if prune:
-        cut = f"{wording.fraction(prune['sparsity'])} of the {prune.get('unit', 'weight')}s"
-        pairs.append(("Pruning", f"{cut}, {prune.get('scope', 'global')} ranking"))
+        pairs.append(("Pruning", _asked_of_pruning(prune)))
     else:
         pairs.append(("Pruning", "none"))
     pairs.append(("Precision", str(section_of(record, "quantize").get("precision", "float32"))))
     return pairs
+
+
+def _asked_of_pruning(prune: dict[str, Any]) -> str:
+    unit = prune.get("unit", "weight")
+    units = [unit] if isinstance(unit, str) else list(unit)
+    shares = [prune["sparsity"]] * len(units)
+    if prune.get("weight_sparsity") is not None:
+        shares[-1] = prune["weight_sparsity"]
+    told = [
+        f"{each}s by each layer’s sensitivity" if share == "auto" else f"{wording.fraction(share)} of the {each}s"
+        for each, share in zip(units, shares, strict=True)
+    ]
+    ranking = "" if prune["sparsity"] == "auto" else f", {prune.get('scope', 'global')} ranking"
+    return f"{', then '.join(told)}{ranking}"
 
 
 def _fields(section: dict[str, Any]) -> str:
@@ -214,6 +228,9 @@ def _cautions(record: RunRecord) -> Markup:
     if beside is not None and not beside.beaten:
         items.append(f"The model is no better than a guess that looks at nothing. {beside.sentence}")
     items += training_cautions(record)
+    smaller = nodes_report(record)
+    if smaller is not None:
+        items.append(smaller)
     zeros = zeros_report(record)
     if zeros is not None and not zeros.saved:
         items.append(zeros.finding)

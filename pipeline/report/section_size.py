@@ -1,4 +1,4 @@
-"""The sections on size: what pruning did, and the ledger of bytes against score."""
+"""The section on size: the ledger of bytes against score."""
 
 from __future__ import annotations
 
@@ -8,78 +8,20 @@ from typing import Any
 from pipeline.ledger import LedgerRow
 from pipeline.report import wording
 from pipeline.report.figures import Plots
-from pipeline.report.findings import chosen_variant, section_of, zeros_report
+from pipeline.report.findings import chosen_variant, section_of
 from pipeline.report.markup import (
     NOTHING,
     Content,
     Markup,
     TableColumn,
-    disclosure,
     join,
     paragraph,
     section,
     subsection,
     table,
-    tag,
 )
-from pipeline.report.plots_result import ledger_figure, schedule_figure, sparsity_figure
+from pipeline.report.plots_result import ledger_figure
 from pipeline.report.record import RunRecord
-from pipeline.report.section_training import learning_curves
-
-
-def pruning_section(record: RunRecord, plots: Plots) -> Markup:
-    """Returns what pruning removed, where and when; nothing where it was not asked for."""
-    prune = record.details("prune")
-    if not prune:
-        return NOTHING
-    asked = prune.get("sparsity")
-    layers = prune.get("layers") or []
-    figures = [sparsity_figure(layers, asked)] if layers else []
-    if prune.get("schedule"):
-        figures.append(schedule_figure(prune["schedule"]))
-    return section(
-        "pruning",
-        "Pruning",
-        zeros_callout(record),
-        plots.place(*figures),
-        _layers(layers),
-        _left_out(prune.get("left_out") or []),
-        learning_curves("prune", "Learning curves of pruning and recovery", prune, record.metric, plots),
-    )
-
-
-def zeros_callout(record: RunRecord) -> Markup:
-    """Returns, set off, whether the zeros made the file smaller."""
-    zeros = zeros_report(record)
-    if zeros is None:
-        return NOTHING
-    title = "The zeros made the file smaller" if zeros.saved else "The zeros did not make the file smaller"
-    kind = "good" if zeros.saved else "warn"
-    return tag("div", tag("strong", title), paragraph(zeros.finding), paragraph(zeros.reason), class_=f"callout {kind}")
-
-
-def _layers(layers: Sequence[Mapping[str, Any]]) -> Markup:
-    if not layers:
-        return NOTHING
-    columns = [TableColumn("Layer"), *(TableColumn(head, True) for head in ("Weights", "Not zero", "Zeros"))]
-    rows = [
-        (
-            str(layer["name"]),
-            wording.count(layer["weights"]),
-            wording.count(layer["nonzero"]),
-            wording.fraction(layer["sparsity"]),
-        )
-        for layer in layers
-    ]
-    return disclosure("Every layer as a table", table("Weights of the pruned layers", columns, rows))
-
-
-def _left_out(left_out: Sequence[Mapping[str, Any]]) -> Markup:
-    if not left_out:
-        return NOTHING
-    rows = [(str(item["name"]), str(item["reason"])) for item in left_out]
-    whole = table("Layers that were not pruned", [TableColumn("Layer"), TableColumn("Why not", prose=True)], rows)
-    return subsection("Left out", whole)
 
 
 def ledger_section(record: RunRecord, plots: Plots) -> Markup:

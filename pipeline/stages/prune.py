@@ -1,17 +1,27 @@
-"""Stage prune: a trained model -> one with most of its weights at zero, retrained around them."""
+"""Stage prune: a trained model -> one without the nodes or weights that matter least, retrained around them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from data.contract import Batches
 from data.dataset import Dataset
 from models.config import PruneConfig
+from models.distillation import Distillation, distilled_targets
 from models.legacy_keras import use_determinism
+from models.pruning.gradual import prune_nodes
+from models.pruning.sensitivity import Sensitivity, node_sensitivity, scorer, weight_sensitivity
 from models.pruning.weights import MagnitudePruning, layer_sparsity, prunable_kernels
 from models.tasks import task_for
-from models.training import TrainingSettings
+from models.training import Objective, TrainingSettings, predict
 from models.training import train as train_network
 from pipeline.artifacts import SavedModel, save_model
+from pipeline.ledger import LedgerRow
 from pipeline.measure import measure
 from pipeline.stages.train import training_details
 from pipeline.workspace import Outcome, Workspace
@@ -32,50 +42,163 @@ class Config:
     prune: PruneConfig
 
 
+@dataclass(frozen=True)
+class _Surroundings:
+    """What pruning of either unit works with."""
+
+    batches: Batches
+    validation: tuple[Any, NDArray[Any]]
+    objective: Objective
+    settings: TrainingSettings
+    workspace: Workspace
+
+
 def prune(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
-    """Raises sparsity step by step while training goes on, then lets the model recover.
+    """Raises sparsity step by step while training goes on, then lets the model recover; nodes first, then weights.
 
     The loss stays what the dense model was trained with: its class weights, and the penalty that `train` or
     `tune` found best.
 
     Raises:
-        ConfigError: the sparsity cannot be had above the floor of each layer.
+        ConfigError: the sparsity cannot be had above the floor of each layer, or the criterion has nothing to look at.
         TrainingError: the loss is not finite any more.
     """
     section = config.prune
     use_determinism(workspace.seed_for("prune"))
     record = inputs.dense.record
-    task = task_for(record.task)
     model = inputs.dense.load()
-    batches = inputs.dataset.batches("train", section.batch_size, workspace.seed_for("prune", "shuffle"))
-    prunable = prunable_kernels(model)
-    pruning = MagnitudePruning(prunable.kernels, section, batches.num_batches)
+    around = _surroundings(inputs, model, section, workspace)
+    parts: list[dict[str, Any]] = []
+    rows: list[LedgerRow] = []
+    masks = None
+    for unit in section.units:
+        if unit == "node":
+            model, details = _prune_nodes(model, section, around)
+        else:
+            masks, details = _prune_weights(model, _of_weights(section), around)
+        parts.append({"unit": unit, **details})
+        rows.append(measure("prune", model, inputs.dataset, task_for(record.task)))
+    if len(rows) > 1:
+        rows[0] = rows[0].model_copy(update={"variant": "keras, nodes"})
+    save_model(workspace.output, model, record, masks)
+    return Outcome(tuple(rows), {"parts": parts})
+
+
+def _surroundings(inputs: Inputs, dense: Any, section: PruneConfig, workspace: Workspace) -> _Surroundings:
+    dataset, record = inputs.dataset, inputs.dense.record
+    objective: Objective = task_for(record.task)
+    class_weights, targets = record.class_weights, None
+    if section.distillation is not None:
+        objective = Distillation(task_for(record.task), section.distillation, class_weights)
+        targets = distilled_targets(dataset.split("train").y, _answers(dense, dataset))
+        class_weights = None
     settings = TrainingSettings(
         epochs=section.epochs + section.recovery_epochs,
         optimizer=section.optimizer,
         seed=workspace.seed_for("prune"),
         regularization=record.regularization,
-        class_weights=record.class_weights,
+        class_weights=class_weights,
         label="prune",
     )
+    return _Surroundings(
+        batches=dataset.batches("train", section.batch_size, workspace.seed_for("prune", "shuffle"), targets),
+        validation=(dataset.inputs("validation"), dataset.split("validation").y),
+        objective=objective,
+        settings=settings,
+        workspace=workspace,
+    )
+
+
+def _answers(model: Any, dataset: Dataset) -> NDArray[np.float32]:
+    """Answers to all training rows, read in parts that fit into memory."""
+    rows, size = len(dataset.split("train")), 8192
+    parts = [predict(model, dataset.inputs("train", slice(start, start + size))) for start in range(0, rows, size)]
+    return np.concatenate(parts)
+
+
+def _of_weights(section: PruneConfig) -> PruneConfig:
+    """The section as pruning of weights reads it."""
+    return (
+        section if section.weight_sparsity is None else section.model_copy(update={"sparsity": section.weight_sparsity})
+    )
+
+
+def _prune_nodes(model: Any, section: PruneConfig, around: _Surroundings) -> tuple[Any, dict[str, Any]]:
+    score, progress = scorer(around.validation, around.objective), around.workspace.progress
+    found: list[Sensitivity] = []
+    if section.sparsity == "auto":
+        found = node_sensitivity(model, around.batches, around.objective, score, section, progress)
+    sparsities = _by_sensitivity(found, score(model), section)
+    result = prune_nodes(
+        model,
+        around.batches,
+        around.validation,
+        around.objective,
+        section,
+        around.settings,
+        sparsities=sparsities,
+        checkpoints=around.workspace.checkpoints,
+        progress=progress,
+    )
+    total, left = sum(result.before.values()), sum(result.after.values())
+    details = {
+        "scope": section.scope if sparsities is None else "auto",
+        "criterion": section.criterion,
+        "sparsity": section.sparsity,
+        "removed_fraction": 1.0 - left / total,
+        "layers": [
+            {"name": name, "before": before, "after": result.after[name]} for name, before in result.before.items()
+        ],
+        "left_out": _reasons(result.left_out),
+        "removals": [asdict(removal) for removal in result.removals],
+        "sensitivity": [asdict(each) for each in found],
+        "history": [asdict(record) for record in result.history],
+        "stopped_by": "epochs",
+        "best_epoch": result.best_epoch,
+    }
+    return result.model, details
+
+
+def _prune_weights(
+    model: Any, section: PruneConfig, around: _Surroundings
+) -> tuple[dict[str, NDArray[np.bool_]], dict[str, Any]]:
+    """Prunes the weights of a model in place."""
+    score, progress = scorer(around.validation, around.objective), around.workspace.progress
+    prunable = prunable_kernels(model)
+    found: list[Sensitivity] = []
+    if section.sparsity == "auto":
+        found = weight_sensitivity(model, score, section, progress)
+    sparsities = _by_sensitivity(found, score(model), section)
+    pruning = MagnitudePruning(prunable.kernels, section, around.batches.num_batches, sparsities)
     result = train_network(
         model,
-        batches,
-        (inputs.dataset.inputs("validation"), inputs.dataset.split("validation").y),
-        task,
-        settings,
+        around.batches,
+        around.validation,
+        around.objective,
+        around.settings,
         constraint=pruning,
-        checkpoints=workspace.checkpoints("prune"),
-        progress=workspace.progress,
+        checkpoints=around.workspace.checkpoints("prune"),
+        progress=progress,
     )
-    save_model(workspace.output, model, record, pruning.masks())
-    row = measure("prune", model, inputs.dataset, task)
     details = {
-        "scope": section.scope,
-        "sparsity": section.sparsity,
+        "scope": section.scope if sparsities is None else "auto",
+        "sparsity": pruning.sparsity,
         "layers": layer_sparsity(model),
-        "left_out": [{"name": name, "reason": reason} for name, reason in prunable.left_out.items()],
+        "left_out": _reasons(prunable.left_out),
         "schedule": pruning.schedule,
+        "sensitivity": [asdict(each) for each in found],
         **training_details(result),
     }
-    return Outcome((row,), details)
+    return pruning.masks(), details
+
+
+def _by_sensitivity(found: Sequence[Sensitivity], score: float, section: PruneConfig) -> dict[str, float] | None:
+    """Returns each layer's own sparsity; None where the config gives a number for all."""
+    if section.sparsity != "auto":
+        return None
+    drop = section.sensitivity.max_score_drop
+    return {each.name: each.sparsity(score, drop) for each in found}
+
+
+def _reasons(left_out: dict[str, str]) -> list[dict[str, str]]:
+    return [{"name": name, "reason": reason} for name, reason in left_out.items()]

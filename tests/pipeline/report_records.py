@@ -233,13 +233,18 @@ def _details(failed: bool) -> dict[str, dict[str, Any]]:
         },
         "tune": {"metric": "accuracy", "trials": trials(), "best": 3, "history": history(12, 2.1, 0.06, 0.5, 0.976)},
         "prune": {
-            "scope": "global",
-            "sparsity": 0.5,
-            "layers": [{"name": n, "weights": w, "nonzero": z, "sparsity": 1 - z / w} for n, w, z in pruned],
-            "left_out": [{"name": "flatten", "reason": "it has no weights"}],
-            "schedule": [{"step": s, "sparsity": 0.5 * (1 - (1 - s / 80) ** 3)} for s in range(10, 81, 10)],
-            "history": history(6, 0.4, 0.1, 0.9, 0.97),
-            "stopped_by": "epochs",
+            "parts": [
+                {
+                    "unit": "weight",
+                    "scope": "global",
+                    "sparsity": 0.5,
+                    "layers": [{"name": n, "weights": w, "nonzero": z, "sparsity": 1 - z / w} for n, w, z in pruned],
+                    "left_out": [{"name": "flatten", "reason": "it has no weights"}],
+                    "schedule": [{"step": s, "sparsity": 0.5 * (1 - (1 - s / 80) ** 3)} for s in range(10, 81, 10)],
+                    "history": history(6, 0.4, 0.1, 0.9, 0.97),
+                    "stopped_by": "epochs",
+                }
+            ]
         },
         "convert": {
             "chosen": "int8",

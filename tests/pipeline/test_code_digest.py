@@ -260,7 +260,7 @@ def test_module_of_a_child_process_counts() -> None:
 @pytest.mark.parametrize(
     ("file", "old", "new", "stages"),
     [
-        ("models/config.py", "sparsity: float = Field(default=0.5", "sparsity: float = Field(default=0.6", {"prune"}),
+        ("models/config.py", "update_steps: int = Field(default=10", "update_steps: int = Field(default=11", {"prune"}),
         ("models/config.py", "trials: int = Field(default=8", "trials: int = Field(default=9", {"tune"}),
         (
             "models/config.py",

@@ -45,7 +45,7 @@ def test_tables_have_four_cells_a_row() -> None:
 
 def test_rules_and_defaults_are_spelled_out() -> None:
     page = config_markdown()
-    assert "| `sparsity` | a number above 0 and below 1 | `0.5` |" in page
+    assert "| `sparsity` | 'auto' or a number above 0 and below 1 | `0.5` |" in page
     assert "| `units` | a list of 1 to 16 (each a whole number from 1 to 4096) | `[64, 64, 32]` |" in page
     assert (
         "| `blocks` | a list of 1 to 32 (each a section) | `[{filters: 16, pool: 2}, {filters: 32, pool: 2}]` |" in page
@@ -63,5 +63,5 @@ def test_the_json_schema_knows_every_section_and_refuses_other_keys() -> None:
     assert set(definitions) == {each.__name__ for each in declared}
     for each in (schema, *definitions.values()):
         assert each["additionalProperties"] is False
-    assert definitions["PruneConfig"]["properties"]["sparsity"]["exclusiveMaximum"] == 1.0
+    assert definitions["PretrainConfig"]["properties"]["corruption_fraction"]["exclusiveMaximum"] == 1.0
     assert schema["properties"]["data"]["discriminator"]["propertyName"] == "source"

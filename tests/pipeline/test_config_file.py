@@ -57,7 +57,7 @@ train:
   learning_rate: 0.1
   class_weights: balance
   stop: {patience: 0, loss_below: .inf}
-prune: {unit: node, sparsity: 1.5, sparsity: auto, tune: {}}
+prune: {unit: nodes, sparsity: 1.5, sparsity: auto, tune: {}}
 tune:
 quantize: {precision: int4, aware: true}
 cluster: {num: 16}
@@ -97,7 +97,8 @@ def test_everything_wrong_is_told_at_once_in_the_order_of_lines(tmp_path: Path) 
         "run.yaml:20: train.stop.patience: expected a whole number of at least 1 or null, got 0.",
         "run.yaml:20: train.stop.loss_below: expected a number above 0 or null, got infinity.",
         "run.yaml:21: prune.sparsity: expected each key once, got it again (first on line 21). Take one out.",
-        "run.yaml:21: prune.unit: expected 'weight', got 'node'. Removing nodes is not available in this version.",
+        "run.yaml:21: prune.unit: expected one of 'weight', 'node' or a list of 2 (each one of 'node', 'weight'), "
+        f"got 'nodes'. {own} 'node'?",
         "run.yaml:21: prune.tune: expected a key of 'prune', got 'tune'. 'tune' belongs to the top level.",
         "run.yaml:22: tune: expected a value, got nothing. Write null to leave it unset, "
         "{} for a section with its defaults, or take the key out.",
@@ -139,10 +140,7 @@ def test_nothing_is_told_that_only_follows_from_another_fault(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("prune: {unit: node}", "prune.unit: expected 'weight', got 'node'. Removing nodes is"),
-        ("prune: {unit: [node, weight]}", 'prune.unit: expected \'weight\', got ["node", "weight"]. Removing nodes is'),
-        ("prune: {sparsity: auto}", "prune.sparsity: expected a number above 0 and below 1, got 'auto'."),
-        ("prune: {criterion: taylor}", "prune.criterion: expected a key of 'prune', got 'criterion'."),
+        ("prune: {inputs: true}", "prune.inputs: expected a key of 'prune', got 'inputs'."),
         ("engine: {kind: ray}", "engine: expected a key of the config, got 'engine'."),
         ("search: {}", "search: expected a key of the config, got 'search'."),
         ("quantize: {aware: true}", "quantize.aware: expected a key of 'quantize', got 'aware'."),
@@ -331,8 +329,8 @@ def test_the_last_override_of_a_key_wins(tmp_path: Path) -> None:
         ("train={epochs: }", "train.epochs: expected a value, got nothing."),
         ("pretrain={}", "pretrain: expected no such section with train.mode: end_to_end, got one."),
         (
-            "prune.unit=node",
-            "prune.unit: expected 'weight', got 'node'. Removing nodes is not available in this version.",
+            "tune.oracle=grid",
+            "tune.oracle: expected one of 'random', 'bayesian', got 'grid'. The grid oracle is not available",
         ),
     ],
 )
@@ -471,3 +469,27 @@ def test_type_of_the_target_is_not_to_be_overruled(tmp_path: Path) -> None:
 def test_class_weights_are_numbers_a_loss_can_bear(tmp_path: Path, weight: str) -> None:
     [told] = problems(tmp_path, f"{IRIS}train: {{class_weights: {{rose: {weight}}}}}\n")
     assert "train.class_weights" in told
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{unit: [weight, node]}", "prune.unit: expected node, weight or [node, weight], got [weight, node]."),
+        ("{unit: node, steps: 9}", "prune.steps: expected at most prune.epochs (4), got 9."),
+        ("{criterion: l1}", "prune.criterion: expected it with prune.unit: node alone"),
+        ("{multiple: 8}", "prune.multiple: expected it with prune.unit: node alone"),
+        ("{unit: node, update_steps: 3}", "prune.update_steps: expected it with prune.unit: weight alone"),
+        ("{unit: node, weight_sparsity: 0.9}", "prune.weight_sparsity: expected it with prune.unit: [node, weight]"),
+        ("{sensitivity: {max_score_drop: 0.5}}", "prune.sensitivity: expected it with prune.sparsity: auto alone"),
+        ("{sparsity: auto, scope: local}", "prune.scope: expected it with prune.sparsity as a number alone"),
+        ("{sparsity: auto, sensitivity: {levels: [0.5, 0.2]}}", "prune.sensitivity: expected levels that rise"),
+    ],
+)
+def test_what_pruning_would_not_read_or_cannot_do(tmp_path: Path, line: str, message: str) -> None:
+    [told] = problems(tmp_path, f"{IRIS}prune: {line}\n")
+    assert told.startswith(f"run.yaml:5: {message}")
+
+
+@pytest.mark.parametrize("line", ["{unit: node, steps: 2}", "{unit: node, epochs: 1}", "{unit: [node, weight]}"])
+def test_units_that_can_be_pruned(tmp_path: Path, line: str) -> None:
+    assert load(tmp_path, f"{IRIS}prune: {line}\n").config.prune is not None

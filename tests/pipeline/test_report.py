@@ -437,7 +437,7 @@ def pruned(**after: int) -> RunRecord:
     layers = [{"name": "dense", "weights": 800, "nonzero": 400, "sparsity": 0.5}]
     stages = (
         StageRecord("train", "aa", 1.0, (before,), {}),
-        StageRecord("prune", "bb", 1.0, (row,), {"layers": layers, "sparsity": 0.5}),
+        StageRecord("prune", "bb", 1.0, (row,), {"parts": [{"unit": "weight", "layers": layers, "sparsity": 0.5}]}),
     )
     return replace(full_record(), stages=stages, summary={})
 
