@@ -81,10 +81,18 @@ class Dataset:
         """From raw rows to model input (`preprocessing.json`)."""
         return Preprocessing.from_json(_read_text(self.folder / "preprocessing.json"))
 
-    def batches(self, name: str, batch_size: int, seed: int) -> Batches:
-        """Returns the rows of a split in shuffled batches of float32 model input."""
+    def batches(self, name: str, batch_size: int, seed: int, targets: NDArray[Any] | None = None) -> Batches:
+        """Returns the rows of a split in shuffled batches of float32 model input.
+
+        Args:
+            name: `train`, `validation` or `test`.
+            batch_size: rows of a batch.
+            seed: of the shuffle.
+            targets: (rows, ...) in place of the split's own, in its order.
+        """
         split = self.split(name)
-        return ArrayBatches(split.x, split.y, batch_size, seed, self.schema.storage_divisor)
+        y = split.y if targets is None else targets
+        return ArrayBatches(split.x, y, batch_size, seed, self.schema.storage_divisor)
 
     def inputs(self, name: str, rows: slice | NDArray[Any] | None = None) -> NDArray[np.float32]:
         """Returns model input of some rows of a split.
