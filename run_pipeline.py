@@ -14,7 +14,7 @@ if LOADING:  # Ctrl-C before anything has begun leaves nothing to say, and no tr
 import json
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 
@@ -271,11 +271,32 @@ def _stdout_refuses() -> bool:
         sys.stdout.flush()
     except OSError as error:
         # What could not be written is tried again at the end of the process, unless it goes nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _to_nowhere(sys.stdout)
         if not isinstance(error, BrokenPipeError):
-            print(f"error: {told_elsewhere(error)}", file=sys.stderr)
+            _complain(f"error: {told_elsewhere(error)}")
         return True
     return False
+
+
+def _complain(text: str) -> None:
+    """Prints a line to standard error; where that takes nothing, the exit code still says it."""
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except OSError:
+        _to_nowhere(sys.stderr)
+
+
+def _to_nowhere(stream: TextIO) -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _open_what_is_closed() -> None:
+    """Lets what goes to a closed stream go nowhere; else the next file that is opened would be that stream."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(descriptor, True)
+            setattr(sys, name, os.fdopen(descriptor, mode, encoding="utf-8"))
 
 
 def _scope(first: StageName, last: StageName, force: StageName) -> Scope:
@@ -291,11 +312,11 @@ def _answer() -> int | str | None:
     try:
         app()
     except PenjingError as error:
-        print(f"error: {error}", file=sys.stderr)
+        _complain(f"error: {error}")
         return error.exit_code
     except OSError as error:
         if not isinstance(error, BrokenPipeError):  # a reader that is gone wants to hear of nothing
-            print(f"error: {told_elsewhere(error)}", file=sys.stderr)
+            _complain(f"error: {told_elsewhere(error)}")
         return 1
     except SystemExit as end:  # typer's own, for usage errors and for Ctrl-C
         return end.code
@@ -306,6 +327,7 @@ def main() -> None:
     """Runs the command line and ends with its exit code."""
     if LOADING:
         interruption.listen()
+    _open_what_is_closed()
     for stream in (sys.stdout, sys.stderr):  # what a terminal of another encoding cannot show is spelled out
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -318,7 +340,7 @@ def main() -> None:
         interruption.rest()
         code = INTERRUPTED
     if code == INTERRUPTED:
-        print("interrupted", file=sys.stderr)
+        _complain("interrupted")
     sys.exit(code)
 
 

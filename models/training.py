@@ -18,7 +18,7 @@ from models.legacy_keras import tf
 from models.optimizers import GradientDescent
 from models.prediction import Predict, compile_predict, predict
 from models.regularization import kernels_of, penalty
-from models.training_steps import BatchStream, compile_steps
+from models.training_steps import BatchStream, Pulse, compile_steps
 
 __all__ = ["EpochRecord", "Objective", "TrainingResult", "TrainingSettings", "WeightConstraint", "predict", "train"]
 
@@ -154,6 +154,7 @@ class _Training:
         self.model, self.batches, self.validation = model, batches, validation
         self.objective, self.settings, self.constraint = objective, settings, constraint
         self.checkpoints, self.progress = checkpoints, progress
+        self.pulse = Pulse(progress, settings.label, settings.epochs, batches.num_batches)
         self.num_steps = settings.epochs * batches.num_batches
         self.settled_step = 0 if constraint is None else constraint.settled_step
         if self.settled_step > self.num_steps:
@@ -225,13 +226,13 @@ class _Training:
 
     def _descend(self, epoch: int, run_steps: Any) -> float:
         """Runs the steps of an epoch, in calls that end where the constraint changes; returns the mean loss."""
-        first = (epoch - 1) * self.batches.num_batches
-        last = epoch * self.batches.num_batches
+        first, last = ((epoch - back) * self.batches.num_batches for back in (1, 0))
         updates = [] if self.constraint is None else [s for s in self.constraint.update_steps if first < s <= last]
         total, step = 0.0, first
         for stop in sorted({*updates, *range(first + STEPS_PER_CALL, last, STEPS_PER_CALL), last}):
             total += run_steps(stop - step)
             step = stop
+            self.pulse.beat(step)
             if self.constraint is not None and stop in updates:
                 self.constraint.update(stop)
         return total / self.batches.num_rows

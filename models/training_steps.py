@@ -2,18 +2,56 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from data.contract import Batches
+from data.contract import Batches, Progress
 from models.legacy_keras import tf
 
 # Batches gathered ahead, in bytes and in number: enough to hide the gathering, little enough for a small machine.
 PREFETCH_BYTES = 32_000_000
 PREFETCH_BATCHES = 16
+
+# An epoch that takes longer says how far it is, about so often.
+PULSE_SECONDS = 5.0
+
+
+class Pulse:
+    """Says now and then how far a long epoch is, so that nobody takes it for stuck.
+
+    Args:
+        progress: who is told; nobody if None.
+        label: what progress calls the training.
+        epochs: epochs of the whole training.
+        num_batches: batches of an epoch.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        progress: Progress | None,
+        label: str,
+        epochs: int,
+        num_batches: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._progress, self._label, self._epochs, self._num_batches = progress, label, epochs, num_batches
+        self._clock, self._told = clock, clock()
+
+    def beat(self, step: int) -> None:
+        """Takes note that `step` steps are done, all epochs counted; ends of epochs are left to others to tell."""
+        epoch, batch = divmod(step, self._num_batches)
+        now = self._clock()
+        if batch > 0 and now - self._told < PULSE_SECONDS:
+            return
+        self._told = now
+        if batch > 0 and self._progress is not None:
+            figures = {"batch": f"{batch:,} of {self._num_batches:,}"}
+            self._progress.step(self._label, epoch, self._epochs, figures)
 
 
 class BatchStream:

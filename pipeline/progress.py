@@ -35,6 +35,7 @@ class RunProgress:
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._label = ""
+        self._said: tuple[str, int] | None = None
         if log is not None:
             self._log = log.open("a", encoding="utf-8", errors="backslashreplace")
 
@@ -42,16 +43,23 @@ class RunProgress:
         """Says one line that stays."""
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
         self._write(text)
+        self._said = None
 
     def step(self, label: str, done: int, total: int, figures: Mapping[str, float | str]) -> None:
-        """Says that `done` of `total` units are finished, with figures worth seeing."""
+        """Says that `done` of `total` units are finished, with figures worth seeing.
+
+        What is said of the same unit again, as in a long epoch, is for a bar alone: lines and log would fill with it.
+        """
         self._check()
+        again = self._said == (label, done) and done < total
+        self._said = (label, done)
         told = "  ".join(f"{name} {_shown(value)}" for name, value in figures.items())
         line = f"    {label} {done}/{total}  {told}"
-        self._write(line)
+        if not again:
+            self._write(line)
         if self._console.is_terminal:
             self._draw(label, done, total, told)
-        elif done == total or done == 1 or done % max(1, -(-total // _LINES)) == 0:
+        elif not again and (done == total or done == 1 or done % max(1, -(-total // _LINES)) == 0):
             self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def rest(self) -> None:

@@ -110,7 +110,7 @@ class Workdir:
             run = RunFile(**body)
         except (OSError, ValueError, TypeError):
             return None
-        return run if isinstance(run.keys, dict) else None
+        return run if _is_whole(run) else None
 
     def require(self, name: str) -> RunFile:
         """Returns what a run's file says.
@@ -160,3 +160,12 @@ class Workdir:
         found = self.read(name)
         if found is not None:
             self.write(replace(found, state=state))
+
+
+def _is_whole(run: Any) -> bool:
+    """Whether every field of a run's file is of its kind: JSON does not see to that."""
+    if not isinstance(run.keys, dict) or not isinstance(run.seed, int):
+        return False
+    texts = (run.name, run.task, run.config_text, run.command, run.state, *run.keys.values())
+    perhaps = (text for text in (run.published, run.bundle) if text is not None)
+    return all(isinstance(text, str) for text in (*texts, *perhaps))

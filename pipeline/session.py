@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import string
+import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,7 @@ from pipeline.store import Artifact
 
 DEFAULT_WORKDIR = Path("runs")
 """Where runs and their store are kept unless `--workdir` says otherwise."""
+_PLAIN = f"{string.ascii_letters}{string.digits}/._-".encode()
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,8 @@ class Request:
     def command(self) -> str:
         """The command line that makes the whole run again."""
         place = [] if self.workdir.root == DEFAULT_WORKDIR else ["--workdir", str(self.workdir.root)]
-        return shlex.join(["python", "run_pipeline.py", "run", str(self.config), *self.overrides, *place])
+        words = ["python", "run_pipeline.py", "run", str(self.config), *self.overrides, *place]
+        return " ".join(_quoted(word) for word in words)
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,19 @@ class RunResult:
         }
 
 
+def _quoted(word: str) -> str:
+    """Quotes a word for a shell; bytes that are no text are spelled out, as bash and zsh read them."""
+    if _is_text(word):
+        return shlex.quote(word)
+    spelled = (chr(byte) if byte in _PLAIN else f"\\x{byte:02x}" for byte in os.fsencode(word))
+    return f"$'{''.join(spelled)}'"
+
+
+def _is_text(word: str) -> bool:
+    """Whether a word of the command line is text: Python keeps what cannot be decoded as halves of surrogate pairs."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in word)
+
+
 def metric_of(task: str) -> str:
     """Returns what the score of a task is."""
     return "r2" if task == "regression" else "accuracy"
@@ -81,10 +99,16 @@ def plan_request(request: Request, *, lasting: bool = False) -> tuple[LoadedConf
             find what it builds on; else nothing is left behind.
 
     Raises:
-        ConfigError: the config or the scope is wrong.
+        ConfigError: the config, the scope or the work directory's name is wrong.
         DataError: the raw data is missing.
         StoreError: the work directory cannot be read.
     """
+    place = str(request.workdir.root)
+    if not _is_text(place):
+        raise ConfigError(
+            f"--workdir: expected a name that is text in {sys.getfilesystemencoding()}, got {place!r}. "
+            "TensorFlow opens no other: choose another name, or a UTF-8 locale."
+        )
     loaded = load_config(request.config, request.overrides)
     root = request.workdir.store().root
     request.scope.check(loaded.config)

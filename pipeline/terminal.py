@@ -8,7 +8,7 @@ from typing import Any, TextIO
 
 from rich.console import Console
 from rich.measure import Measurement
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 from typer.core import TyperCommand
 
@@ -63,7 +63,8 @@ def _data_notes(profile: Mapping[str, Any]) -> list[str]:
 def plan_table(plan: Plan) -> Table:
     """Returns a plan as a table: stage, state, key, why."""
     # Reasons quote values and paths: `Text` reads no markup in them.
-    table = Table("stage", "state", "key", "because", box=None, pad_edge=False, header_style="bold")
+    key, because = Column("key", overflow="fold"), Column("because", overflow="fold")
+    table = Table("stage", "state", key, because, box=None, pad_edge=False, header_style="bold")
     for planned in plan.stages:
         table.add_row(planned.stage.name, planned.state, planned.key[:12], Text(planned.reason))
     return table

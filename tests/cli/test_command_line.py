@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from pipeline.planner import Plan, PlannedStage
+from pipeline.stages.catalog import STAGES as ALL_STAGES
 from pipeline.summary import Summary
-from pipeline.terminal import ledger_table
+from pipeline.terminal import ledger_table, plan_table
 from tests.cli.small_run import ROOT, SMALL, Run
 from tests.pipeline.report_records import ledger_row
 
@@ -202,11 +204,33 @@ def test_terminal_without_the_characters_gets_them_spelled_out(config: Path) -> 
     assert told.stdout.endswith("gr\\xf6\\xdfe.yaml: valid; run 'small'\n")
 
 
-def test_work_directory_may_have_any_name(config: Path) -> None:
+@pytest.mark.parametrize("command", ["plan", "run"])
+def test_work_directory_whose_name_is_no_text_is_refused_before_anything_is_made(config: Path, command: str) -> None:
     folder = os.fsencode(config.parent) + b"/runs\xff"
-    command = [sys.executable, str(ROOT / "run_pipeline.py"), "plan", str(config), "--workdir", folder]
-    told = subprocess.run(command, capture_output=True, check=False)
-    assert told.returncode == 0, told.stderr
+    words = [sys.executable, str(ROOT / "run_pipeline.py"), command, str(config), "--workdir", folder]
+    told = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert told.returncode == 2
+    assert told.stderr.startswith("error: --workdir: expected a name that is text in utf-8, got")
+    assert told.stderr.count("\n") == 1
+    assert [path.name for path in config.parent.iterdir()] == ["small.yaml"]
+
+
+@pytest.mark.parametrize("closed", ["1", "2", "0,1,2"])
+@pytest.mark.parametrize(("name", "code"), [("small.yaml", 0), ("none.yaml", 2)])
+def test_closed_streams_take_nothing_and_change_no_exit_code(config: Path, closed: str, name: str, code: int) -> None:
+    shut = " ".join(f"{number}>&-" for number in closed.split(","))
+    words = f"{sys.executable} {ROOT / 'run_pipeline.py'} plan {name} {shut}"
+    told = subprocess.run(["bash", "-c", words], capture_output=True, text=True, cwd=config.parent, check=False)
+    assert told.returncode == code
+    assert "Traceback" not in told.stderr
+    assert "error" not in told.stdout
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_full_standard_error_changes_no_exit_code(config: Path) -> None:
+    words = [sys.executable, str(ROOT / "run_pipeline.py"), "validate", str(config.with_name("none.yaml"))]
+    with Path("/dev/full").open("w") as full:
+        assert subprocess.run(words, stderr=full, check=False).returncode == 2
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 120])
@@ -221,3 +245,13 @@ def test_ledger_is_readable_at_any_width(width: int) -> None:
     assert len(lines) == (3 if width >= 80 else 2 * 8)
     words = captured.get().split()
     assert all(word in words for word in ("accuracy*", "0.9812", "2,778", "13,212", "dynamic_range", "4.2"))
+
+
+def test_plan_cuts_no_word_on_a_narrow_terminal() -> None:
+    reason = "train.regularization.l1 changed from 0.0 to 0.001"
+    planned = PlannedStage(ALL_STAGES[0], "0123456789abcdef", {}, {}, {}, "runs", reason)
+    console = Console(width=40, force_terminal=False)
+    with console.capture() as captured:
+        console.print(plan_table(Plan(None, (planned,))))  # type: ignore[arg-type]  # a table reads no config
+    assert "…" not in captured.get()
+    assert max(len(line) for line in captured.get().splitlines()) <= 40

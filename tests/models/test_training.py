@@ -12,6 +12,7 @@ from models.config import MlpConfig, OptimizerConfig, RegularizationConfig, Stop
 from models.legacy_keras import keras, tf
 from models.tasks import task_for
 from models.training import STEPS_PER_CALL, TrainingSettings, predict, train
+from models.training_steps import Pulse
 
 TASK = task_for("classification")
 
@@ -162,6 +163,25 @@ def test_progress_says_epoch_loss_score_speed_and_time_left(vector_schema, blobs
     assert figures["loss"] == result.history[-1].loss
     assert figures["accuracy"] == result.history[-1].score
     assert figures["left"] == "0 s"
+
+
+def test_long_epoch_says_how_far_it_is(vector_schema, blobs, memory_batches, progress, monkeypatch):
+    monkeypatch.setattr("models.training_steps.PULSE_SECONDS", 0.0)
+    batches = memory_batches(*blobs, 4)
+    num = batches.num_batches
+    assert STEPS_PER_CALL < num <= 2 * STEPS_PER_CALL
+    train(mlp(vector_schema), batches, blobs, TASK, settings(2), progress=progress)
+    within = {"batch": f"{STEPS_PER_CALL} of {num}"}
+    assert [step[:3] for step in progress.steps] == [("train", done, 2) for done in (0, 1, 1, 2)]
+    assert [step[3] for step in progress.steps[::2]] == [within, within]
+
+
+def test_pulse_is_silent_for_five_seconds_and_at_the_end_of_an_epoch(progress):
+    seconds = iter([0.0, 4.0, 5.0, 6.0, 11.0, 15.9, 16.0])
+    pulse = Pulse(progress, "train", 9, 100, lambda: next(seconds))
+    for step in (32, 64, 96, 100, 132, 164):
+        pulse.beat(step)
+    assert progress.steps == [("train", 0, 9, {"batch": "64 of 100"}), ("train", 1, 9, {"batch": "64 of 100"})]
 
 
 def test_a_network_is_traced_once(vector_schema, memory_batches):

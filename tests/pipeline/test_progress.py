@@ -147,3 +147,19 @@ def test_log_on_a_full_disk_is_an_error_that_says_so() -> None:
     with pytest.raises(StoreError, match="got no space left on the device"):
         progress.close()
     progress.close()
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_what_is_said_of_the_same_unit_again_is_for_a_bar_alone(tmp_path: Path, terminal: bool) -> None:
+    stream = io.StringIO()
+    console = Console(file=stream, width=100, force_terminal=terminal, color_system=None)
+    progress = RunProgress(console, tmp_path / "run.log")
+    for batch in ("32 of 96", "64 of 96"):
+        progress.step("train", 0, 2, {"batch": batch})
+    for epoch in (1, 2):
+        progress.step("train", epoch, 2, {"loss": 0.5})
+    progress.close()
+    lines = ["train 0/2  batch 32 of 96", "train 1/2  loss 0.5", "train 2/2  loss 0.5"]
+    assert [line.strip() for line in (tmp_path / "run.log").read_text().splitlines()] == lines
+    if not terminal:
+        assert [line.strip() for line in stream.getvalue().splitlines()] == lines

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -47,6 +48,18 @@ def test_keys_that_are_none_are_refused(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace('{\n  "ingest": "' + "a" * 64 + '"\n }', "null"))
     assert '"keys": null' in path.read_text()
     assert workdir.read("digits") is None
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"keys": {"ingest": 3}}, {"name": 7}, {"config_text": None}, {"seed": "1"}, {"published": 1}]
+)
+def test_fields_of_another_kind_are_a_damaged_file(tmp_path: Path, wrong: dict[str, object]) -> None:
+    workdir = Workdir(tmp_path)
+    workdir.write(RUN)
+    path = tmp_path / "digits" / "run.json"
+    path.write_text(json.dumps({**RUN.__dict__, **wrong}))
+    with pytest.raises(StoreError, match=r"got a damaged file\. Run its config again"):
+        workdir.require("digits")
 
 
 def test_names_are_sorted_by_time_and_the_store_is_none(tmp_path: Path) -> None:
