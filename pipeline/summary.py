@@ -105,6 +105,9 @@ class Summary(_Contract):
     model_gzip_bytes: Count
     """Size of `model.tflite` after gzip -9, in bytes."""
 
+    model_zstd_bytes: Count
+    """Size of `model.tflite` after Zstandard at level 19, in bytes."""
+
     arena_bytes: Count | None
     """Working memory in bytes, measured by TFLite Micro on the host that made the bundle (64-bit, reference
     kernels); null where it does not run the model."""

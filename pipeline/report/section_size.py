@@ -14,6 +14,8 @@ from pipeline.report.markup import (
     Content,
     Markup,
     TableColumn,
+    bullets,
+    disclosure,
     join,
     paragraph,
     section,
@@ -79,12 +81,15 @@ def _variants(record: RunRecord, chosen: str | None) -> Markup:
     if not variants:
         return NOTHING
     on_test: Mapping[str, Any] = record.details("export").get("test") or {}
-    heads = ("Bytes", "Gzipped bytes", "Score, validation", "Score, test")
+    heads = ("Bytes", "Gzipped", "Zstandard", "Arena", "µs", "Score, validation", "Score, test")
     rows = [
         (
             str(variant["precision"]),
             wording.count(variant["bytes"]),
             wording.count(variant["gzip_bytes"]),
+            wording.count(variant.get("zstd_bytes")),
+            wording.count(variant.get("arena_bytes")),
+            wording.figure(variant.get("latency_us"), 3),
             wording.score(variant["score"]),
             wording.score(on_test.get(variant["precision"])),
         )
@@ -100,5 +105,10 @@ def _variants(record: RunRecord, chosen: str | None) -> Markup:
     asked = section_of(record, "quantize").get("precision")
     if asked is None:
         text += " The config has no section quantize, so float32 was taken."
+    text += (
+        " Arena: working memory in TFLite Micro, in bytes; µs: median inference in LiteRT, one thread, this machine."
+    )
     whole = table("TFLite variants, run by LiteRT", columns, rows, marked=marked)
-    return subsection("TFLite variants", join([paragraph(text, class_="quiet"), whole]))
+    refused = [f"{each['precision']}: {each['arena_reason']}." for each in variants if each.get("arena_reason")]
+    told = disclosure("Why TFLite Micro does not run some of them", bullets(refused)) if refused else NOTHING
+    return subsection("TFLite variants", join([paragraph(text, class_="quiet"), whole, told]))

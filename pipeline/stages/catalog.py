@@ -78,7 +78,7 @@ STAGES: tuple[Stage, ...] = (
         "convert",
         takes=("dataset", "model"),
         sections=("quantize", "convert"),
-        libraries=(*_NETWORK, "ai-edge-litert"),
+        libraries=(*_NETWORK, "ai-edge-litert", "tflite-micro", "pyarrow"),
         wanted=_always,
     ),
     Stage(

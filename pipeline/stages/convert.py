@@ -5,17 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from data.dataset import Dataset
 from models.config import ConvertConfig, QuantizeConfig
 from models.legacy_keras import use_determinism
+from models.measurements import zstd_bytes
 from models.tasks import task_for
 from models.tflite.calibration import calibration_rows
 from models.tflite.convert import convert as convert_network
-from models.tflite.interpreter import LiteRT
+from models.tflite.interpreter import LiteRT, latency_us
+from models.tflite.micro import MicroResult, run_micro
 from pipeline.artifacts import SavedModel
 from pipeline.ledger import LedgerRow
 from pipeline.measure import ledger_row
 from pipeline.workspace import Outcome, Workspace
+
+LATENCY_REPEATS = 200
+"""Timed inferences of each variant."""
 
 
 @dataclass(frozen=True)
@@ -54,26 +62,34 @@ def convert(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
     )
     validation = dataset.inputs("validation"), dataset.split("validation").y
     rows: list[LedgerRow] = []
+    variants: list[dict[str, Any]] = []
     precisions = list(dict.fromkeys([*config.convert.variants, chosen]))
     for done, precision in enumerate(precisions, start=1):
         file = convert_network(model, precision, calibration)
         (workspace.output / f"{precision}.tflite").write_bytes(file)
         score = task.score(validation[1], LiteRT(file).predict(validation[0]))
         rows.append(ledger_row("convert", precision, score, model, file))
+        variants.append(_told(rows[-1], file, validation[0]))
         workspace.progress.step("convert", done, len(precisions), {"bytes": len(file), task.metric: score})
     details = {
         "chosen": chosen,
         "calibration_rows": min(config.convert.calibration_rows, len(dataset.split("train"))),
-        "variants": [_told(row) for row in rows],
+        "variants": variants,
     }
     return Outcome(tuple(rows), details)
 
 
-def _told(row: LedgerRow) -> dict[str, Any]:
+def _told(row: LedgerRow, file: bytes, x: NDArray[np.float32]) -> dict[str, Any]:
+    """What a variant weighs and costs: for a device, where TFLite Micro runs it, and in LiteRT on this machine."""
+    micro = run_micro(file, LiteRT(file).quantize(x[:1]))
     return {
         "precision": row.variant,
         "file": f"{row.variant}.tflite",
         "bytes": row.tflite_bytes,
         "gzip_bytes": row.tflite_gzip_bytes,
+        "zstd_bytes": zstd_bytes(file),
         "score": row.score,
+        "arena_bytes": micro.arena_bytes if isinstance(micro, MicroResult) else None,
+        "arena_reason": None if isinstance(micro, MicroResult) else micro.reason,
+        "latency_us": round(latency_us(file, x, LATENCY_REPEATS), 3),
     }

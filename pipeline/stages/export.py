@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from data.contract import GateError
 from data.dataset import Dataset
 from models.legacy_keras import use_determinism
-from models.measurements import count_macs, count_nonzero, count_parameters, gzip_bytes
+from models.measurements import count_macs, count_nonzero, count_parameters, gzip_bytes, zstd_bytes
 from models.tasks import Task, task_for
 from models.tflite.audit import operators
 from models.tflite.interpreter import LiteRT, TensorInfo, latency_us
@@ -209,6 +209,7 @@ def _summary(
         "max_abs_error": _jsonable(report.max_abs_error),
         "model_bytes": len(file),
         "model_gzip_bytes": measured["max_gzip_bytes"],
+        "model_zstd_bytes": zstd_bytes(file),
         "arena_bytes": report.arena_bytes,
         "arena_reason": report.micro_reason,
         "micro_max_steps": report.micro_max_steps,

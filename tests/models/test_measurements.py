@@ -4,11 +4,12 @@ import gzip
 from typing import Any
 
 import numpy as np
+import pyarrow
 import pytest
 
 from data.contract import PenjingError
 from models.legacy_keras import keras
-from models.measurements import count_macs, count_nonzero, count_parameters, gzip_bytes
+from models.measurements import count_macs, count_nonzero, count_parameters, gzip_bytes, zstd_bytes
 
 layers = keras.layers
 
@@ -97,3 +98,11 @@ def test_gzip_is_level_9_without_a_time_stamp() -> None:
     data = np.random.default_rng(0).integers(0, 4, 5000, np.uint8).tobytes()
     assert gzip_bytes(data) == len(gzip.compress(data, 9, mtime=0)) < 2000
     assert gzip_bytes(bytes(10_000)) < 60
+
+
+def test_zstd_is_what_its_reader_unpacks() -> None:
+    data = bytes(range(7)) * 300
+    size = zstd_bytes(data)
+    packed = pyarrow.Codec("zstd", compression_level=19).compress(data, asbytes=True)
+    assert pyarrow.decompress(packed, decompressed_size=len(data), codec="zstd", asbytes=True) == data
+    assert size == len(packed) < 100
