@@ -12,13 +12,14 @@ if LOADING:  # Ctrl-C before anything has begun leaves nothing to say, and no tr
     signal.signal(signal.SIGINT, lambda *_: (os.write(2, b"interrupted\n"), os._exit(INTERRUPTED)))
 
 import json
+from contextlib import suppress
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any, TextIO
 
 import typer
 
-from data.contract import ConfigError, DataError, PenjingError
+from data.contract import ConfigError, DataError, PenjingError, StoreError
 from pipeline.garbage import find_garbage, remove
 from pipeline.interruption import Interruption
 from pipeline.native_messages import native_messages_to
@@ -221,7 +222,11 @@ def _run(request: Request, *, as_json: bool) -> None:
         listener = TerminalListener(console_for(stderr if as_json else None), log, interruption.check)
         try:
             result = run_request(request, listener, loaded, planned)
+            if result.published.verdict is not None:
+                listener.record(f"error: {result.published.verdict}")
         except (PenjingError, OSError, KeyboardInterrupt) as error:
+            with suppress(StoreError):  # a full disk is told on the console, and may be the very error
+                listener.record("interrupted" if isinstance(error, KeyboardInterrupt) else f"error: {error}")
             # Bad data or a bad config would be met again by the same command.
             again = getattr(error, "exit_code", 1) in (ConfigError.exit_code, DataError.exit_code)
             if listener.num_finished or not again:

@@ -45,6 +45,10 @@ class RunProgress:
         self._write(text)
         self._said = None
 
+    def record(self, text: str) -> None:
+        """Keeps lines in the log alone: what somebody else says on the console."""
+        self._write(text)
+
     def step(self, label: str, done: int, total: int, figures: Mapping[str, float | str]) -> None:
         """Says that `done` of `total` units are finished, with figures worth seeing.
 

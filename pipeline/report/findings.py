@@ -12,6 +12,9 @@ from pipeline.ledger import LedgerRow
 from pipeline.report import wording
 from pipeline.report.record import RunRecord
 
+FEW_STEPS = 400
+"""Steps of gradient descent below which a training has seldom converged."""
+
 UNTRAINED_STAGES = ("build", "pretrain")
 """Stages whose models have not learned the task yet: their score says nothing of their size."""
 
@@ -79,6 +82,22 @@ def verdict(record: RunRecord) -> Verdict:
     if targets:
         return Verdict("good", "Verified, every target met", f"{held}; {wording.plural(len(targets), 'target')} met.")
     return Verdict("good", "Verified", f"{held}; no target was set.")
+
+
+def smaller_variants(record: RunRecord) -> str | None:
+    """Names the variants that are smaller than `model.tflite` and score no less on validation; None without one."""
+    variants, chosen = record.details("convert").get("variants") or [], chosen_variant(record)
+    own = next((each for each in variants if each["precision"] == chosen), None)
+    if own is None:
+        return None
+    better = [each for each in variants if each["bytes"] < own["bytes"] and each["score"] >= own["score"]]
+    named = [f"{each['precision']} ({each['bytes']:,d} bytes)" for each in better]
+    return (
+        f"{chosen} is not the smallest: {wording.listed(named)} scored no less on validation. Each quantized tensor "
+        "costs bytes of its own, which so small a network does not earn back."
+        if named
+        else None
+    )
 
 
 def keras_rows(record: RunRecord) -> list[LedgerRow]:
@@ -156,6 +175,12 @@ def training_cautions(record: RunRecord) -> list[str]:
     if constant and train.get("stopped_by") == "epochs" and best == len(history) > 1:
         found.append(
             f"The last of {len(history)} epochs of training was the best: more epochs (train.epochs) may do better."
+        )
+    rows, size = record.profile.get("rows", {}).get("train"), section_of(record, "train").get("batch_size")
+    if history and rows and size and len(history) * -(-rows // size) < FEW_STEPS:
+        found.append(
+            f"Training took {len(history) * -(-rows // size)} steps in all ({len(history)} epochs of {rows:,d} rows): "
+            "few for so little data. Try more epochs (train.epochs), or a smaller train.batch_size."
         )
     export = record.details("export")
     matrix, names = export.get("confusion") or [], export.get("classes") or []

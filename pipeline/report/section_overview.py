@@ -9,6 +9,7 @@ from pipeline.report.findings import (
     chosen_variant,
     nodes_report,
     section_of,
+    smaller_variants,
     targets_asked,
     training_cautions,
     verdict,
@@ -228,6 +229,9 @@ def _cautions(record: RunRecord) -> Markup:
     if beside is not None and not beside.beaten:
         items.append(f"The model is no better than a guess that looks at nothing. {beside.sentence}")
     items += training_cautions(record)
+    other = smaller_variants(record)
+    if other is not None:
+        items.append(other)
     smaller = nodes_report(record)
     if smaller is not None:
         items.append(smaller)

@@ -170,7 +170,9 @@ def test_what_only_the_data_shows_is_told_with_the_line_of_the_config(penjing: R
     command = ("run", tmp_path / "tiny.yaml", "--workdir", tmp_path / "runs")
     told = penjing(*command)
     assert told.returncode == 2
-    assert f"error: {tmp_path / 'tiny.yaml'}:9: model.blocks[2].pool: expected a feature map of at least" in told.stderr
+    said = f"error: {tmp_path / 'tiny.yaml'}:9: model.blocks[2].pool: expected a feature map of at least"
+    assert said in told.stderr
+    assert said in (tmp_path / "runs" / "tiny" / "run.log").read_text()
     told = penjing(*command, "model.blocks.0.pool=8")
     assert "error: override model.blocks.0.pool=8: model.blocks[0].pool: expected a feature map" in told.stderr
 

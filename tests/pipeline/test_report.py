@@ -18,7 +18,7 @@ from PIL import Image
 from pipeline.ledger import LedgerRow
 from pipeline.report import wording
 from pipeline.report.figures import Plots, decades, padded
-from pipeline.report.findings import training_cautions, verdict, zeros_report
+from pipeline.report.findings import smaller_variants, training_cautions, verdict, zeros_report
 from pipeline.report.html import SHORT_TITLES, render_report
 from pipeline.report.markup import TableColumn, table, tag
 from pipeline.report.pictures import picture
@@ -649,3 +649,25 @@ def test_a_wrong_image_is_told_by_its_file() -> None:
     page = render_report(with_export(record, wrong=wrong))
     assert "8/scan &lt;1&gt;.png" in page
     assert "Rows are counted in the source" not in page
+
+
+def test_a_training_of_few_steps_is_told() -> None:
+    record = full_record()
+    epochs = len(record.details("train")["history"])
+    short = replace(record, config_text="train: {batch_size: 64}\n", profile={**record.profile, "rows": {"train": 126}})
+    [told] = [each for each in training_cautions(short) if "steps in all" in each]
+    assert told.startswith(f"Training took {2 * epochs} steps in all ({epochs} epochs of 126 rows)")
+
+
+def test_a_smaller_variant_that_scores_no_less_is_named() -> None:
+    record = full_record()
+    assert smaller_variants(record) is None
+    variants = [dict(each) for each in record.details("convert")["variants"]]
+    variants[0]["bytes"] = 2_572
+    stages = tuple(
+        replace(stage, details={**stage.details, "variants": variants}) if stage.name == "convert" else stage
+        for stage in record.stages
+    )
+    told = smaller_variants(replace(record, stages=stages))
+    assert told is not None
+    assert told.startswith("int8 is not the smallest: float32 (2,572 bytes) scored no less on validation.")
