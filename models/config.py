@@ -240,9 +240,9 @@ class PruneConfig(GradientDescentFields):
     weight_sparsity: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
     """With `unit: [node, weight]`: fraction of the weights that are left then; that of `sparsity` when left out."""
 
-    epochs: int = Field(default=4, ge=1, le=100_000)
-    """Epochs over which sparsity rises (Zhu & Gupta 2017); the last update falls on their last step. With two units,
-    of each."""
+    epochs: int = Field(default=4, ge=0, le=100_000)
+    """Epochs over which sparsity rises (Zhu & Gupta 2017); the last update falls on their last step. 0: all at once.
+    With two units, of each."""
 
     recovery_epochs: int = Field(default=2, ge=0, le=100_000)
     """Epochs of training after that, masks and nodes fixed. With two units, of each."""
@@ -275,7 +275,7 @@ class PruneConfig(GradientDescentFields):
     @property
     def num_steps(self) -> int:
         """Steps in which nodes go."""
-        return min(4, self.epochs) if self.steps is None else self.steps
+        return max(1, min(4, self.epochs)) if self.steps is None else self.steps
 
     @property
     def units(self) -> tuple[str, ...]:

@@ -33,12 +33,13 @@ class Outcome:
 class Trials(Protocol):
     """Runs a stage of the flow with another config, on the inputs of the stage that asks."""
 
-    def run(self, stage: str, roles: Mapping[str, str], config: Mapping[str, Any]) -> Artifact:
+    def run(self, stage: str, roles: Mapping[str, str | tuple[str, str]], config: Mapping[str, Any]) -> Artifact:
         """Returns the artifact of `stage` under `config`, made now or found in the store.
 
         Args:
             stage: name of the stage.
-            roles: role of the stage's input -> role of the asking stage's input it is taken from.
+            roles: role of the stage's input -> role of the asking stage's input it is taken from, or (stage, key) of
+                an earlier trial's artifact.
             config: section name -> config object.
 
         Raises:

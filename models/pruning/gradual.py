@@ -109,9 +109,8 @@ def prune_nodes(
             optimizer=config.optimizer.model_copy(update={"schedule": "constant"}),
         )
         _train(result, f"nodes-{step}", ramp, batches, validation, objective, checkpoints, progress)
-    if config.recovery_epochs:
-        recovery = replace(settings, epochs=config.recovery_epochs, optimizer=config.optimizer)
-        _train(result, "nodes-recovery", recovery, batches, validation, objective, checkpoints, progress)
+    recovery = replace(settings, epochs=config.recovery_epochs, optimizer=config.optimizer)
+    _train(result, "nodes-recovery", recovery, batches, validation, objective, checkpoints, progress)
     return result
 
 
@@ -198,6 +197,8 @@ def _train(
     checkpoints: Callable[[str], Checkpoints] | None,
     progress: Progress | None,
 ) -> None:
+    if settings.epochs == 0:
+        return
     done = len(result.history)
     trained = train(
         result.model,

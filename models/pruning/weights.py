@@ -108,10 +108,9 @@ class MagnitudePruning:
         self._kernels = dict(kernels)
         self._config = config
         self.settled_step: int = config.epochs * steps_per_epoch
-        self.update_steps: Sequence[int] = (
-            *range(config.update_steps, self.settled_step, config.update_steps),
-            self.settled_step,
-        )
+        # Without a ramp nothing is updated while training: `update(0)` prunes at once.
+        ramp = (*range(config.update_steps, self.settled_step, config.update_steps), self.settled_step)
+        self.update_steps: Sequence[int] = ramp if self.settled_step > 0 else ()
         self._masks = {
             name: tf.Variable(tf.ones_like(kernel), trainable=False, name="mask") for name, kernel in kernels.items()
         }
@@ -157,7 +156,7 @@ class MagnitudePruning:
 
     def _rise(self, step: int) -> float:
         """Part of the final sparsity that is asked for at a step, in [0, 1]."""
-        return cubic_sparsity(step, 0, self.settled_step, 0.0, 1.0)
+        return cubic_sparsity(step, 0, self.settled_step, 0.0, 1.0) if self.settled_step > 0 else 1.0
 
     def _draw(self, rise: float) -> dict[str, NDArray[np.bool_]]:
         weights = {name: kernel.numpy() for name, kernel in self._kernels.items()}

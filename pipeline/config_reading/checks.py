@@ -210,7 +210,7 @@ def _pruning_adds_up(config: RunConfig) -> Iterator[Disagreement]:
     if prune.units not in (("node",), ("weight",), ("node", "weight")):
         message = f"expected node, weight or [node, weight], got [{', '.join(prune.units)}]. Nodes go first."
         yield Disagreement(("prune", "unit"), message)
-    if "node" in prune.units and prune.num_steps > prune.epochs:
+    if "node" in prune.units and prune.num_steps > max(1, prune.epochs):
         message = (
             f"expected at most prune.epochs ({prune.epochs}), got {prune.steps}. A step is trained for one or more."
         )

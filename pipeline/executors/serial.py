@@ -24,6 +24,7 @@ class SerialTrials:
     make: Make
     inputs: Mapping[str, tuple[str, str]]
 
-    def run(self, stage: str, roles: Mapping[str, str], config: Mapping[str, Any]) -> Artifact:
+    def run(self, stage: str, roles: Mapping[str, str | tuple[str, str]], config: Mapping[str, Any]) -> Artifact:
         """Returns the artifact of `stage` under `config`; see `Trials.run`."""
-        return self.make(stage, config, {role: self.inputs[own] for role, own in roles.items()})
+        inputs = {role: self.inputs[own] if isinstance(own, str) else own for role, own in roles.items()}
+        return self.make(stage, config, inputs)

@@ -170,16 +170,21 @@ def _prune_weights(
         found = weight_sensitivity(model, score, section, progress)
     sparsities = _by_sensitivity(found, score(model), section)
     pruning = MagnitudePruning(prunable.kernels, section, around.batches.num_batches, sparsities)
-    result = train_network(
-        model,
-        around.batches,
-        around.validation,
-        around.objective,
-        around.settings,
-        constraint=pruning,
-        checkpoints=around.workspace.checkpoints("prune"),
-        progress=progress,
-    )
+    if section.epochs == 0:
+        pruning.update(0)
+    training: dict[str, Any] = {"history": []}
+    if around.settings.epochs > 0:
+        result = train_network(
+            model,
+            around.batches,
+            around.validation,
+            around.objective,
+            around.settings,
+            constraint=pruning,
+            checkpoints=around.workspace.checkpoints("prune"),
+            progress=progress,
+        )
+        training = training_details(result)
     details = {
         "scope": section.scope if sparsities is None else "auto",
         "sparsity": pruning.sparsity,
@@ -187,7 +192,7 @@ def _prune_weights(
         "left_out": _reasons(prunable.left_out),
         "schedule": pruning.schedule,
         "sensitivity": [asdict(each) for each in found],
-        **training_details(result),
+        **training,
     }
     return pruning.masks(), details
 

@@ -136,3 +136,24 @@ def test_distillation_draws_the_pruned_model_to_the_dense_one(rows: tuple[Datase
         )  # fmt: skip
         distances[fraction] = float(np.abs(predict(saved.load(), rows[0].inputs("validation")) - teacher).mean())
     assert distances[1.0] < 0.7 * distances[None]
+
+
+@pytest.mark.parametrize("unit", ["node", "weight"])
+def test_at_once_without_any_training(rows: tuple[Dataset, SavedModel], tmp_path: Path, unit: str) -> None:
+    dense = trained(rows, tmp_path)
+    section = PruneConfig(unit=unit, sparsity=0.5, scope="local", epochs=0, recovery_epochs=0)
+    space = workspace_in(tmp_path / "prune")
+    outcome = prune.prune(prune.Inputs(rows[0], dense), prune.Config(section), space)
+    [part] = outcome.details["parts"]
+    assert part["history"] == []
+    before, after = dense.load(), SavedModel.open(space.output, "prune").load()
+    if unit == "weight":
+        for name in ("dense_1", "output"):
+            kernel, whole = after.get_layer(name).kernel.numpy(), before.get_layer(name).kernel.numpy()
+            assert np.count_nonzero(kernel) == kernel.size // 2
+            np.testing.assert_array_equal(kernel[kernel != 0], whole[kernel != 0])
+    else:
+        kept = {tuple(column) for column in before.get_layer("dense_1").kernel.numpy().T.tolist()}
+        columns = {tuple(column) for column in after.get_layer("dense_1").kernel.numpy().T.tolist()}
+        assert len(columns) == 8
+        assert columns < kept
