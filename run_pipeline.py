@@ -30,6 +30,7 @@ from pipeline.session import (
     DEFAULT_WORKDIR,
     Request,
     RunResult,
+    asks_for_search,
     metric_of,
     plan_request,
     redraw,
@@ -112,6 +113,24 @@ def plan(
         _print_json([_stage_json(planned, index) for index in range(len(planned.stages))])
     else:
         out.print(plan_table(planned))
+
+
+@app.command(cls=Command)
+def search(
+    config: ConfigPath,
+    overrides: Overrides = None,
+    rehash: RehashOption = False,
+    as_json: JsonOption = False,
+    workdir: WorkdirOption = DEFAULT_WORKDIR,
+) -> None:
+    """Searches for the smallest compressed model that meets the config's target, and hands it over.
+
+    The section `search` says what is tried; where a config has none, its defaults are taken.
+    """
+    given = tuple(overrides or ())
+    if not asks_for_search(config, given):
+        given = (*given, "search={}")
+    _run(Request(config, given, Workdir(workdir), rehash=rehash), as_json=as_json)
 
 
 @app.command(cls=Command)

@@ -298,3 +298,50 @@ class ConvertConfig(FrozenConfig):
 
     calibration_rows: int = Field(default=256, ge=1, le=100_000)
     """Training rows that the ranges of int8 activations are measured on."""
+
+
+# ---------------------------------------------------------------------------------------- search
+
+SearchUnit = Literal["none", "node", "weight", "node_and_weight"]
+
+
+class SearchConfig(FrozenConfig):
+    """A search over chains of compression, all from the one trained model, for the smallest that meets `target`.
+
+    Candidates get a cheap look first (pruned at once, no training), the better ones a short recovery, the best of them
+    the whole of `prune` (Hyperband, Li et al. 2018). Section `prune`, where it is given, says what every candidate
+    shares: epochs, batch size, optimizer, criterion, distillation.
+    """
+
+    candidates: int = Field(default=40, ge=1, le=10_000)
+    """Looks at candidates, cheap ones included, besides the dense model in each precision."""
+
+    refinements: int = Field(default=4, ge=0, le=100)
+    """Whole prunings at the end: of the best chain, sparsity halved in between what meets the target and what does
+    not."""
+
+    unit: tuple[SearchUnit, ...] = Field(default=("node", "weight", "node_and_weight"), min_length=1)
+    """What may be pruned: nodes, weights, nodes and then half of the weights that are left, or nothing."""
+
+    scope: tuple[Literal["global", "local"], ...] = Field(default=("global", "local"), min_length=1)
+    """Rankings that are tried."""
+
+    min_sparsity: float = Field(default=0.2, gt=0.0, lt=1.0)
+    """Least sparsity that is tried."""
+
+    max_sparsity: float = Field(default=0.9, gt=0.0, lt=1.0)
+    """Highest sparsity that is tried."""
+
+    precision: tuple[Precision, ...] = Field(default=("int8",), min_length=1)
+    """Precisions that are tried."""
+
+    short_epochs: int = Field(default=1, ge=1)
+    """Epochs of the short recovery."""
+
+    @model_validator(mode="after")
+    def _order_sparsities(self) -> SearchConfig:
+        if self.min_sparsity >= self.max_sparsity:
+            raise ValueError(
+                f"expected min_sparsity below max_sparsity, got {self.min_sparsity} and {self.max_sparsity}."
+            )
+        return self

@@ -14,6 +14,7 @@ from models.config import (
     PretrainConfig,
     PruneConfig,
     QuantizeConfig,
+    SearchConfig,
     TaskName,
     TrainConfig,
     TuneConfig,
@@ -91,6 +92,10 @@ class RunConfig(FrozenConfig):
 
     prune: PruneConfig | None = None
     """Pruning; skipped when left out."""
+
+    search: SearchConfig | None = None
+    """Search for the smallest compressed model that meets `target`; the fixed chain of the sections below when left
+    out."""
 
     quantize: QuantizeConfig | None = None
     """Precision of the chosen model; float32 when left out."""

@@ -7,9 +7,10 @@ found in the store.
 
 from __future__ import annotations
 
+import math
 import warnings
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 # keras-tuner imports TensorFlow, which has to come in by its one door.
 import models.legacy_keras  # noqa: F401  # isort: skip
@@ -18,9 +19,11 @@ import keras_tuner
 from threadpoolctl import threadpool_limits
 
 from data.contract import PenjingError
-from models.config import RegularizationConfig, TuneConfig
+from models.config import Precision, RegularizationConfig, SearchConfig, SearchUnit, TuneConfig
 
 _WORKER = "penjing"
+SPARSITY_STEP = 0.05
+"""Sparsities are tried in such steps: what a report shows is then what was tried, and near ones are one trial."""
 _INITIAL_POINTS = 6
 """Random trials before the Bayesian oracle fits its Gaussian process: three a dimension."""
 
@@ -41,6 +44,55 @@ class _RandomOracle(_InMemory, keras_tuner.oracles.RandomSearchOracle):  # type:
 
 class _BayesianOracle(_InMemory, keras_tuner.oracles.BayesianOptimizationOracle):  # type: ignore[misc]  # untyped base
     pass
+
+
+class _HyperbandOracle(_InMemory, keras_tuner.oracles.HyperbandOracle):  # type: ignore[misc]  # untyped base
+    pass
+
+
+class _Asked:
+    """A keras-tuner oracle that is asked for trials and told their scores, one by one."""
+
+    def __init__(self, oracle: Any, section: str) -> None:
+        self._oracle = oracle
+        self._oracle.verbose = 0
+        self._section = section
+
+    def ask(self) -> Any | None:
+        """Returns keras-tuner's next trial; None where there is nothing left to try."""
+        # One thread: the matrices are tiny, threads that wait for each other made this ten times slower, and the
+        # order of a sum, and so a proposal, must not hang on the number of cores.
+        with warnings.catch_warnings(), threadpool_limits(limits=1):
+            # The Gaussian process says when a length scale meets its bound, which is no fault of the user's.
+            warnings.filterwarnings("ignore", module="sklearn.gaussian_process")
+            trial = self._oracle.create_trial(_WORKER)
+        if trial.status == "STOPPED":
+            return None
+        if trial.status != "RUNNING":
+            raise PenjingError(
+                f"{self._section}.oracle: expected a trial, got {trial.status}. Report this as a defect."
+            )
+        return trial
+
+    def tell(self, trial: Any, score: float | None) -> None:
+        """Reports a trial's score, higher is better; None where the trial failed."""
+        if score is None:
+            trial.status = "INVALID"
+        else:
+            self._oracle.update_trial(trial.trial_id, {"score": score})
+            trial.status = "COMPLETED"
+        self._oracle.end_trial(trial)
+
+
+def _arguments(space: Any, seed: int, most_failures: int) -> dict[str, Any]:
+    return {
+        "objective": keras_tuner.Objective("score", "max"),
+        "hyperparameters": space,
+        "allow_new_entries": False,
+        "tune_new_entries": False,
+        "seed": seed,
+        "max_consecutive_failed_trials": most_failures,
+    }
 
 
 @dataclass(frozen=True)
@@ -78,33 +130,18 @@ class RegularizationOracle:
         if "elastic_net" in config.penalties:
             with space.conditional_scope("kind", ["elastic_net"]):
                 space.Float("l1_fraction", 0.1, 0.9)
-        arguments: dict[str, Any] = {
-            "objective": keras_tuner.Objective("score", "max"),
-            "max_trials": config.trials,
-            "hyperparameters": space,
-            "allow_new_entries": False,
-            "tune_new_entries": False,
-            "seed": seed,
-            "max_consecutive_failed_trials": config.trials + 1,
-        }
+        arguments = _arguments(space, seed, config.trials + 1) | {"max_trials": config.trials}
         if config.oracle == "random":
-            self._oracle = _RandomOracle(**arguments)
+            oracle = _RandomOracle(**arguments)
         else:
-            self._oracle = _BayesianOracle(num_initial_points=_INITIAL_POINTS, **arguments)
-        self._oracle.verbose = 0
+            oracle = _BayesianOracle(num_initial_points=_INITIAL_POINTS, **arguments)
+        self._asked = _Asked(oracle, "tune")
 
     def ask(self) -> Proposal | None:
         """Returns the next trial; None where there is nothing left to try."""
-        # One thread: the matrices are tiny, threads that wait for each other made this ten times slower, and the
-        # order of a sum, and so a proposal, must not hang on the number of cores.
-        with warnings.catch_warnings(), threadpool_limits(limits=1):
-            # The Gaussian process says when a length scale meets its bound, which is no fault of the user's.
-            warnings.filterwarnings("ignore", module="sklearn.gaussian_process")
-            trial = self._oracle.create_trial(_WORKER)
-        if trial.status == "STOPPED":
+        trial = self._asked.ask()
+        if trial is None:
             return None
-        if trial.status != "RUNNING":
-            raise PenjingError(f"tune.oracle: expected a trial, got {trial.status}. Report this as a defect.")
         values = trial.hyperparameters.values
         kind, strength = values["kind"], values["strength"]
         fraction = {"l1": 1.0, "l2": 0.0}.get(kind, values.get("l1_fraction", 0.5))
@@ -113,12 +150,76 @@ class RegularizationOracle:
 
     def tell(self, proposal: Proposal, score: float | None) -> None:
         """Reports a trial's validation score, higher is better; None where the trial failed."""
-        if score is None:
-            proposal.trial.status = "INVALID"
-        else:
-            self._oracle.update_trial(proposal.trial.trial_id, {"score": score})
-            proposal.trial.status = "COMPLETED"
-        self._oracle.end_trial(proposal.trial)
+        self._asked.tell(proposal.trial, score)
+
+
+Look = Literal["one_shot", "short", "full"]
+LOOKS: tuple[Look, ...] = ("one_shot", "short", "full")
+"""How much is spent on a candidate: pruned at once; a short recovery; the whole of the section `prune`."""
+_FACTOR = 3
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A chain of compression, and how much is spent on it.
+
+    Attributes:
+        unit: `none`, `node`, `weight` or `node_and_weight`.
+        scope: `global` or `local`; `global` where nothing is pruned.
+        sparsity: fraction, in steps of 0.05; 0 where nothing is pruned.
+        precision: of the file.
+        look: one of `LOOKS`.
+    """
+
+    unit: SearchUnit
+    scope: Literal["global", "local"]
+    sparsity: float
+    precision: Precision
+    look: Look
+
+
+class CompressionOracle:
+    """Proposes candidates by Hyperband: many cheap looks, longer ones at the better third (Li et al. 2018).
+
+    Args:
+        config: the `search` section.
+        seed: in [1, 2**31 - 1].
+    """
+
+    def __init__(self, config: SearchConfig, seed: int) -> None:
+        space = keras_tuner.HyperParameters()
+        space.Choice("unit", list(config.unit))
+        space.Choice("scope", list(config.scope))
+        space.Float("sparsity", config.min_sparsity, config.max_sparsity)
+        space.Choice("precision", list(config.precision))
+        oracle = _HyperbandOracle(
+            max_epochs=_FACTOR ** (len(LOOKS) - 1),
+            factor=_FACTOR,
+            hyperband_iterations=config.candidates,
+            **_arguments(space, seed, config.candidates + 1),
+        )
+        self._asked = _Asked(oracle, "search")
+
+    def ask(self) -> tuple[Candidate, Any] | None:
+        """Returns the next candidate and the trial to hand back to `tell`; None where there is nothing left to try."""
+        trial = self._asked.ask()
+        if trial is None:
+            return None
+        values = trial.hyperparameters.values
+        look = LOOKS[round(math.log(values["tuner/epochs"], _FACTOR))]
+        pruned = values["unit"] != "none"
+        candidate = Candidate(
+            unit=values["unit"],
+            scope=values["scope"] if pruned else "global",
+            sparsity=round(values["sparsity"] / SPARSITY_STEP) * SPARSITY_STEP if pruned else 0.0,
+            precision=values["precision"],
+            look=look if pruned else "full",
+        )
+        return replace(candidate, sparsity=round(candidate.sparsity, 4)), trial
+
+    def tell(self, trial: Any, merit: float | None) -> None:
+        """Reports how good a candidate is, higher is better; None where it failed."""
+        self._asked.tell(trial, merit)
 
 
 def _rounded(value: float) -> float:

@@ -6,7 +6,7 @@ import ctypes
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -105,22 +105,23 @@ def _record(run: RunFile, stages: Sequence[tuple[Artifact, bool]], summary: dict
         task=run.task,
         config_text=run.config_text,
         seed=run.seed,
-        stages=tuple(
-            StageRecord(
-                name=artifact.manifest.stage,
-                key=artifact.manifest.key,
-                seconds=artifact.manifest.seconds,
-                ledger=artifact.manifest.ledger,
-                details=artifact.manifest.details,
-            )
-            for artifact, _ in stages
-        ),
+        stages=tuple(_stage_records(stages)),
         profile=profile,
         summary=summary,
         versions=versions_of(_LIBRARIES),
         command=run.command,
         has_earlier_bundle=run.has_earlier_bundle,
     )
+
+
+def _stage_records(stages: Sequence[tuple[Artifact, bool]]) -> Iterator[StageRecord]:
+    """Yields the stages of a run; behind a search those of the candidate that it chose."""
+    for artifact, _ in stages:
+        manifest = artifact.manifest
+        yield StageRecord(manifest.stage, manifest.key, manifest.seconds, manifest.ledger, manifest.details)
+        if manifest.stage == "search":
+            for made in manifest.details["chain"]:
+                yield StageRecord(made["stage"], made["key"], made["seconds"], (), made["details"])
 
 
 def _write_report(path: Path, record: RunRecord) -> None:

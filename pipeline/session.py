@@ -6,6 +6,7 @@ import os
 import shlex
 import string
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,15 @@ def _is_text(word: str) -> bool:
 def metric_of(task: str) -> str:
     """Returns what the score of a task is."""
     return "r2" if task == "regression" else "accuracy"
+
+
+def asks_for_search(config: Path, overrides: Sequence[str]) -> bool:
+    """Returns whether a config has a section `search`, or an override of it.
+
+    Raises:
+        ConfigError: the config is wrong, whatever is searched.
+    """
+    return load_config(config, overrides).config.search is not None
 
 
 def plan_request(request: Request, *, lasting: bool = False) -> tuple[LoadedConfig, Plan]:

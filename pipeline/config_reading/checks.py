@@ -51,6 +51,7 @@ def disagreements(config: RunConfig) -> list[Disagreement]:
         _nothing_is_ignored,
         _training_fits_task,
         _pruning_adds_up,
+        _search_is_alone,
         _export_adds_up,
         _lists_hold_each_once,
     )
@@ -161,7 +162,7 @@ def _nothing_is_ignored(config: RunConfig) -> Iterator[Disagreement]:
             "Take the key out, or choose that kind."
         )
         yield Disagreement(("pretrain", "corruption_fraction"), message, (("pretrain", "kind"),))
-    if prune is not None:
+    if prune is not None and config.search is None:
         yield from _unread_by_pruning(prune)
 
 
@@ -205,7 +206,7 @@ def _training_fits_task(config: RunConfig) -> Iterator[Disagreement]:
 
 def _pruning_adds_up(config: RunConfig) -> Iterator[Disagreement]:
     prune = config.prune
-    if prune is None:
+    if prune is None or config.search is not None:
         return
     if prune.units not in (("node",), ("weight",), ("node", "weight")):
         message = f"expected node, weight or [node, weight], got [{', '.join(prune.units)}]. Nodes go first."
@@ -226,6 +227,20 @@ def _pruning_adds_up(config: RunConfig) -> Iterator[Disagreement]:
         yield Disagreement(("prune", "min_layer_density"), message, (("prune", "sparsity"), ("prune", "scope")))
 
 
+def _search_is_alone(config: RunConfig) -> Iterator[Disagreement]:
+    """What a search tries is not also fixed."""
+    if config.search is None:
+        return
+    involves: tuple[Location, ...] = (("search",),)
+    if config.quantize is not None:
+        message = "expected no such section with search, got one. Say the precisions to try in search.precision."
+        yield Disagreement(("quantize",), message, involves)
+    for name in ("unit", "scope", "sparsity", "weight_sparsity"):
+        if config.prune is not None and _is_chosen(config.prune, name):
+            message = f"expected no {name} with search, which tries them, got one. Take it out; see search."
+            yield Disagreement(("prune", name), message, involves)
+
+
 def _export_adds_up(config: RunConfig) -> Iterator[Disagreement]:
     export = config.export
     if export.c_golden_rows > export.golden_rows:
@@ -237,6 +252,8 @@ def _lists_hold_each_once(config: RunConfig) -> Iterator[Disagreement]:
     lists: list[tuple[Location, tuple[str, ...]]] = [(("convert", "variants"), config.convert.variants)]
     if config.tune is not None:
         lists.append((("tune", "penalties"), config.tune.penalties))
+    if config.search is not None:
+        lists += [(("search", name), getattr(config.search, name)) for name in ("unit", "scope", "precision")]
     for location, names in lists:
         for position, name in enumerate(names):
             if name in names[:position]:

@@ -12,7 +12,6 @@ _OTHER_OPTIMIZER = "Nesterov momentum, AdamW and RMSprop are"
 _OTHER_SCHEDULE = "Step schedules and warm-up are"
 _OTHER_ACTIVATION = "Activations other than relu, relu6, sigmoid and tanh are"
 _OTHER_PRECISION = "Precisions other than float32, float16, dynamic_range and int8 are"
-_SEARCHING = "A search over whole chains of compression is"
 _RECURRENT = "Recurrent networks are"
 _BASELINE = "Classical models are"
 _OWN_MODEL = "Models from a file or a function of your own are"
@@ -22,7 +21,6 @@ _DROPOUT = "Dropout is"
 UNAVAILABLE_KEYS: dict[str, str] = {
     "cluster": "Clustering weights is",
     "engine": "Running trials on other processes or machines is",
-    "search": _SEARCHING,
     "baselines": "Comparing with classical models is",
     "data.unlabeled": "Learning from rows without labels is",
     "data.num_labels": "Learning from rows without labels is",

@@ -38,7 +38,19 @@ DRAW_SCRIPT = """\
     }
   }
 
+  // A point that names an element of the page opens it.
+  function open(event) {
+    const target = document.getElementById(event.points[0].customdata);
+    if (!target) return;
+    target.querySelector("details").open = true;
+    target.scrollIntoView({ behavior: "smooth", block: "center" });
+  }
+
   draw();
+  for (const figure of figures) {
+    const opens = figure.data.some((trace) => (trace.customdata || []).some((name) => typeof name === "string"));
+    if (opens) document.getElementById("figure-" + figure.id).on("plotly_click", open);
+  }
   scheme.addEventListener("change", draw);
 })();
 """

@@ -11,6 +11,7 @@ from pipeline.report.section_overview import header, overview
 from pipeline.report.section_pruning import pruning_section
 from pipeline.report.section_reproduce import reproduce_section
 from pipeline.report.section_result import gate_section, result_section
+from pipeline.report.section_search import search_section
 from pipeline.report.section_size import ledger_section
 from pipeline.report.section_training import training_section, tuning_section
 from pipeline.report.style import STYLE
@@ -20,6 +21,7 @@ SHORT_TITLES = {
     "data": "Data",
     "training": "Training",
     "tuning": "Tuning",
+    "search": "Search",
     "pruning": "Pruning",
     "ledger": "Bytes and score",
     "result": "Test split",
@@ -48,6 +50,7 @@ def render_report(record: RunRecord) -> str:
         "data": data_section(record, plots),
         "training": training_section(record, plots),
         "tuning": tuning_section(record, plots),
+        "search": search_section(record, plots),
         "pruning": pruning_section(record, plots),
         "ledger": ledger_section(record, plots),
         "result": result_section(record, plots),

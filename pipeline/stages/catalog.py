@@ -72,14 +72,21 @@ STAGES: tuple[Stage, ...] = (
         takes=("dataset", "dense"),
         sections=("prune",),
         libraries=_NETWORK,
-        wanted=lambda config: config.prune is not None,
+        wanted=lambda config: config.prune is not None and config.search is None,
+    ),
+    Stage(
+        "search",
+        takes=("dataset", "dense"),
+        sections=("search", "prune", "convert", "target"),
+        libraries=(*_NETWORK, "keras-tuner", "ai-edge-litert", "tflite-micro", "pyarrow"),
+        wanted=lambda config: config.search is not None,
     ),
     Stage(
         "convert",
         takes=("dataset", "model"),
         sections=("quantize", "convert"),
         libraries=(*_NETWORK, "ai-edge-litert", "tflite-micro", "pyarrow"),
-        wanted=_always,
+        wanted=lambda config: config.search is None,
     ),
     Stage(
         "export",
@@ -113,12 +120,13 @@ def producer(role: str, config: RunConfig) -> str:
     """
     pretrained = config.train.mode == "layer_wise"
     dense = "train" if config.tune is None else "tune"
+    searched = config.search is not None
     return {
         "dataset": "ingest",
         "built": "build",
         "start": "pretrain" if pretrained else "build",
         "trained": "train",
         "dense": dense,
-        "model": dense if config.prune is None else "prune",
-        "variants": "convert",
+        "model": "search" if searched else dense if config.prune is None else "prune",
+        "variants": "search" if searched else "convert",
     }[role]

@@ -142,7 +142,6 @@ def test_nothing_is_told_that_only_follows_from_another_fault(tmp_path: Path) ->
     [
         ("prune: {inputs: true}", "prune.inputs: expected a key of 'prune', got 'inputs'."),
         ("engine: {kind: ray}", "engine: expected a key of the config, got 'engine'."),
-        ("search: {}", "search: expected a key of the config, got 'search'."),
         ("quantize: {aware: true}", "quantize.aware: expected a key of 'quantize', got 'aware'."),
         ("quantize: {precision: int16x8}", "quantize.precision: expected one of"),
         ("convert: {variants: [int4]}", "convert.variants.0: expected one of"),

@@ -104,7 +104,7 @@ def section_ids(page: Page) -> list[str]:
 
 
 def test_a_full_run_has_every_section_in_order(full: Page) -> None:
-    assert section_ids(full) == list(SHORT_TITLES)
+    assert section_ids(full) == [name for name in SHORT_TITLES if name != "search"]
     assert [attributes["href"] for attributes in full.all("a")] == [f"#{name}" for name in SHORT_TITLES]
 
 
@@ -671,3 +671,34 @@ def test_a_smaller_variant_that_scores_no_less_is_named() -> None:
     told = smaller_variants(replace(record, stages=stages))
     assert told is not None
     assert told.startswith("int8 is not the smallest: float32 (2,572 bytes) scored no less on validation.")
+
+
+def candidate(unit: str, sparsity: float, look: str, score: float, size: int, **changed: Any) -> dict[str, Any]:
+    figures = {
+        "min_score": score, "max_model_bytes": size, "max_gzip_bytes": size // 2, "max_arena_bytes": 2000,
+        "max_latency_us": 3.0, "max_score_drop": 0.97 - score,
+    }  # fmt: skip
+    trial = {"unit": unit, "scope": "local", "sparsity": sparsity, "precision": "int8", "look": look, "state": "done"}
+    return trial | {"met": True, "missed": []} | figures | changed
+
+
+def test_the_search_is_drawn_with_a_config_for_every_point_of_the_front() -> None:
+    trials = [
+        candidate("none", 0.0, "full", 0.97, 5000),
+        candidate("node", 0.5, "one_shot", 0.41, 3000, met=False, missed=["max_score_drop"]),
+        candidate("node_and_weight", 0.5, "full", 0.965, 2500),
+        {**candidate("node", 0.9, "full", 0.0, 0), "state": "failed", "met": False},
+    ]
+    details = {"trials": trials, "front": [2, 0], "best": 2, "met": True, "dense_score": 0.97, "chosen": "int8"}
+    record = full_record()
+    record = replace(record, stages=(*record.stages, StageRecord("search", "aa", 1.0, (), details)))
+    page = Page(render_report(record))
+    assert "Of 4 candidates: 50.0 % of the nodes, then half of the weights, local, int8, whole pruning" in page.text
+    figure = next(figure for figure in page.figures if figure["id"] == "search")
+    traces = {trace["name"]: trace for trace in figure["data"]}
+    assert traces["whole pruning"]["customdata"] == ["candidate-0", "candidate-2"]
+    assert (traces["front"]["x"], traces["front"]["y"]) == ([2500, 5000], [0.965, 0.97])
+    rows = page.table("Candidates, in the order they were tried")
+    assert rows[2][-1] == "missed: max score drop"
+    assert rows[4][-1] == "failed"
+    assert "weight_sparsity: 0.5" in page.text

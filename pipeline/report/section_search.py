@@ -1,0 +1,142 @@
+"""The section on the search: every candidate, the front, and a config for each point of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from io import StringIO
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from pipeline.report import wording
+from pipeline.report.figures import Plots
+from pipeline.report.findings import config_of
+from pipeline.report.markup import (
+    NOTHING,
+    Content,
+    Markup,
+    TableColumn,
+    disclosure,
+    join,
+    paragraph,
+    section,
+    subsection,
+    table,
+    tag,
+)
+from pipeline.report.plots_search import search_figure
+from pipeline.report.record import RunRecord
+
+WEIGHTS_AFTER_NODES = 0.5
+"""As in `pipeline.stages.search`, which a report does not import: TensorFlow would come along."""
+
+
+def search_section(record: RunRecord, plots: Plots) -> Markup:
+    """Returns what was tried and what was chosen; nothing where no search was asked for."""
+    search = record.details("search")
+    if not search:
+        return NOTHING
+    trials, metric = search["trials"], wording.metric(record.metric)
+    best = trials[search["best"]]
+    return section(
+        "search",
+        "The search for the smallest model",
+        _outcome(search, best),
+        plots.place(search_figure(trials, search["front"], search["best"], metric)),
+        subsection(
+            "The front",
+            paragraph(
+                "No other candidate is better in score, bytes, arena and latency at once. Each opens as a config that "
+                "makes it again.",
+                class_="quiet",
+            ),
+            join([_point(record, number, trials[number], number == search["best"]) for number in search["front"]]),
+        ),
+        disclosure("Every candidate as a table", _table(trials, search["best"], metric)),
+    )
+
+
+def _outcome(search: Mapping[str, Any], best: Mapping[str, Any]) -> Markup:
+    tried = wording.plural(len(search["trials"]), "candidate")
+    title = "The smallest that meets the target" if search["met"] else "None meets the target: the nearest"
+    text = (
+        f"Of {tried}: {candidate_name(best)}, {wording.bytes_of(best['max_model_bytes'])}, "
+        f"validation score {wording.score(best['min_score'])} "
+        f"({wording.signed(best['min_score'] - search['dense_score'])} against the dense float model)."
+    )
+    if best["missed"]:
+        text += f" Missed: {wording.listed([wording.words(name) for name in best['missed']])}."
+    return tag("div", tag("strong", title), paragraph(text), class_=f"callout {'good' if search['met'] else 'warn'}")
+
+
+def candidate_name(trial: Mapping[str, Any]) -> str:
+    """Names a candidate for a reader."""
+    if trial["unit"] == "none":
+        return f"the dense model in {trial['precision']}"
+    look = {"one_shot": "pruned at once", "short": "short recovery", "full": "whole pruning"}[trial["look"]]
+    what = {
+        "node": "of the nodes",
+        "weight": "of the weights",
+        "node_and_weight": "of the nodes, then half of the weights",
+    }
+    return (
+        f"{wording.fraction(trial['sparsity'])} {what[trial['unit']]}, {trial['scope']}, {trial['precision']}, {look}"
+    )
+
+
+def _point(record: RunRecord, number: int, trial: Mapping[str, Any], best: bool) -> Markup:
+    figures = f"{wording.bytes_of(trial['max_model_bytes'])}, {wording.score(trial['min_score'])}"
+    title = f"{candidate_name(trial)}: {figures}{' (chosen)' if best else ''}"
+    text = tag("pre", tag("code", candidate_config(record, trial)))
+    return tag("div", disclosure(title, text), id=f"candidate-{number}")
+
+
+def candidate_config(record: RunRecord, trial: Mapping[str, Any]) -> str:
+    """Returns the config that makes a candidate again, without the search."""
+    config = config_of(record)
+    search, shared = config.pop("search", None) or {}, config.pop("prune", None)
+    config["name"] = f"{config.get('name', 'run')}-candidate"
+    if trial["unit"] != "none":
+        both = trial["unit"] == "node_and_weight"
+        config["prune"] = {
+            **(shared or {}),
+            "unit": ["node", "weight"] if both else trial["unit"],
+            "scope": trial["scope"],
+            "sparsity": trial["sparsity"],
+        }
+        if both:
+            config["prune"]["weight_sparsity"] = WEIGHTS_AFTER_NODES
+        if trial["look"] != "full":
+            recovery = search.get("short_epochs", 1) if trial["look"] == "short" else 0
+            config["prune"] |= {"epochs": 0, "steps": None, "recovery_epochs": recovery}
+    if trial["precision"] != "float32":
+        config["quantize"] = {"precision": trial["precision"]}
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # the order of the config
+    stream = StringIO()
+    yaml.dump({key: value for key, value in config.items() if value is not None}, stream)
+    return stream.getvalue()
+
+
+def _table(trials: Sequence[Mapping[str, Any]], best: int, metric: str) -> Markup:
+    numbers = (f"Validation {metric}", "Bytes", "Gzipped", "Arena", "µs")
+    columns = [TableColumn("Candidate"), *(TableColumn(head, True) for head in numbers), TableColumn("Target")]
+    rows: list[list[Content]] = []
+    for trial in trials:
+        if trial["state"] != "done":
+            rows.append([candidate_name(trial), *[wording.ABSENT] * len(numbers), "failed"])
+            continue
+        missed = wording.listed([wording.words(name) for name in trial["missed"]])
+        rows.append(
+            [
+                candidate_name(trial),
+                wording.score(trial["min_score"]),
+                wording.count(trial["max_model_bytes"]),
+                wording.count(trial["max_gzip_bytes"]),
+                wording.count(trial["max_arena_bytes"]),
+                wording.figure(trial["max_latency_us"], 3),
+                "met" if trial["met"] else f"missed: {missed}",
+            ]
+        )
+    return table("Candidates, in the order they were tried", columns, rows, marked=best)

@@ -1,0 +1,87 @@
+"""Pieces of the search: the front, a candidate's section, what Hyperband asks for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from models.config import DistillationConfig, PruneConfig, SearchConfig
+from pipeline.oracles import LOOKS, Candidate, CompressionOracle
+from pipeline.stages.search import _Trial, front, prune_section
+
+NODES = Candidate("node", "local", 0.4, "int8", "full")
+
+
+def trial(score: float, size: float, arena: float | None = 100.0, latency: float = 10.0, **changed: Any) -> _Trial:
+    measured = {
+        "min_score": score, "max_model_bytes": size, "max_arena_bytes": arena, "max_latency_us": latency,
+    }  # fmt: skip
+    return _Trial(NODES, measured, (), (), **{"state": "done"} | changed)
+
+
+def test_front_by_hand() -> None:
+    trials = [
+        trial(0.90, 100),
+        trial(0.80, 100),  # beaten by the first
+        trial(0.80, 50),
+        trial(0.80, 60, arena=90.0),  # larger than the third, and less memory
+        trial(0.95, 90, state="failed"),
+        trial(0.70, 50, latency=9.5),  # faster by less than can be timed
+        trial(0.70, 50, latency=5.0),
+        trial(0.85, 40, arena=None),  # what does not run has the worst memory of all
+    ]
+    assert front(trials) == [7, 2, 6, 3, 0]
+
+
+def test_of_equal_candidates_the_first_is_on_the_front() -> None:
+    assert front([trial(0.9, 100), trial(0.9, 100)]) == [0]
+    assert front([trial(0.9, 100, latency=11.0), trial(0.9, 100, latency=10.0)]) == [1]
+
+
+@pytest.mark.parametrize(
+    ("unit", "look", "expected"),
+    [
+        ("node", "full", {"unit": "node", "epochs": 7, "recovery_epochs": 5, "weight_sparsity": None}),
+        ("weight", "one_shot", {"unit": "weight", "epochs": 0, "recovery_epochs": 0}),
+        ("node_and_weight", "short", {"unit": ("node", "weight"), "epochs": 0, "recovery_epochs": 2}),
+    ],
+)
+def test_section_of_a_candidate(unit: Any, look: Any, expected: dict[str, Any]) -> None:
+    shared = PruneConfig(epochs=7, recovery_epochs=5, batch_size=99, distillation=DistillationConfig())
+    section = prune_section(Candidate(unit, "local", 0.35, "int8", look), shared, 2)
+    assert (section.scope, section.sparsity, section.batch_size) == ("local", 0.35, 99)
+    assert section.distillation == DistillationConfig()
+    assert {name: getattr(section, name) for name in expected} == expected
+
+
+def asked(config: SearchConfig, seed: int) -> list[Candidate]:
+    oracle, found = CompressionOracle(config, seed), []
+    for _ in range(config.candidates):
+        answer = oracle.ask()
+        if answer is None:
+            break
+        found.append(answer[0])
+        oracle.tell(answer[1], -answer[0].sparsity)
+    return found
+
+
+def test_hyperband_looks_cheaply_first_and_longer_at_the_best_third() -> None:
+    found = asked(SearchConfig(candidates=13), 5)
+    assert [candidate.look for candidate in found] == ["one_shot"] * 9 + ["short"] * 3 + ["full"]
+    least = sorted(candidate.sparsity for candidate in found[:9])
+    assert sorted(candidate.sparsity for candidate in found[9:12]) == least[:3]
+    assert found[12].sparsity == least[0]
+
+
+def test_candidates_are_the_same_again_and_within_the_space() -> None:
+    config = SearchConfig(candidates=30, unit=("node", "none"), scope=("global",), max_sparsity=0.5)
+    found = asked(config, 5)
+    assert found == asked(config, 5) != asked(config, 6)
+    assert Counter(candidate.look in LOOKS for candidate in found) == {True: len(found)}
+    for candidate in found:
+        assert candidate.unit in ("node", "none")
+        assert candidate.scope == "global"
+        assert (candidate.sparsity == 0.0) == (candidate.unit == "none")
+        assert candidate.sparsity == 0.0 or 0.2 <= candidate.sparsity <= 0.5
