@@ -39,9 +39,9 @@ def network(kind: str, shape: tuple[int, ...]) -> Any:
         body = [layers.Flatten(), layers.Dense(300, "relu"), layers.Dense(100, "relu")]
     else:
         body = [
-            layers.Conv2D(16, 3, padding="same", activation="relu"),
+            layers.Conv2D(16, 3, activation="relu"),
             layers.MaxPooling2D(2),
-            layers.Conv2D(32, 3, padding="same", activation="relu"),
+            layers.Conv2D(32, 3, activation="relu"),
             layers.MaxPooling2D(2),
             layers.Flatten(),
             layers.Dense(64, "relu"),

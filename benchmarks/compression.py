@@ -1,0 +1,198 @@
+"""Penjing beside a hand-written TFMOT recipe: same rows, model and total training samples, three seeds, one run.
+
+Run from the root of the repository; it takes an hour or so on two cores:
+
+    .venv/bin/python -m benchmarks.compression [--models mlp cnn] [--seeds 1 2 3]
+
+The recipe (`benchmarks/tfmot_recipe.py`) and Penjing each spend 20 epochs of 55,000 rows of Fashion-MNIST. The honest
+control is a net of the shape that pruning arrived at, trained from scratch for 20 epochs under the same schedule. All
+settings were chosen on the validation rows; the test rows are read once, here. Every side is the real thing in a
+process of its own: the recipe's script, and Penjing's command line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data.dataset import Dataset
+from models.tflite.interpreter import LiteRT, latency_us
+from models.tflite.micro import MicroResult, run_micro
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIG = ROOT / "configs" / "lenet_300_100.yaml"
+CNN = (
+    "model={family: cnn, head: dense, head_units: [64], blocks: ["
+    "{filters: 16, padding: valid, batch_normalization: false, pool: 2}, "
+    "{filters: 32, padding: valid, batch_normalization: false, pool: 2}]}"
+)
+SIDES: dict[str, dict[str, tuple[str, ...]]] = {
+    "mlp": {
+        "nodes": (),
+        "nodes, then weights": (
+            "prune.unit=[node, weight]",
+            "prune.weight_sparsity=0.75",
+            "prune.epochs=3",
+            "prune.recovery_epochs=2",
+        ),
+    },
+    "cnn": {
+        "nodes": (CNN, "prune.sparsity=0.5"),
+        "nodes, then weights": (
+            CNN,
+            "prune.sparsity=0.5",
+            "prune.unit=[node, weight]",
+            "prune.weight_sparsity=0.6",
+            "prune.epochs=3",
+            "prune.recovery_epochs=2",
+        ),
+    },
+}
+"""Overrides of the config by model and side; each trains 10 epochs, then prunes and recovers for 10."""
+
+
+@dataclass
+class Measured:
+    """What one side came to, seed by seed."""
+
+    score: list[float] = field(default_factory=list)
+    bytes: list[int] = field(default_factory=list)
+    gzip_bytes: list[int] = field(default_factory=list)
+    arena_bytes: list[int | None] = field(default_factory=list)
+    latency_us: list[float] = field(default_factory=list)
+
+    def add(self, score: float, size: int, gzipped: int, arena: int | None, latency: float) -> None:
+        """Notes one seed."""
+        for values, value in zip(vars(self).values(), (score, size, gzipped, arena, latency), strict=True):
+            values.append(value)
+
+    def mean(self, name: str) -> float:
+        """Returns the mean over the seeds; NaN where a seed has no such figure."""
+        values = getattr(self, name)
+        return float("nan") if None in values else float(statistics.mean(values))
+
+
+def penjing(folder: Path, name: str, seed: int, *overrides: str) -> dict[str, Any]:
+    """Runs Penjing's command line and returns `summary.json`, with the folder of the bundle as `export`."""
+    workdir = folder / "runs"
+    command = [sys.executable, str(ROOT / "run_pipeline.py"), "run", str(CONFIG), f"name={name}", f"seed={seed}"]
+    # The settings are those of the config; its target would only end a run with another exit code.
+    done = subprocess.run(
+        [*command, "target={}", *overrides, "--json", "--workdir", str(workdir)],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode != 0:
+        raise SystemExit(f"{name}, seed {seed}: exit code {done.returncode}\n{done.stderr[-2000:]}")
+    return {**json.loads(done.stdout), "export": workdir / name / "export"}
+
+
+def rows(folder: Path) -> Dataset:
+    """Returns the rows that every Penjing run here shares; there is one artifact of `ingest`."""
+    [artifact] = (folder / "runs" / "store" / "ingest").iterdir()
+    return Dataset.open(artifact)
+
+
+def recipe(folder: Path, kind: str, seed: int) -> dict[str, bytes]:
+    """Runs the recipe on Penjing's own rows; returns its dense int8 file and its last one."""
+    dataset = rows(folder)
+    arrays, result = folder / "arrays.npz", folder / f"recipe-{kind}-{seed}.json"
+    if not arrays.exists():
+        x, y = dataset.inputs("train"), dataset.split("train").y
+        validation = dataset.split("validation")
+        np.savez(arrays, x=x, y=y, x_validation=dataset.inputs("validation"), y_validation=validation.y)
+    command = [sys.executable, "-m", "benchmarks.tfmot_recipe", str(arrays), kind, str(seed), str(result)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise SystemExit(f"recipe, {kind}, seed {seed}: exit code {done.returncode}\n{done.stderr[-2000:]}")
+    return {name: (folder / f"{kind}-{seed}-{name}.tflite").read_bytes() for name in ("dense", "recipe")}
+
+
+def judge(file: bytes, dataset: Dataset) -> tuple[float, int | None, float]:
+    """Returns accuracy on the test rows in LiteRT, arena in TFLite Micro (None: refused), and latency."""
+    x, y = dataset.inputs("test"), dataset.split("test").y
+    runtime = LiteRT(file)
+    score = float(np.mean(runtime.predict(x).argmax(axis=-1) == y))
+    micro = run_micro(file, runtime.quantize(x[:1]))
+    return score, micro.arena_bytes if isinstance(micro, MicroResult) else None, latency_us(file, x)
+
+
+def shape_of(export: Path, kind: str) -> str:
+    """Returns the override that builds a net of the exported one's shape: units, or filters and head units."""
+    report = json.loads((export.parent / "run.json").read_text(encoding="utf-8"))
+    store = export.parents[1] / "store" / "prune" / report["keys"]["prune"]
+    details = json.loads((store / "manifest.json").read_text(encoding="utf-8"))["details"]
+    after = [layer["after"] for layer in details["parts"][0]["layers"]]
+    if kind == "mlp":
+        return f"model.units={after}"
+    return (
+        CNN.replace("head_units: [64]", f"head_units: [{after[2]}]")
+        .replace("filters: 16", f"filters: {after[0]}")
+        .replace("filters: 32", f"filters: {after[1]}")
+    )
+
+
+def compare(folder: Path, kind: str, seeds: list[int]) -> dict[str, Measured]:
+    """Runs every side for every seed, in turn."""
+    measured: dict[str, Measured] = {}
+    for seed in seeds:
+        for side, overrides in SIDES[kind].items():
+            summary = penjing(folder, f"{kind}-{'-'.join(side.split(', '))}".replace(" ", "-"), seed, *overrides)
+            file = (summary["export"] / "model.tflite").read_bytes()
+            _note(measured, f"Penjing, {side}", file, summary["model_gzip_bytes"], rows(folder))
+            if side == "nodes":
+                scratch = (shape_of(summary["export"], kind), "train.epochs=20", "prune=null")
+                control = penjing(folder, f"{kind}-control", seed, *scratch)
+                file = (control["export"] / "model.tflite").read_bytes()
+                _note(measured, "control from scratch", file, control["model_gzip_bytes"], rows(folder))
+        for name, file in recipe(folder, kind, seed).items():
+            title = "dense int8 of the recipe" if name == "dense" else "TFMOT recipe"
+            gzipped = json.loads((folder / f"recipe-{kind}-{seed}.json").read_text())[name]["gzip_bytes"]
+            _note(measured, title, file, gzipped, rows(folder))
+        print(f"{kind}, seed {seed}: done", file=sys.stderr, flush=True)
+    return measured
+
+
+def _note(measured: dict[str, Measured], side: str, file: bytes, gzipped: int, dataset: Dataset) -> None:
+    score, arena, latency = judge(file, dataset)
+    measured.setdefault(side, Measured()).add(score, len(file), gzipped, arena, latency)
+
+
+def table(kind: str, measured: dict[str, Measured]) -> str:
+    """Returns the figures as Markdown: means over the seeds, ratios to the recipe's."""
+    reference = measured["TFMOT recipe"]
+    lines = [
+        f"| {kind} | test accuracy (each seed) | bytes | / recipe | gzipped | / recipe | arena |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for side, figures in measured.items():
+        each = ", ".join(f"{score:.4f}" for score in figures.score)
+        size, gzipped = figures.mean("bytes"), figures.mean("gzip_bytes")
+        lines.append(
+            f"| {side} | {figures.mean('score'):.4f} ({each}) | {size:,.0f} | {size / reference.mean('bytes'):.3f} "
+            f"| {gzipped:,.0f} | {gzipped / reference.mean('gzip_bytes'):.3f} | {figures.mean('arena_bytes'):,.0f} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Runs the comparison and prints its tables."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--models", nargs="+", choices=list(SIDES), default=list(SIDES))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="penjing-compression-") as name:
+        for kind in arguments.models:
+            print(table(kind, compare(Path(name), kind, arguments.seeds)), end="\n\n", flush=True)
+
+
+if __name__ == "__main__":
+    main()
