@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 # keras-tuner imports TensorFlow, which has to come in by its one door.
 import models.legacy_keras  # noqa: F401  # isort: skip
@@ -19,11 +19,10 @@ import keras_tuner
 from threadpoolctl import threadpool_limits
 
 from data.contract import PenjingError
-from models.config import Precision, RegularizationConfig, SearchConfig, SearchUnit, TuneConfig
+from models.config import RegularizationConfig, SearchConfig, TuneConfig
+from pipeline.candidates import LOOKS, SPARSITY_STEP, Candidate
 
 _WORKER = "penjing"
-SPARSITY_STEP = 0.05
-"""Sparsities are tried in such steps: what a report shows is then what was tried, and near ones are one trial."""
 _INITIAL_POINTS = 6
 """Random trials before the Bayesian oracle fits its Gaussian process: three a dimension."""
 
@@ -153,29 +152,7 @@ class RegularizationOracle:
         self._asked.tell(proposal.trial, score)
 
 
-Look = Literal["one_shot", "short", "full"]
-LOOKS: tuple[Look, ...] = ("one_shot", "short", "full")
-"""How much is spent on a candidate: pruned at once; a short recovery; the whole of the section `prune`."""
 _FACTOR = 3
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A chain of compression, and how much is spent on it.
-
-    Attributes:
-        unit: `none`, `node`, `weight` or `node_and_weight`.
-        scope: `global` or `local`; `global` where nothing is pruned.
-        sparsity: fraction, in steps of 0.05; 0 where nothing is pruned.
-        precision: of the file.
-        look: one of `LOOKS`.
-    """
-
-    unit: SearchUnit
-    scope: Literal["global", "local"]
-    sparsity: float
-    precision: Precision
-    look: Look
 
 
 class CompressionOracle:

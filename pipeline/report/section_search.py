@@ -8,6 +8,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from pipeline.candidates import WEIGHTS_AFTER_NODES
 from pipeline.report import wording
 from pipeline.report.figures import Plots
 from pipeline.report.findings import config_of
@@ -26,9 +27,6 @@ from pipeline.report.markup import (
 )
 from pipeline.report.plots_search import search_figure
 from pipeline.report.record import RunRecord
-
-WEIGHTS_AFTER_NODES = 0.5
-"""As in `pipeline.stages.search`, which a report does not import: TensorFlow would come along."""
 
 
 def search_section(record: RunRecord, plots: Plots) -> Markup:

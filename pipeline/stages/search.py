@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from data.contract import ConfigError, ConversionError, TrainingError
@@ -19,24 +18,15 @@ from models.legacy_keras import use_determinism
 from models.tasks import Task, task_for
 from models.training import predict
 from pipeline.artifacts import SavedModel
+from pipeline.candidates import SPARSITY_STEP, Candidate, Trial, alike, excess, file_bytes, front, named, prune_section
 from pipeline.config import TargetConfig
-from pipeline.oracles import SPARSITY_STEP, Candidate, CompressionOracle
+from pipeline.oracles import CompressionOracle
 from pipeline.store import Artifact
 from pipeline.targets import judge
 from pipeline.workspace import Outcome, Workspace
 
 DEFAULT_MAX_SCORE_DROP = 0.01
 """Where the target names no score: how far it may fall. The smallest model of all knows nothing."""
-
-WEIGHTS_AFTER_NODES = 0.5
-"""Sparsity of the weights that are left where nodes went first."""
-
-LATENCY_NOISE = 1.1
-"""Latencies that differ by a smaller factor count as equal."""
-
-DROP_OF_A_HALVING = 0.1
-"""While candidates are ranked, a score this far below the target's weighs as much as a file of half the size: an
-untrained look falls deep, and must still be told from a worse one."""
 
 
 @dataclass(frozen=True)
@@ -55,27 +45,6 @@ class Config:
     prune: PruneConfig | None
     convert: ConvertConfig
     target: TargetConfig
-
-
-@dataclass(frozen=True)
-class _Trial:
-    """A candidate and what came of it; the last four are empty where it failed."""
-
-    candidate: Candidate
-    measured: dict[str, float | None] = field(default_factory=dict)
-    targets: tuple[dict[str, Any], ...] = ()
-    chain: tuple[Artifact, ...] = ()
-    state: str = "failed"
-
-    @property
-    def met(self) -> bool:
-        return self.state == "done" and all(target["met"] for target in self.targets)
-
-    @property
-    def rank(self) -> tuple[float, float, float]:
-        """The lower, the better: how far it misses the target; of those that meet it, bytes, then score."""
-        excess = 0.0 if self.met else sum(map(_excess, self.targets))
-        return excess, float(self.measured["max_model_bytes"] or 0), -float(self.measured["min_score"] or 0)
 
 
 def search(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
@@ -100,23 +69,13 @@ def _dense_score(inputs: Inputs, task: Task) -> float:
     return task.score(inputs.dataset.split("validation").y, answers)
 
 
-def _excess(target: Mapping[str, Any]) -> float:
-    """How far a limit is missed, as a fraction of it (of scores: in tenths)."""
-    if target["met"]:
-        return 0.0
-    if target["got"] is None:
-        return math.inf
-    distance = abs(float(target["got"]) - float(target["asked"]))
-    return distance / DROP_OF_A_HALVING if "score" in target["name"] else distance / float(target["asked"])
-
-
 class _Search:
     """The search as it goes: what was tried, and what is tried next."""
 
     def __init__(self, inputs: Inputs, config: Config, workspace: Workspace, task: Task, dense_score: float) -> None:
         self.inputs, self.config, self.workspace, self.task = inputs, config, workspace, task
         self.dense_score = dense_score
-        self.trials: list[_Trial] = []
+        self.trials: list[Trial] = []
         target = config.target
         if target.max_score_drop is None and target.min_score is None:
             target = target.model_copy(update={"max_score_drop": DEFAULT_MAX_SCORE_DROP})
@@ -151,32 +110,32 @@ class _Search:
             best = max(pruned, key=lambda trial: self._merit(trial) or 0.0, default=None)
             return None if best is None else replace(best.candidate, look="full")
         family = min(whole, key=lambda trial: trial.rank).candidate
-        tried = {each.candidate.sparsity: each.met for each in whole if _alike(each.candidate, family)}
+        tried = {each.candidate.sparsity: each.met for each in whole if alike(each.candidate, family)}
         low = max((sparsity for sparsity, met in tried.items() if met), default=0.0)
         beyond = self.config.search.max_sparsity + SPARSITY_STEP
         high = min((sparsity for sparsity, met in tried.items() if not met and sparsity > low), default=beyond)
         between = round(round((low + high) / 2 / SPARSITY_STEP) * SPARSITY_STEP, 4)
         return replace(family, sparsity=between) if low < between < high and between not in tried else None
 
-    def _merit(self, trial: _Trial) -> float | None:
+    def _merit(self, trial: Trial) -> float | None:
         """Halvings of the size, less what the score lacks; None where the trial failed."""
         if trial.state != "done":
             return None
-        lacking = sum(_excess(target) for target in trial.targets if "score" in target["name"])
+        lacking = sum(excess(target) for target in trial.targets if "score" in target["name"])
         largest = max(float(each.measured["max_model_bytes"] or 1) for each in self.trials if each.state == "done")
         return math.log2(largest / float(trial.measured["max_model_bytes"] or 1)) - lacking
 
-    def _look(self, candidate: Candidate) -> _Trial:
+    def _look(self, candidate: Candidate) -> Trial:
         """Makes a candidate, measures it and keeps what was found."""
         try:
             trial = self._measured(candidate, self._chain(candidate))
         except (ConfigError, ConversionError, TrainingError) as error:
-            self.workspace.progress.note(f"search: {_named(candidate)} failed: {error}")
-            trial = _Trial(candidate)
+            self.workspace.progress.note(f"search: {named(candidate)} failed: {error}")
+            trial = Trial(candidate)
         self.trials.append(trial)
-        figures: dict[str, float | str] = {"candidate": _named(candidate), "state": trial.state}
+        figures: dict[str, float | str] = {"candidate": named(candidate), "state": trial.state}
         if trial.state == "done":
-            figures |= {self.task.metric: float(trial.measured["min_score"] or 0), "bytes": _bytes(trial)}
+            figures |= {self.task.metric: float(trial.measured["min_score"] or 0), "bytes": file_bytes(trial)}
         total = self.config.search.candidates + len(self.config.search.precision) + self.config.search.refinements
         self.workspace.progress.step("search", len(self.trials), max(total, len(self.trials)), figures)
         return trial
@@ -198,7 +157,7 @@ class _Search:
         made.append(self.workspace.trials.run("convert", {"dataset": "dataset", "model": model}, sections))
         return tuple(made)
 
-    def _measured(self, candidate: Candidate, chain: tuple[Artifact, ...]) -> _Trial:
+    def _measured(self, candidate: Candidate, chain: tuple[Artifact, ...]) -> Trial:
         variants = chain[-1].manifest.details["variants"]
         variant = next(each for each in variants if each["precision"] == candidate.precision)
         measured: dict[str, float | None] = {
@@ -209,9 +168,9 @@ class _Search:
             "max_arena_bytes": variant["arena_bytes"],
             "max_latency_us": variant["latency_us"],
         }
-        return _Trial(candidate, measured, tuple(judge(self.target, measured)), chain, "done")
+        return Trial(candidate, measured, tuple(judge(self.target, measured)), chain, "done")
 
-    def outcome(self, best: _Trial) -> Outcome:
+    def outcome(self, best: Trial) -> Outcome:
         """Writes the best model and its variants into the stage's output."""
         chain = self._chain(best.candidate, final=True)
         source = chain[0].folder if len(chain) > 1 else self.inputs.dense.folder
@@ -234,64 +193,7 @@ class _Search:
         return Outcome(rows, details, keys)
 
 
-def prune_section(candidate: Candidate, shared: PruneConfig | None, short_epochs: int) -> PruneConfig:
-    """Returns the section `prune` of a candidate.
-
-    Args:
-        candidate: what is pruned, and how much is spent on it.
-        shared: what all candidates have in common; defaults where None.
-        short_epochs: recovery of a short look.
-    """
-    changes: dict[str, Any] = {
-        "unit": ("node", "weight") if candidate.unit == "node_and_weight" else candidate.unit,
-        "scope": candidate.scope,
-        "sparsity": candidate.sparsity,
-        "weight_sparsity": WEIGHTS_AFTER_NODES if candidate.unit == "node_and_weight" else None,
-    }
-    if candidate.look != "full":
-        changes |= {"epochs": 0, "steps": None}
-        changes["recovery_epochs"] = short_epochs if candidate.look == "short" else 0
-    return PruneConfig.model_validate((shared or PruneConfig()).model_dump() | changes)
-
-
-def front(trials: list[_Trial]) -> list[int]:
-    """Numbers of the trials that no other beats in score, bytes, arena and latency at once, the smallest file first.
-
-    Latencies less than a tenth apart count as equal: they were timed.
-    """
-    done = [number for number, trial in enumerate(trials) if trial.state == "done"]
-    kept = [a for a in done if not any(_beats(trials[b], trials[a], earlier=b < a) for b in done if b != a)]
-    return sorted(kept, key=lambda number: _bytes(trials[number]))
-
-
-def _beats(one: _Trial, other: _Trial, *, earlier: bool) -> bool:
-    own, rival = _figures(one), _figures(other)
-    if own[:-1] == rival[:-1]:
-        return (own[-1], not earlier) < (rival[-1], earlier)
-    return all(a <= b for a, b in zip(own[:-1], rival[:-1], strict=True)) and own[-1] <= LATENCY_NOISE * rival[-1]
-
-
-def _figures(trial: _Trial) -> tuple[float, ...]:
-    costs = (trial.measured[name] for name in ("max_model_bytes", "max_arena_bytes", "max_latency_us"))
-    return (-float(trial.measured["min_score"] or 0), *(math.inf if cost is None else float(cost) for cost in costs))
-
-
-def _alike(one: Candidate, other: Candidate) -> bool:
-    """Whether two candidates differ in nothing but their sparsity."""
-    return replace(one, sparsity=other.sparsity) == other
-
-
-def _bytes(trial: _Trial) -> int:
-    return int(trial.measured["max_model_bytes"] or 0)
-
-
-def _named(candidate: Candidate) -> str:
-    if candidate.unit == "none":
-        return f"dense {candidate.precision}"
-    return f"{candidate.unit} {candidate.sparsity:g} {candidate.scope} {candidate.precision} {candidate.look}"
-
-
-def _told(trial: _Trial) -> dict[str, Any]:
+def _told(trial: Trial) -> dict[str, Any]:
     missed = [target["name"] for target in trial.targets if not target["met"]]
     return {**asdict(trial.candidate), "state": trial.state, "met": trial.met, "missed": missed, **trial.measured}
 

@@ -8,17 +8,17 @@ from typing import Any
 import pytest
 
 from models.config import DistillationConfig, PruneConfig, SearchConfig
-from pipeline.oracles import LOOKS, Candidate, CompressionOracle
-from pipeline.stages.search import _Trial, front, prune_section
+from pipeline.candidates import LOOKS, Candidate, Trial, front, prune_section
+from pipeline.oracles import CompressionOracle
 
 NODES = Candidate("node", "local", 0.4, "int8", "full")
 
 
-def trial(score: float, size: float, arena: float | None = 100.0, latency: float = 10.0, **changed: Any) -> _Trial:
+def trial(score: float, size: float, arena: float | None = 100.0, latency: float = 10.0, **changed: Any) -> Trial:
     measured = {
         "min_score": score, "max_model_bytes": size, "max_arena_bytes": arena, "max_latency_us": latency,
     }  # fmt: skip
-    return _Trial(NODES, measured, (), (), **{"state": "done"} | changed)
+    return Trial(NODES, measured, (), (), **{"state": "done"} | changed)
 
 
 def test_front_by_hand() -> None:
