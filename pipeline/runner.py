@@ -172,7 +172,8 @@ class Runner:
         if stage.reads_source:
             self._check_source(config["data"], parts["source"])
         seconds = round(self.clock() - started, 3)
-        ledger = [row.model_copy(update={"seconds": seconds}) for row in outcome.ledger[:1]]
+        # Rows of trials that a stage hands on bring their own.
+        ledger = [row.model_copy(update={"seconds": row.seconds or seconds}) for row in outcome.ledger[:1]]
         manifest = Manifest(
             stage=stage.name,
             key=key,
