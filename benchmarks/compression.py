@@ -2,7 +2,7 @@
 
 Run from the root of the repository; it takes an hour or so on two cores:
 
-    .venv/bin/python -m benchmarks.compression [--models mlp cnn] [--seeds 1 2 3]
+    .venv/bin/python -m benchmarks.compression [--models mlp cnn] [--seeds 1 2 3] [--search]
 
 The recipe (`benchmarks/tfmot_recipe.py`) and Penjing each spend 20 epochs of 55,000 rows of Fashion-MNIST. The honest
 control is a net of the shape that pruning arrived at, trained from scratch for 20 epochs under the same schedule. All
@@ -161,6 +161,44 @@ def compare(folder: Path, kind: str, seeds: list[int]) -> dict[str, Measured]:
     return measured
 
 
+def latency_ratio(folder: Path, kind: str, seed: int) -> str:
+    """Says how much faster the node-pruned int8 file is than the dense float32 one, five times in turn."""
+    overrides = tuple(each for each in SIDES[kind]["nodes"] if each.startswith("model"))
+    dense = penjing(folder, f"{kind}-dense", seed, *overrides, "prune=null")
+    pruned = folder / "runs" / f"{kind}-nodes" / "export"
+    files = [dense["export"] / "variants" / "float32.tflite", pruned / "model.tflite"]
+    x = rows(folder).inputs("test", slice(0, 256))
+    times = [[latency_us(file.read_bytes(), x) for file in files] for _ in range(5)]
+    ratios = sorted(after / before for before, after in times)
+    drop = dense["baseline_score"] - json.loads((pruned / "summary.json").read_text(encoding="utf-8"))["model_score"]
+    return (
+        f"{kind}, seed {seed}: latency of the node-pruned int8 model over the dense float32 one: {ratios[2]:.2f} "
+        f"({ratios[0]:.2f} to {ratios[-1]:.2f}), at a drop of {drop:.4f} on the test rows."
+    )
+
+
+def search_cost(folder: Path) -> str:
+    """Says how long a search over 40 candidates took beside the training that it starts from."""
+    run = folder / "runs" / "fashion-search"
+    command = [sys.executable, str(ROOT / "run_pipeline.py"), "search", str(ROOT / "configs" / "fashion_search.yaml")]
+    done = subprocess.run(
+        [*command, "--json", "--workdir", str(folder / "runs")], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise SystemExit(f"search: exit code {done.returncode}\n{done.stderr[-2000:]}")
+    summary = json.loads(done.stdout)
+    key = json.loads((run / "run.json").read_text(encoding="utf-8"))["keys"]["search"]
+    store = folder / "runs" / "store" / "search" / key / "manifest.json"
+    manifest = json.loads(store.read_text(encoding="utf-8"))
+    trained = next(row["seconds"] for row in summary["ledger"] if row["stage"] == "train")
+    return (
+        f"search: {len(manifest['details']['trials'])} candidates in {manifest['seconds']:.0f} s, "
+        f"{manifest['seconds'] / trained:.2f} times the training's {trained:.0f} s; it handed over "
+        f"{summary['model_bytes']:,} bytes, test accuracy {summary['model_score']:.4f} "
+        f"(dense {summary['baseline_score']:.4f})."
+    )
+
+
 def _note(measured: dict[str, Measured], side: str, file: bytes, gzipped: int, dataset: Dataset) -> None:
     score, arena, latency = judge(file, dataset)
     measured.setdefault(side, Measured()).add(score, len(file), gzipped, arena, latency)
@@ -188,10 +226,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--models", nargs="+", choices=list(SIDES), default=list(SIDES))
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
+    parser.add_argument("--search", action="store_true", help="also time a search of 40 candidates")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="penjing-compression-") as name:
         for kind in arguments.models:
             print(table(kind, compare(Path(name), kind, arguments.seeds)), end="\n\n", flush=True)
+            print(latency_ratio(Path(name), kind, arguments.seeds[-1]), end="\n\n", flush=True)
+        if arguments.search:
+            print(search_cost(Path(name)), flush=True)
 
 
 if __name__ == "__main__":
