@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import shutil
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from data.contract import ConfigError, ConversionError, TrainingError
 from data.dataset import Dataset
@@ -21,12 +21,14 @@ from pipeline.artifacts import SavedModel
 from pipeline.candidates import SPARSITY_STEP, Candidate, Trial, alike, excess, file_bytes, front, named, prune_section
 from pipeline.config import TargetConfig
 from pipeline.oracles import CompressionOracle
-from pipeline.store import Artifact
 from pipeline.targets import judge
 from pipeline.workspace import Outcome, Workspace
 
 DEFAULT_MAX_SCORE_DROP = 0.01
 """Where the target names no score: how far it may fall. The smallest model of all knows nothing."""
+
+if TYPE_CHECKING:
+    from pipeline.store import Artifact
 
 
 @dataclass(frozen=True)

@@ -260,8 +260,13 @@ def test_module_of_a_child_process_counts() -> None:
 @pytest.mark.parametrize(
     ("file", "old", "new", "stages"),
     [
-        ("models/config.py", "update_steps: int = Field(default=10", "update_steps: int = Field(default=11", {"prune"}),
-        ("models/config.py", "trials: int = Field(default=8", "trials: int = Field(default=9", {"tune"}),
+        (
+            "models/config.py",
+            "update_steps: int = Field(default=10",
+            "update_steps: int = Field(default=11",
+            {"prune", "search"},
+        ),
+        ("models/config.py", "trials: int = Field(default=8", "trials: int = Field(default=9", {"tune", "search"}),
         (
             "models/config.py",
             "calibration_rows: int = Field(default=256",
@@ -269,7 +274,7 @@ def test_module_of_a_child_process_counts() -> None:
             None,
         ),
         ("models/config.py", '"""Step size at the start."""', '"""How far at first."""', set()),
-        ("pipeline/oracles.py", "_INITIAL_POINTS = 6", "_INITIAL_POINTS = 7", {"tune"}),
+        ("pipeline/oracles.py", "_INITIAL_POINTS = 6", "_INITIAL_POINTS = 7", {"tune", "search"}),
         ("models/layerwise.py", '"""', '"""Changed. ', set()),
         ("data/ingest.py", "from __future__", "import os\nfrom __future__", {"ingest"}),
     ],
