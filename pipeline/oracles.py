@@ -7,9 +7,8 @@ found in the store.
 
 from __future__ import annotations
 
-import math
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 # keras-tuner imports TensorFlow, which has to come in by its one door.
@@ -19,15 +18,14 @@ import keras_tuner
 from threadpoolctl import threadpool_limits
 
 from data.contract import PenjingError
-from models.config import RegularizationConfig, SearchConfig, TuneConfig
-from pipeline.candidates import LOOKS, SPARSITY_STEP, Candidate
+from models.config import RegularizationConfig, TuneConfig
 
 _WORKER = "penjing"
 _INITIAL_POINTS = 6
 """Random trials before the Bayesian oracle fits its Gaussian process: three a dimension."""
 
 
-class _InMemory:
+class InMemory:
     """Keeps an oracle from writing files: a torn one would crash its next start."""
 
     def save(self) -> None:
@@ -37,19 +35,15 @@ class _InMemory:
         """Writes nothing."""
 
 
-class _RandomOracle(_InMemory, keras_tuner.oracles.RandomSearchOracle):  # type: ignore[misc]  # untyped base
+class _RandomOracle(InMemory, keras_tuner.oracles.RandomSearchOracle):  # type: ignore[misc]  # untyped base
     pass
 
 
-class _BayesianOracle(_InMemory, keras_tuner.oracles.BayesianOptimizationOracle):  # type: ignore[misc]  # untyped base
+class _BayesianOracle(InMemory, keras_tuner.oracles.BayesianOptimizationOracle):  # type: ignore[misc]  # untyped base
     pass
 
 
-class _HyperbandOracle(_InMemory, keras_tuner.oracles.HyperbandOracle):  # type: ignore[misc]  # untyped base
-    pass
-
-
-class _Asked:
+class Asked:
     """A keras-tuner oracle that is asked for trials and told their scores, one by one."""
 
     def __init__(self, oracle: Any, section: str) -> None:
@@ -83,7 +77,8 @@ class _Asked:
         self._oracle.end_trial(trial)
 
 
-def _arguments(space: Any, seed: int, most_failures: int) -> dict[str, Any]:
+def oracle_arguments(space: Any, seed: int, most_failures: int) -> dict[str, Any]:
+    """Returns what every oracle here is made with: a score to maximize, and a space that nothing is added to."""
     return {
         "objective": keras_tuner.Objective("score", "max"),
         "hyperparameters": space,
@@ -129,12 +124,12 @@ class RegularizationOracle:
         if "elastic_net" in config.penalties:
             with space.conditional_scope("kind", ["elastic_net"]):
                 space.Float("l1_fraction", 0.1, 0.9)
-        arguments = _arguments(space, seed, config.trials + 1) | {"max_trials": config.trials}
+        arguments = oracle_arguments(space, seed, config.trials + 1) | {"max_trials": config.trials}
         if config.oracle == "random":
             oracle = _RandomOracle(**arguments)
         else:
             oracle = _BayesianOracle(num_initial_points=_INITIAL_POINTS, **arguments)
-        self._asked = _Asked(oracle, "tune")
+        self._asked = Asked(oracle, "tune")
 
     def ask(self) -> Proposal | None:
         """Returns the next trial; None where there is nothing left to try."""
@@ -150,53 +145,6 @@ class RegularizationOracle:
     def tell(self, proposal: Proposal, score: float | None) -> None:
         """Reports a trial's validation score, higher is better; None where the trial failed."""
         self._asked.tell(proposal.trial, score)
-
-
-_FACTOR = 3
-
-
-class CompressionOracle:
-    """Proposes candidates by Hyperband: many cheap looks, longer ones at the better third (Li et al. 2018).
-
-    Args:
-        config: the `search` section.
-        seed: in [1, 2**31 - 1].
-    """
-
-    def __init__(self, config: SearchConfig, seed: int) -> None:
-        space = keras_tuner.HyperParameters()
-        space.Choice("unit", list(config.unit))
-        space.Choice("scope", list(config.scope))
-        space.Float("sparsity", config.min_sparsity, config.max_sparsity)
-        space.Choice("precision", list(config.precision))
-        oracle = _HyperbandOracle(
-            max_epochs=_FACTOR ** (len(LOOKS) - 1),
-            factor=_FACTOR,
-            hyperband_iterations=config.candidates,
-            **_arguments(space, seed, config.candidates + 1),
-        )
-        self._asked = _Asked(oracle, "search")
-
-    def ask(self) -> tuple[Candidate, Any] | None:
-        """Returns the next candidate and the trial to hand back to `tell`; None where there is nothing left to try."""
-        trial = self._asked.ask()
-        if trial is None:
-            return None
-        values = trial.hyperparameters.values
-        look = LOOKS[round(math.log(values["tuner/epochs"], _FACTOR))]
-        pruned = values["unit"] != "none"
-        candidate = Candidate(
-            unit=values["unit"],
-            scope=values["scope"] if pruned else "global",
-            sparsity=round(values["sparsity"] / SPARSITY_STEP) * SPARSITY_STEP if pruned else 0.0,
-            precision=values["precision"],
-            look=look if pruned else "full",
-        )
-        return replace(candidate, sparsity=round(candidate.sparsity, 4)), trial
-
-    def tell(self, trial: Any, merit: float | None) -> None:
-        """Reports how good a candidate is, higher is better; None where it failed."""
-        self._asked.tell(trial, merit)
 
 
 def _rounded(value: float) -> float:

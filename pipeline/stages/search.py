@@ -20,7 +20,7 @@ from models.training import predict
 from pipeline.artifacts import SavedModel
 from pipeline.candidates import SPARSITY_STEP, Candidate, Trial, alike, excess, file_bytes, front, named, prune_section
 from pipeline.config import TargetConfig
-from pipeline.oracles import CompressionOracle
+from pipeline.search_oracle import CompressionOracle
 from pipeline.targets import judge
 from pipeline.workspace import Outcome, Workspace
 

@@ -251,12 +251,12 @@ def test_a_model_without_kernels_cannot_be_penalized(blobs, memory_batches):
 
 
 def test_memory_that_does_not_suffice_is_said(vector_schema, memory_batches):
-    """One product of 65,536 x 2^30 float32 numbers is more than any machine has."""
+    """One product of 65,536 x 2^24 float32 numbers is more than any machine has."""
     rows = np.zeros((65536, vector_schema.input_shape[0]), np.float32), np.zeros(65536, np.int32)
 
     class Greedy(type(TASK)):
         def loss(self, y_true, outputs, weights):
-            greed = tf.matmul(tf.zeros([tf.shape(y_true)[0], 1]), tf.zeros([1, 2**30]))
+            greed = tf.matmul(tf.zeros([tf.shape(y_true)[0], 1]), tf.zeros([1, 2**24]))
             return super().loss(y_true, outputs, weights) + tf.reduce_sum(greed)
 
     model = build(MlpConfig(family="mlp", units=(2,)), vector_schema, "classification", 1)

@@ -9,7 +9,7 @@ import pytest
 
 from models.config import DistillationConfig, PruneConfig, SearchConfig
 from pipeline.candidates import LOOKS, Candidate, Trial, front, prune_section
-from pipeline.oracles import CompressionOracle
+from pipeline.search_oracle import CompressionOracle
 
 NODES = Candidate("node", "local", 0.4, "int8", "full")
 
