@@ -95,16 +95,15 @@ def penjing(folder: Path, name: str, seed: int, *overrides: str) -> dict[str, An
     return {**json.loads(done.stdout), "export": workdir / name / "export"}
 
 
-def rows(folder: Path) -> Dataset:
-    """Returns the rows that every Penjing run here shares; there is one artifact of `ingest`."""
-    [artifact] = (folder / "runs" / "store" / "ingest").iterdir()
-    return Dataset.open(artifact)
+def rows(export: Path) -> Dataset:
+    """Returns the rows of the run that made a bundle; the split hangs on the seed."""
+    keys = json.loads((export.parent / "run.json").read_text(encoding="utf-8"))["keys"]
+    return Dataset.open(export.parents[1] / "store" / "ingest" / keys["ingest"])
 
 
-def recipe(folder: Path, kind: str, seed: int) -> dict[str, bytes]:
+def recipe(folder: Path, dataset: Dataset, kind: str, seed: int) -> dict[str, bytes]:
     """Runs the recipe on Penjing's own rows; returns its dense int8 file and its last one."""
-    dataset = rows(folder)
-    arrays, result = folder / "arrays.npz", folder / f"recipe-{kind}-{seed}.json"
+    arrays, result = folder / f"arrays-{seed}.npz", folder / f"recipe-{kind}-{seed}.json"
     if not arrays.exists():
         x, y = dataset.inputs("train"), dataset.split("train").y
         validation = dataset.split("validation")
@@ -146,17 +145,18 @@ def compare(folder: Path, kind: str, seeds: list[int]) -> dict[str, Measured]:
     for seed in seeds:
         for side, overrides in SIDES[kind].items():
             summary = penjing(folder, f"{kind}-{'-'.join(side.split(', '))}".replace(" ", "-"), seed, *overrides)
+            dataset = rows(summary["export"])
             file = (summary["export"] / "model.tflite").read_bytes()
-            _note(measured, f"Penjing, {side}", file, summary["model_gzip_bytes"], rows(folder))
+            _note(measured, f"Penjing, {side}", file, summary["model_gzip_bytes"], dataset)
             if side == "nodes":
                 scratch = (shape_of(summary["export"], kind), "train.epochs=20", "prune=null")
                 control = penjing(folder, f"{kind}-control", seed, *scratch)
                 file = (control["export"] / "model.tflite").read_bytes()
-                _note(measured, "control from scratch", file, control["model_gzip_bytes"], rows(folder))
-        for name, file in recipe(folder, kind, seed).items():
+                _note(measured, "control from scratch", file, control["model_gzip_bytes"], dataset)
+        for name, file in recipe(folder, dataset, kind, seed).items():
             title = "dense int8 of the recipe" if name == "dense" else "TFMOT recipe"
             gzipped = json.loads((folder / f"recipe-{kind}-{seed}.json").read_text())[name]["gzip_bytes"]
-            _note(measured, title, file, gzipped, rows(folder))
+            _note(measured, title, file, gzipped, dataset)
         print(f"{kind}, seed {seed}: done", file=sys.stderr, flush=True)
     return measured
 
@@ -167,7 +167,7 @@ def latency_ratio(folder: Path, kind: str, seed: int) -> str:
     dense = penjing(folder, f"{kind}-dense", seed, *overrides, "prune=null")
     pruned = folder / "runs" / f"{kind}-nodes" / "export"
     files = [dense["export"] / "variants" / "float32.tflite", pruned / "model.tflite"]
-    x = rows(folder).inputs("test", slice(0, 256))
+    x = rows(dense["export"]).inputs("test", slice(0, 256))
     times = [[latency_us(file.read_bytes(), x) for file in files] for _ in range(5)]
     ratios = sorted(after / before for before, after in times)
     drop = dense["baseline_score"] - json.loads((pruned / "summary.json").read_text(encoding="utf-8"))["model_score"]
