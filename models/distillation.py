@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.config import DistillationConfig
+from models.compression_config import DistillationConfig
 from models.legacy_keras import tf
 from models.tasks import Task
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data.contract import FrozenConfig, Schema
-from models.config import Precision, RegularizationConfig, TaskName
+from models.compression_config import Precision
+from models.config import RegularizationConfig, TaskName
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from models.config import Precision, PruneConfig, SearchUnit
+from models.compression_config import Precision, PruneConfig, SearchUnit
 
 if TYPE_CHECKING:
     from pipeline.store import Artifact

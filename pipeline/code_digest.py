@@ -22,7 +22,16 @@ ROOT = Path(__file__).resolve().parent.parent
 
 ROOMS = ("data", "models", "pipeline")
 
-DECLARATIONS = frozenset({"data.contract", "data.config", "models.config", "pipeline.config", "pipeline.ledger"})
+DECLARATIONS = frozenset(
+    {
+        "data.contract",
+        "data.config",
+        "models.config",
+        "models.compression_config",
+        "pipeline.config",
+        "pipeline.ledger",
+    }
+)
 """Modules of which only the imported names count."""
 
 Reference = tuple[str, str | None]

@@ -8,17 +8,8 @@ from pydantic import Field, field_validator, model_validator
 
 from data.config import DataConfig
 from data.contract import FrozenConfig
-from models.config import (
-    ConvertConfig,
-    ModelConfig,
-    PretrainConfig,
-    PruneConfig,
-    QuantizeConfig,
-    SearchConfig,
-    TaskName,
-    TrainConfig,
-    TuneConfig,
-)
+from models.compression_config import ConvertConfig, PruneConfig, QuantizeConfig, SearchConfig
+from models.config import ModelConfig, PretrainConfig, TaskName, TrainConfig, TuneConfig
 from pipeline.config_reading.checks import DisagreementError, disagreements
 
 

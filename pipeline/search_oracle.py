@@ -14,7 +14,7 @@ import models.legacy_keras  # noqa: F401  # isort: skip
 
 import keras_tuner
 
-from models.config import SearchConfig
+from models.compression_config import SearchConfig
 from pipeline.candidates import LOOKS, SPARSITY_STEP, Candidate
 from pipeline.oracles import Asked, InMemory, oracle_arguments
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from models.config import QuantizeConfig
+from models.compression_config import QuantizeConfig
 from pipeline.config_reading.file import load_config
 
 FOLDER = Path(__file__).resolve().parent.parent / "configs"

@@ -9,7 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from data.contract import Batches, Checkpoints, ConfigError, Progress
-from models.config import PruneConfig
+from models.compression_config import PruneConfig
 from models.legacy_keras import clone
 from models.pruning.graph import NodeGraph, node_graph
 from models.pruning.importance import comparable, node_importance

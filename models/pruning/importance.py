@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.contract import Batches, ConfigError
-from models.config import NodeCriterion
+from models.compression_config import NodeCriterion
 from models.legacy_keras import keras, tf
 from models.pruning.graph import NodeGraph
 from models.training import Objective

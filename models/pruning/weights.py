@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.contract import ConfigError
-from models.config import PruneConfig
+from models.compression_config import PruneConfig
 from models.legacy_keras import keras, tf
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.contract import ConversionError
-from models.config import Precision
+from models.compression_config import Precision
 from models.legacy_keras import keras, tf
 from models.tflite import audit
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from data.config import ArraysData, BuiltinData, IdxData, ImagesData, TableData, known_input_shape
 from data.contract import ConfigError, FrozenConfig
-from models.config import CnnConfig, PruneConfig
+from models.compression_config import PruneConfig
+from models.config import CnnConfig
 from models.shapes import check_shapes
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.dataset import Dataset
-from models.config import ConvertConfig, QuantizeConfig
+from models.compression_config import ConvertConfig, QuantizeConfig
 from models.legacy_keras import use_determinism
 from models.measurements import zstd_bytes
 from models.tasks import task_for

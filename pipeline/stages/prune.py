@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from data.contract import Batches
 from data.dataset import Dataset
-from models.config import PruneConfig
+from models.compression_config import PruneConfig
 from models.distillation import Distillation, distilled_targets
 from models.legacy_keras import use_determinism
 from models.pruning.gradual import prune_nodes

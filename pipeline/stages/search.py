@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from data.contract import ConfigError, ConversionError, TrainingError
 from data.dataset import Dataset
-from models.config import ConvertConfig, PruneConfig, QuantizeConfig, SearchConfig
+from models.compression_config import ConvertConfig, PruneConfig, QuantizeConfig, SearchConfig
 from models.legacy_keras import use_determinism
 from models.tasks import Task, task_for
 from models.training import predict

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.config import DistillationConfig
+from models.compression_config import DistillationConfig
 from models.distillation import Distillation, distilled_targets
 from models.legacy_keras import tf
 from models.tasks import Classification, Regression

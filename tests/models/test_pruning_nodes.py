@@ -11,7 +11,8 @@ import pytest
 from data.batches import ArrayBatches
 from data.contract import ConfigError
 from models.checkpointing import EpochRecord
-from models.config import OptimizerConfig, PruneConfig
+from models.compression_config import PruneConfig
+from models.config import OptimizerConfig
 from models.legacy_keras import clone, keras
 from models.pruning.gradual import NodePruning, prune_nodes
 from models.pruning.graph import NodeGraph, node_graph

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from data.batches import ArrayBatches
-from models.config import PruneConfig, SensitivityConfig
+from models.compression_config import PruneConfig, SensitivityConfig
 from models.legacy_keras import keras
 from models.pruning.sensitivity import Sensitivity, node_sensitivity, scorer, weight_sensitivity
 from models.tasks import Classification

@@ -7,7 +7,8 @@ import pytest
 
 from data.contract import ConfigError
 from models.architectures.builder import build
-from models.config import BlockConfig, CnnConfig, MlpConfig, OptimizerConfig, PruneConfig
+from models.compression_config import PruneConfig
+from models.config import BlockConfig, CnnConfig, MlpConfig, OptimizerConfig
 from models.legacy_keras import clone, keras, tf, tfmot
 from models.pruning.weights import (
     MagnitudePruning,

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from data.dataset import Dataset
-from models.config import ConvertConfig, MlpConfig, OptimizerConfig, PruneConfig, QuantizeConfig, TrainConfig
+from models.compression_config import ConvertConfig, PruneConfig, QuantizeConfig
+from models.config import MlpConfig, OptimizerConfig, TrainConfig
 from pipeline.artifacts import SavedModel, Variants
 from pipeline.config import ExportConfig, TargetConfig
 from pipeline.files import canonical_json

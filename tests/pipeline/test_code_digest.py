@@ -261,14 +261,14 @@ def test_module_of_a_child_process_counts() -> None:
     ("file", "old", "new", "stages"),
     [
         (
-            "models/config.py",
+            "models/compression_config.py",
             "update_steps: int = Field(default=10",
             "update_steps: int = Field(default=11",
             {"prune", "search"},
         ),
         ("models/config.py", "trials: int = Field(default=8", "trials: int = Field(default=9", {"tune", "search"}),
         (
-            "models/config.py",
+            "models/compression_config.py",
             "calibration_rows: int = Field(default=256",
             "calibration_rows: int = Field(default=257",
             None,

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.contract import ConfigError
-from models.config import QuantizeConfig
+from models.compression_config import QuantizeConfig
 from pipeline.config import RunConfig
 from pipeline.config_reading.file import ConfigErrors, LoadedConfig, load_config
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from data.config import BuiltinData, TableData
-from models.config import PruneConfig
+from models.compression_config import PruneConfig
 from models.pruning.weights import prunable_kernels
 from models.tflite.audit import read_model
 from models.tflite.interpreter import LiteRT

@@ -14,7 +14,7 @@ from ai_edge_litert import schema_py_generated as schema_fb
 from sklearn.datasets import load_diabetes, load_digits
 
 from data.contract import Schema
-from models.config import Precision
+from models.compression_config import Precision
 from models.legacy_keras import keras, use_determinism
 from models.tasks import task_for
 from models.tflite import audit

@@ -10,7 +10,8 @@ import pytest
 
 from data.config import ArraysData
 from data.dataset import Dataset
-from models.config import DistillationConfig, MlpConfig, OptimizerConfig, PruneConfig, RegularizationConfig, TrainConfig
+from models.compression_config import DistillationConfig, PruneConfig
+from models.config import MlpConfig, OptimizerConfig, RegularizationConfig, TrainConfig
 from models.pruning.sensitivity import Sensitivity
 from models.training import predict
 from pipeline.artifacts import SavedModel

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from models.config import DistillationConfig, PruneConfig, SearchConfig
+from models.compression_config import DistillationConfig, PruneConfig, SearchConfig
 from pipeline.candidates import LOOKS, Candidate, Trial, front, prune_section
 from pipeline.search_oracle import CompressionOracle
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from models.config import Precision
+from models.compression_config import Precision
 from models.legacy_keras import keras
 from models.tflite import audit
 from models.tflite.calibration import calibration_rows

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from data.contract import ConversionError
-from models.config import Precision
+from models.compression_config import Precision
 from models.legacy_keras import keras, tf
 from models.tflite import audit
 from models.tflite.convert import convert

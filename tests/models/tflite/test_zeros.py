@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.config import Precision
+from models.compression_config import Precision
 from models.legacy_keras import clone, keras
 from models.tflite.calibration import calibration_rows
 from models.tflite.convert import convert
