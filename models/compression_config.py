@@ -7,10 +7,19 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from data.contract import FrozenConfig
-from models.config import GradientDescentFields
+from models.config import GradientDescentFields, OptimizerConfig
 
 NodeCriterion = Literal["l1", "l2", "taylor", "batch_normalization_scale", "mean_activation"]
-Precision = Literal["float32", "float16", "dynamic_range", "int8"]
+Precision = Literal["float32", "float16", "dynamic_range", "int8", "int16x8", "int4"]
+LayerPrecision = Literal["int8", "int16x8", "int4"]
+DenseScales = Literal["auto", "tensor", "channel"]
+Encoding = Literal["dense", "sparse", "tables"]
+Variant = Literal[
+    "float32", "float16", "dynamic_range", "int8", "int16x8", "int4", "int8_sparse_micro", "int8_tables_micro"
+]
+
+ENCODED: dict[str, Variant] = {"sparse": "int8_sparse_micro", "tables": "int8_tables_micro"}
+"""Encoding of the weights -> the variant that has them so; TFLite Micro alone runs these."""
 
 
 class DistillationConfig(FrozenConfig):
@@ -103,18 +112,77 @@ class PruneConfig(GradientDescentFields):
         return (self.unit,) if isinstance(self.unit, str) else self.unit
 
 
+class ClusterConfig(GradientDescentFields):
+    """Few distinct values a kernel, so that each weight is a short index into a table (Han 2016)."""
+
+    clusters: int = Field(default=16, ge=2, le=256)
+    """Most distinct values of a kernel, zero counted as one of them where there are zeros; zeros stay."""
+
+    epochs: int = Field(default=2, ge=0, le=100_000)
+    """Epochs of training that move the values, not which weight has which. 0: none."""
+
+    initialization: Literal["linear", "k_means++"] = "linear"
+    """Where k-means starts: values evenly spaced from the least weight to the greatest (Han 2016), or drawn
+    (Arthur & Vassilvitskii 2007)."""
+
+    min_layer_weights: int = Field(default=256, ge=1)
+    """Kernels of fewer weights are left as they are, and named: they have little to gain."""
+
+    distillation: DistillationConfig | None = None
+    """Learn from the model before compression too; from labels alone when left out."""
+
+
+class AwareConfig(GradientDescentFields):
+    """Quantization-aware training: the network learns to be right when it is rounded (Jacob 2018)."""
+
+    epochs: int = Field(default=2, ge=1, le=100_000)
+    """Epochs of training with rounded weights and activations."""
+
+    optimizer: OptimizerConfig = OptimizerConfig(learning_rate=0.0005)
+    """Which gradient descent: a trained network needs small steps."""
+
+    distillation: DistillationConfig | None = None
+    """Learn from the model before compression too; from labels alone when left out."""
+
+
 class QuantizeConfig(FrozenConfig):
     """How many bits the chosen model has."""
 
     precision: Precision = "int8"
-    """Arithmetic of `model.tflite`."""
+    """Arithmetic of `model.tflite`. `int16x8`: weights of 8, activations of 16 bits; `int4`: weights of 4,
+    activations of 8."""
+
+    layers: dict[str, LayerPrecision] = Field(default_factory=dict)
+    """Layers of other bits than `precision`, by their name in the report: `{output: int16x8}`."""
+
+    dense_scales: DenseScales = "auto"
+    """Scales of dense kernels: one each, or one a neuron, nearer to the trained model and 24 bytes a neuron more;
+    `auto`: one each for 4 bits and for clustered models, else one a neuron."""
+
+    encoding: Encoding = "dense"
+    """How the file stores int8 weights. `sparse`: one bit a weight and the non-zero ones; `tables`: indices into
+    tables of few values. Both are smaller in flash, and for TFLite Micro alone, which unpacks them into its arena."""
+
+    aware: AwareConfig | None = None
+    """Quantization-aware training before the conversion; ranges from calibration alone when left out."""
+
+    @property
+    def variant(self) -> Variant:
+        """The variant that `model.tflite` is."""
+        return self.precision if self.encoding == "dense" else ENCODED[self.encoding]
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether every layer has the same bits, and scales as TensorFlow's converter gives them."""
+        return not self.layers and self.dense_scales == "auto"
 
 
 class ConvertConfig(FrozenConfig):
     """Conversion to TFLite."""
 
-    variants: tuple[Precision, ...] = Field(default=("float32", "float16", "dynamic_range", "int8"), min_length=1)
-    """Variants written beside the chosen one."""
+    variants: tuple[Variant, ...] = Field(default=("float32", "float16", "dynamic_range", "int8"), min_length=1)
+    """Variants written beside the chosen one. Those of `_micro` have their weights encoded, as `quantize.encoding`
+    says; one that cannot be made is named in the report with its reason."""
 
     calibration_rows: int = Field(default=256, ge=1, le=100_000)
     """Training rows that the ranges of int8 activations are measured on."""
@@ -154,6 +222,16 @@ class SearchConfig(FrozenConfig):
 
     precision: tuple[Precision, ...] = Field(default=("int8",), min_length=1)
     """Precisions that are tried."""
+
+    clusters: tuple[Annotated[int, Field(ge=0, le=256)], ...] = Field(default=(0,), min_length=1)
+    """Numbers of clusters that are tried; 0: none. The section `cluster`, where it is given, says the rest."""
+
+    encoding: tuple[Encoding, ...] = Field(default=("dense",), min_length=1)
+    """Encodings of int8 weights that are tried: `sparse` of pruned, `tables` of clustered ones; the file then runs in
+    TFLite Micro alone."""
+
+    aware: tuple[bool, ...] = Field(default=(False,), min_length=1)
+    """Whether int8 candidates get quantization-aware training, whenever they are trained at all; as `cluster`'s."""
 
     short_epochs: int = Field(default=1, ge=1)
     """Epochs of the short recovery."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data.contract import FrozenConfig, Schema
-from models.compression_config import Precision
+from models.compression_config import ENCODED, Variant
 from models.config import RegularizationConfig, TaskName
 
 if TYPE_CHECKING:
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 _MODEL = "model.keras"
 _RECORD = "model.json"
 _MASKS = "masks.npz"
+_CLUSTERS = "clusters.json"
+_RANGES = "ranges.json"
 
 
 class ModelRecord(FrozenConfig):
@@ -71,9 +75,35 @@ class SavedModel:
         with np.load(path, allow_pickle=False) as masks:
             return {name: masks[name] for name in masks.files}
 
+    def clusters(self) -> dict[str, int]:
+        """Returns layer name -> most distinct values its kernel may have; empty where nothing was clustered."""
+        found: dict[str, int] = self._json(_CLUSTERS) or {}
+        return found
+
+    def ranges(self) -> dict[str, tuple[float, float]] | None:
+        """Returns layer name -> (low, high) of its activations as trained with rounding; None without that."""
+        found = self._json(_RANGES)
+        return None if found is None else {name: (low, high) for name, (low, high) in found.items()}
+
+    def copy_to(self, folder: Path) -> None:
+        """Copies its files into another stage's folder."""
+        for name in (_MODEL, _RECORD, _MASKS, _CLUSTERS, _RANGES):
+            if (self.folder / name).exists():
+                shutil.copyfile(self.folder / name, folder / name)
+
+    def _json(self, name: str) -> Any:
+        path = self.folder / name
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
 
 def save_model(
-    folder: Path, model: Any, record: ModelRecord, masks: dict[str, NDArray[np.bool_]] | None = None
+    folder: Path,
+    model: Any,
+    record: ModelRecord,
+    masks: dict[str, NDArray[np.bool_]] | None = None,
+    *,
+    clusters: dict[str, int] | None = None,
+    ranges: dict[str, tuple[float, float]] | None = None,
 ) -> None:
     """Writes a Keras model, its record and its masks into a folder.
 
@@ -81,33 +111,43 @@ def save_model(
         folder: an existing folder.
         model: a tf_keras model.
         record: its task, schema and loss.
-        masks: layer name -> booleans, True where a weight was kept; None where nothing was pruned.
+        masks: layer name -> booleans, True where a weight was kept; None or empty where nothing was pruned.
+        clusters: layer name -> distinct values of its kernel; None or empty where nothing was clustered.
+        ranges: of activations, by layer name; None without quantization-aware training.
     """
     import numpy as np
 
     model.save(folder / _MODEL)
     (folder / _RECORD).write_text(record.model_dump_json(), encoding="utf-8")
-    if masks is not None:
+    if clusters:
+        (folder / _CLUSTERS).write_text(json.dumps(clusters), encoding="utf-8")
+    if ranges is not None:
+        (folder / _RANGES).write_text(json.dumps(ranges), encoding="utf-8")
+    if masks:
         np.savez(folder / _MASKS, **masks)  # type: ignore[arg-type]  # numpy types **kwds as its own flags
 
 
 @dataclass(frozen=True)
 class Variants:
-    """TFLite files of one model, one a precision.
+    """TFLite files of one model, one a variant.
 
     Attributes:
-        folder: where `<precision>.tflite` lie.
-        chosen: precision of the one that is handed over.
+        folder: where `<variant>.tflite` lie.
+        chosen: the one that is handed over.
     """
 
     folder: Path
-    chosen: Precision
+    chosen: Variant
 
-    def path(self, precision: str) -> Path:
-        """Returns the file of a precision."""
-        return self.folder / f"{precision}.tflite"
+    def path(self, variant: str) -> Path:
+        """Returns the file of a variant."""
+        return self.folder / f"{variant}.tflite"
+
+    def runnable(self, variant: str) -> Path:
+        """Returns the file that LiteRT runs for a variant: of an encoded one, the same numbers unpacked."""
+        return self.path("int8" if variant in ENCODED.values() else variant)
 
     @property
-    def precisions(self) -> tuple[str, ...]:
-        """The precisions that are there, by name."""
+    def names(self) -> tuple[str, ...]:
+        """The variants that are there, by name."""
         return tuple(sorted(path.stem for path in self.folder.glob("*.tflite")))

@@ -34,31 +34,34 @@ def copy_files(folder: Path, dataset: Dataset, variants: Variants) -> None:
     """
     shutil.copyfile(variants.path(variants.chosen), folder / MODEL)
     (folder / VARIANTS).mkdir()
-    for precision in variants.precisions:
-        shutil.copyfile(variants.path(precision), folder / VARIANTS / f"{precision}.tflite")
+    for name in variants.names:
+        shutil.copyfile(variants.path(name), folder / VARIANTS / f"{name}.tflite")
     sources = (SOURCE_FILE, HEADER_FILE) if dataset.schema.kind == "vector" else ()
     for name in (PREPROCESSING, LABELS, *sources):
         shutil.copyfile(dataset.folder / name, folder / name)
 
 
-def write_c_model(folder: Path, model: bytes, arena_bytes: int | None, arena_reason: str | None) -> None:
+def write_c_model(
+    folder: Path, model: bytes, runnable: bytes, arena_bytes: int | None, arena_reason: str | None
+) -> None:
     """Writes model_data.cc and model_data.h.
 
     Args:
         folder: the bundle.
         model: bytes of model.tflite.
+        runnable: bytes that LiteRT runs for it; the same but where weights are encoded.
         arena_bytes: measured by TFLite Micro; None where it does not run the model.
         arena_reason: then: why.
 
     Raises:
         ConversionError: the model has custom operators.
     """
-    source = model_data_source(model, C_NAME, arena_bytes, "" if arena_reason is None else arena_reason)
+    source = model_data_source(model, C_NAME, arena_bytes, "" if arena_reason is None else arena_reason, runnable)
     (folder / "model_data.cc").write_text(source.cc, encoding="utf-8")
     (folder / "model_data.h").write_text(source.h, encoding="utf-8")
 
 
-def write_golden(folder: Path, model: bytes, raw: NDArray[Any], num_c_rows: int) -> Golden:
+def write_golden(folder: Path, model: bytes, runnable: bytes, raw: NDArray[Any], num_c_rows: int) -> Golden:
     """Writes golden vectors: raw rows, what the model is fed for them, and what must come out.
 
     The whole way from a raw row on is gone by the bundle's own `preprocessing.json`. Outputs are TFLite
@@ -67,6 +70,7 @@ def write_golden(folder: Path, model: bytes, raw: NDArray[Any], num_c_rows: int)
     Args:
         folder: the bundle, with `preprocessing.json`.
         model: bytes of model.tflite.
+        runnable: bytes that LiteRT runs for it; the same but where weights are encoded.
         raw: (rows, ...) as `Preprocessing.transform` takes them.
         num_c_rows: how many of the first rows also go into golden.h.
 
@@ -76,7 +80,7 @@ def write_golden(folder: Path, model: bytes, raw: NDArray[Any], num_c_rows: int)
     Raises:
         ConversionError: LiteRT cannot run the model.
     """
-    runtime = LiteRT(model)
+    runtime = LiteRT(runnable)
     quantized = runtime.quantize(_preprocessing(folder).transform(raw))
     micro = run_micro(model, quantized)
     ran = isinstance(micro, MicroResult)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from models.compression_config import Precision, PruneConfig, SearchUnit
+from models.compression_config import AwareConfig, ClusterConfig, Encoding, Precision, PruneConfig, SearchUnit
 
 if TYPE_CHECKING:
     from pipeline.store import Artifact
@@ -40,6 +40,9 @@ class Candidate:
         sparsity: fraction, in steps of 0.05; 0 where nothing is pruned.
         precision: of the file.
         look: one of `LOOKS`.
+        clusters: most distinct values of a kernel; 0: not clustered.
+        encoding: of int8 weights: `dense`, `sparse` or `tables`.
+        aware: quantization-aware training, where the look trains at all.
     """
 
     unit: SearchUnit
@@ -47,6 +50,25 @@ class Candidate:
     sparsity: float
     precision: Precision
     look: Look
+    clusters: int = 0
+    encoding: Encoding = "dense"
+    aware: bool = False
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything but the precision sets it apart from the dense model."""
+        return self.unit != "none" or self.clusters > 0 or self.aware
+
+    @property
+    def possible(self) -> Candidate:
+        """The nearest candidate that can be: encodings and rounding are of int8, and need what they work on."""
+        int8 = self.precision == "int8"
+        works_on = {"dense": True, "sparse": self.unit in ("weight", "node_and_weight"), "tables": self.clusters > 0}
+        return replace(
+            self,
+            encoding=self.encoding if int8 and works_on[self.encoding] else "dense",
+            aware=self.aware and int8 and self.look != "one_shot",
+        )
 
 
 @dataclass(frozen=True)
@@ -101,6 +123,22 @@ def prune_section(candidate: Candidate, shared: PruneConfig | None, short_epochs
     return PruneConfig.model_validate((shared or PruneConfig()).model_dump() | changes)
 
 
+def cluster_section(candidate: Candidate, shared: ClusterConfig | None, short_epochs: int) -> ClusterConfig:
+    """Returns the section `cluster` of a candidate; arguments as `prune_section`."""
+    given = shared or ClusterConfig()
+    epochs = {"one_shot": 0, "short": min(short_epochs, given.epochs), "full": given.epochs}[candidate.look]
+    return given.model_copy(update={"clusters": candidate.clusters, "epochs": epochs})
+
+
+def aware_section(candidate: Candidate, shared: AwareConfig | None, short_epochs: int) -> AwareConfig | None:
+    """Returns the section `quantize.aware` of a candidate; arguments as `prune_section`. None where it has none."""
+    if not candidate.aware:
+        return None
+    given = shared or AwareConfig()
+    epochs = min(short_epochs, given.epochs) if candidate.look == "short" else given.epochs
+    return given.model_copy(update={"epochs": epochs})
+
+
 def front(trials: Sequence[Trial]) -> list[int]:
     """Numbers of the trials that no other beats in score, bytes, arena and latency at once, the smallest file first.
 
@@ -135,6 +173,10 @@ def file_bytes(trial: Trial) -> int:
 
 def named(candidate: Candidate) -> str:
     """Names a candidate in a few words."""
-    if candidate.unit == "none":
+    if not candidate.changed:
         return f"dense {candidate.precision}"
-    return f"{candidate.unit} {candidate.sparsity:g} {candidate.scope} {candidate.precision} {candidate.look}"
+    pruned = "" if candidate.unit == "none" else f"{candidate.unit} {candidate.sparsity:g} {candidate.scope} "
+    clustered = f"{candidate.clusters} clusters " if candidate.clusters else ""
+    aware = "aware " if candidate.aware else ""
+    encoded = "" if candidate.encoding == "dense" else f"{candidate.encoding} "
+    return f"{pruned}{clustered}{aware}{candidate.precision} {encoded}{candidate.look}"

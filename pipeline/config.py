@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from data.config import DataConfig
 from data.contract import FrozenConfig
-from models.compression_config import ConvertConfig, PruneConfig, QuantizeConfig, SearchConfig
+from models.compression_config import ClusterConfig, ConvertConfig, PruneConfig, QuantizeConfig, SearchConfig
 from models.config import ModelConfig, PretrainConfig, TaskName, TrainConfig, TuneConfig
 from pipeline.config_reading.checks import DisagreementError, disagreements
 
@@ -83,6 +83,9 @@ class RunConfig(FrozenConfig):
 
     prune: PruneConfig | None = None
     """Pruning; skipped when left out."""
+
+    cluster: ClusterConfig | None = None
+    """Clustering of the weights; skipped when left out."""
 
     search: SearchConfig | None = None
     """Search for the smallest compressed model that meets `target`; the fixed chain of the sections below when left

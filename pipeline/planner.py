@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
-from operator import attrgetter
 from typing import Any, Literal
 
 from data.contract import ConfigError
@@ -161,7 +160,7 @@ def make_plan(config: RunConfig, store: Store, scope: Scope, before: Mapping[str
     planned: list[PlannedStage] = []
     forced: set[str] = set()
     for stage in stages_of(config):
-        sections = {name: attrgetter(name)(config) for name in stage.sections}
+        sections = {name: _section(config, name) for name in stage.sections}
         inputs = {}
         for role in stage.takes:
             name = producer(role, config)
@@ -231,6 +230,14 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
             found.append(f"{label} {', '.join(names)} changed")
     found.extend(f"{part} changed" for part in ("source", "seed") if old[part] != new[part])
     return "; ".join(found[:4]) + (f"; and {len(found) - 4} more" if len(found) > 4 else "")
+
+
+def _section(config: RunConfig, name: str) -> Any:
+    """Returns `section` or `section.field` of a config; None where the section is left out."""
+    found: Any = config
+    for part in name.split("."):
+        found = None if found is None else getattr(found, part)
+    return found
 
 
 def _leaves(value: Any, path: str = "") -> list[tuple[str, Any]]:

@@ -17,9 +17,10 @@ from rich.text import Text
 from data.contract import ConfigError, ConversionError, DataError, PenjingError
 from data.preprocessing import Preprocessing
 from data.reading import RawInput, read_input
+from models.compression_config import ENCODED
 from models.tasks import task_for
 from models.tflite.interpreter import LiteRT
-from pipeline.bundle_layout import MODEL, PREPROCESSING, SUMMARY, SUMS
+from pipeline.bundle_layout import MODEL, PREPROCESSING, SUMMARY, SUMS, VARIANTS
 from pipeline.runs import Workdir
 from pipeline.summary import SCHEMA_VERSION, Summary
 
@@ -60,12 +61,16 @@ def predict(export_folder: Path, input_path: Path) -> list[Prediction]:
     """
     _require_bundle(export_folder)
     files = _whole(export_folder, (PREPROCESSING, SUMMARY, MODEL))
+    name = MODEL
     with _reading(export_folder, PREPROCESSING):
         preprocessing = Preprocessing.from_json(files[PREPROCESSING].decode())
     with _reading(export_folder, SUMMARY):
         summary = Summary.model_validate_json(files[SUMMARY])
-    with _reading(export_folder, MODEL):
-        runtime = LiteRT(files[MODEL])
+    if summary.precision in ENCODED.values():  # LiteRT runs the same numbers unpacked
+        name = f"{VARIANTS}/int8.tflite"
+        files |= _whole(export_folder, (name,))
+    with _reading(export_folder, name):
+        runtime = LiteRT(files[name])
     _require_match(export_folder, preprocessing, summary, runtime)
     try:
         rows = read_input(preprocessing, input_path)

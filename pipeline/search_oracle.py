@@ -39,6 +39,9 @@ class CompressionOracle:
         space.Choice("scope", list(config.scope))
         space.Float("sparsity", config.min_sparsity, config.max_sparsity)
         space.Choice("precision", list(config.precision))
+        space.Choice("clusters", list(config.clusters))
+        space.Choice("encoding", list(config.encoding))
+        space.Choice("aware", list(config.aware))
         oracle = _HyperbandOracle(
             max_epochs=_FACTOR ** (len(LOOKS) - 1),
             factor=_FACTOR,
@@ -55,14 +58,18 @@ class CompressionOracle:
         values = trial.hyperparameters.values
         look = LOOKS[round(math.log(values["tuner/epochs"], _FACTOR))]
         pruned = values["unit"] != "none"
+        trained = pruned or values["clusters"] > 0
         candidate = Candidate(
             unit=values["unit"],
             scope=values["scope"] if pruned else "global",
             sparsity=round(values["sparsity"] / SPARSITY_STEP) * SPARSITY_STEP if pruned else 0.0,
             precision=values["precision"],
-            look=look if pruned else "full",
+            look=look if trained else "full",
+            clusters=values["clusters"],
+            encoding=values["encoding"],
+            aware=values["aware"],
         )
-        return replace(candidate, sparsity=round(candidate.sparsity, 4)), trial
+        return replace(candidate, sparsity=round(candidate.sparsity, 4)).possible, trial
 
     def tell(self, trial: Any, merit: float | None) -> None:
         """Reports how good a candidate is, higher is better; None where it failed."""

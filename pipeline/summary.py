@@ -71,7 +71,8 @@ class Summary(_Contract):
     """What every score is: accuracy (a fraction), or R² (1 is perfect, below 0 is worse than the mean)."""
 
     precision: str
-    """Precision of `model.tflite`, the variant that the config chose."""
+    """Variant that `model.tflite` is: its precision, or `int8_sparse_micro` or `int8_tables_micro`, which are int8 with
+    weights encoded for TFLite Micro alone; LiteRT then runs `variants/int8.tflite`, of the same numbers."""
 
     input: Tensor
     """What `model.tflite` eats."""
@@ -128,8 +129,9 @@ class Summary(_Contract):
     macs: Count
     """Multiply-accumulate operations of one inference; zeroed weights are still multiplied."""
 
-    latency_us: float = Field(ge=0.0)
-    """Median time of one inference in microseconds: LiteRT, one thread, one row, the machine that made the bundle."""
+    latency_us: Annotated[float, Field(ge=0.0)] | None
+    """Median time of one inference in microseconds: LiteRT, one thread, one row, the machine that made the bundle; null
+    where weights are encoded for TFLite Micro, which LiteRT does not run."""
 
     operators: list[str]
     """Operators of `model.tflite`, each once, in the order they first run."""

@@ -37,6 +37,7 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     "INT16": np.dtype("<i2"),
     "INT32": np.dtype("<i4"),
     "INT64": np.dtype("<i8"),
+    "INT4": np.dtype("i1"),
 }
 _FLOAT_TYPES = frozenset({"FLOAT16", "FLOAT32", "FLOAT64", "BFLOAT16"})
 
@@ -148,6 +149,18 @@ def operators(model: bytes) -> list[str]:
     return [operator.name for operator in operator_details(model)]
 
 
+def has_int4_weights(model: bytes) -> bool:
+    """Whether an operator of a file reads 4-bit integers.
+
+    Args:
+        model: bytes of a .tflite file.
+
+    Raises:
+        ConversionError: the bytes are no TFLite model.
+    """
+    return any("INT4" in operator.input_types for operator in operator_details(model))
+
+
 def foreign_operators(model: bytes) -> list[str]:
     """Lists operators that no plain runtime has: custom ones, TensorFlow's own (Flex), and DENSIFY.
 
@@ -203,6 +216,8 @@ def _constant(tensor: Any, data: Any, consumers: tuple[str, ...]) -> Constant:
     name = tensor.name.decode(errors="replace")
     shape = tuple(int(size) for size in (tensor.shape if tensor.shape is not None else ()))
     raw = np.asarray(data, dtype=np.uint8).tobytes()
+    if _TENSOR_TYPES[tensor.type] == "INT4":
+        raw = _unpacked(raw, int(np.prod(shape, dtype=np.int64)))
     dtype = _DTYPES[_TENSOR_TYPES[tensor.type]]
     if len(raw) != int(np.prod(shape, dtype=np.int64)) * dtype.itemsize:
         raise ConversionError(
@@ -218,6 +233,15 @@ def _constant(tensor: Any, data: Any, consumers: tuple[str, ...]) -> Constant:
         channel_axis=0 if quantization is None else int(quantization.quantizedDimension),
         consumers=consumers,
     )
+
+
+def _unpacked(raw: bytes, count: int) -> bytes:
+    """Takes 4-bit integers apart, two a byte, the lower half first; bytes of another length are left as they are."""
+    if len(raw) != (count + 1) // 2:
+        return raw
+    both = np.frombuffer(raw, dtype=np.uint8)
+    halves = np.stack([both << 4, both & 0xF0], axis=1).ravel()[:count]
+    return (halves.view(np.int8) >> 4).tobytes()
 
 
 def _consumers(unpacked: Any, graph: Any, index: int) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ _RESOLVER_METHODS = {
     "CUMSUM": "AddCumSum",
     "PADV2": "AddPadV2",
     "UNIDIRECTIONAL_SEQUENCE_LSTM": "AddUnidirectionalSequenceLSTM",
+    "CUSTOM:TFLM_DECODE": "AddDecode",
 }
 _C_TYPES = {"int8": "int8_t", "uint8": "uint8_t", "int16": "int16_t", "int32": "int32_t", "float32": "float"}
 
@@ -61,10 +62,11 @@ def resolver_methods(model: bytes) -> list[str]:
         e.g. `["AddFullyConnected", "AddReshape", "AddSoftmax"]`, sorted, each once.
 
     Raises:
-        ConversionError: the model has a custom operator, which has no such method.
+        ConversionError: the model has a custom operator that is not TFLite Micro's own.
     """
     names = sorted(set(operators(model)))
-    custom = [name for name in names if name.startswith(("CUSTOM", "UNKNOWN"))]
+    foreign = [name for name in names if name.startswith(("CUSTOM", "UNKNOWN"))]
+    custom = [name for name in foreign if name not in _RESOLVER_METHODS]
     if custom:
         raise ConversionError(
             f"model.tflite: expected built-in operators only, got {', '.join(custom)}. "
@@ -73,7 +75,9 @@ def resolver_methods(model: bytes) -> list[str]:
     return [_resolver_method(name) for name in names]
 
 
-def model_data_source(model: bytes, name: str, arena_bytes: int | None, arena_reason: str = "") -> ModelSource:
+def model_data_source(
+    model: bytes, name: str, arena_bytes: int | None, arena_reason: str = "", unpacked: bytes | None = None
+) -> ModelSource:
     """Writes a model as a 16-byte aligned array, with all that firmware has to know about it.
 
     The header compiles as C and as C++11. Besides the array and its length it gives the size of
@@ -85,6 +89,7 @@ def model_data_source(model: bytes, name: str, arena_bytes: int | None, arena_re
         name: name of the run; made a C identifier by turning what is no letter or digit into `_`.
         arena_bytes: arena that TFLite Micro took on this host; None where it cannot run the model.
         arena_reason: then: why.
+        unpacked: of a model whose weights are encoded for TFLite Micro, the plain one, which LiteRT can read.
 
     Returns:
         Both files' text; same arguments, same text.
@@ -93,7 +98,7 @@ def model_data_source(model: bytes, name: str, arena_bytes: int | None, arena_re
         ConversionError: the bytes are no TFLite model, or it has custom operators.
     """
     identifier = _identifier(name)
-    runtime = LiteRT(model)
+    runtime = LiteRT(model if unpacked is None else unpacked)
     cc = _C_FILE.format(identifier=identifier, bytes=_byte_rows(model), length=len(model))
     h = _H_FILE.format(
         identifier=identifier,

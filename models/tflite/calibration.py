@@ -1,4 +1,4 @@
-"""Which training rows the ranges of an int8 model's activations are measured on."""
+"""Which training rows the ranges of a quantized model's activations are measured on."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.contract import ConversionError
+
+PIXEL_STEP_INT16 = 1 / (255 * 128)
+"""Scale of a 16-bit image input: pixel p of 0 to 255 is the integer 128 p exactly, a shift by 7 bits."""
 
 
 def calibration_indices(num_rows: int, count: int, seed: int) -> NDArray[np.int64]:

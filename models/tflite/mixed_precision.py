@@ -29,13 +29,11 @@ from numpy.typing import NDArray
 
 from data.contract import ConfigError, ConversionError
 from models.tflite import audit
+from models.tflite.calibration import PIXEL_STEP_INT16
 from models.tflite.float_graph import FloatGraph, FloatOperator, Range, float_graph, measured_ranges
 
 LayerPrecision = Literal["int8", "int16x8", "int4"]
 DenseScales = Literal["auto", "tensor", "channel"]
-
-PIXEL_STEP_INT16: Final = 1 / (255 * 128)
-"""Scale of a 16-bit image input: pixel p of 0 to 255 is the integer 128 p exactly, a shift by 7 bits."""
 
 _PRECISIONS: Final = get_args(LayerPrecision)
 _ACTIVATION_BITS: Final[dict[LayerPrecision, int]] = {"int8": 8, "int16x8": 16, "int4": 8}

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.tflite.audit import Constant, constants
-
-_WEIGHTED_OPERATORS = frozenset({"FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D"})
+from models.tflite.audit import Constant
+from models.tflite.kernels import in_scope, kernel_tensors
 
 
 @dataclass(frozen=True)
@@ -57,15 +56,11 @@ def check_zeros(model: bytes, masks: Mapping[str, NDArray[np.bool_]]) -> list[Ze
     Raises:
         ConversionError: the bytes are no TFLite model.
     """
-    weights = _weight_tensors(model)
-    named = {layer: [t for t in weights if _in_scope(t.name, layer)] for layer in masks}
+    weights = kernel_tensors(model)
+    named = {layer: [t for t in weights if in_scope(t.name, layer)] for layer in masks}
     claimed = {id(tensor) for tensors in named.values() for tensor in tensors}
     unclaimed = [tensor for tensor in weights if id(tensor) not in claimed]
     return [_finding(layer, mask, named[layer] or unclaimed) for layer, mask in masks.items()]
-
-
-def _weight_tensors(model: bytes) -> list[Constant]:
-    return [c for c in constants(model) if c.values.ndim > 1 and not _WEIGHTED_OPERATORS.isdisjoint(c.consumers)]
 
 
 def _finding(layer: str, mask: NDArray[np.bool_], candidates: list[Constant]) -> ZeroFinding:
@@ -98,8 +93,3 @@ def _as_stored(mask: NDArray[np.bool_], tensor: Constant) -> NDArray[np.bool_] |
 
 def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(size for size in shape if size != 1)
-
-
-def _in_scope(tensor_name: str, layer: str) -> bool:
-    """Whether one of the operations in a tensor's name, `model/<layer>/<operation>;…`, is of that layer."""
-    return any(layer in operation.split("/")[1:-1] for operation in tensor_name.split(";"))

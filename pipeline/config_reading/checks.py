@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, get_args
 
 from data.config import ArraysData, BuiltinData, IdxData, ImagesData, TableData, known_input_shape
 from data.contract import ConfigError, FrozenConfig
-from models.compression_config import PruneConfig
+from models.compression_config import LayerPrecision, PruneConfig, QuantizeConfig
 from models.config import CnnConfig
 from models.shapes import check_shapes
 
@@ -52,6 +52,7 @@ def disagreements(config: RunConfig) -> list[Disagreement]:
         _nothing_is_ignored,
         _training_fits_task,
         _pruning_adds_up,
+        _quantization_adds_up,
         _search_is_alone,
         _export_adds_up,
         _lists_hold_each_once,
@@ -228,14 +229,58 @@ def _pruning_adds_up(config: RunConfig) -> Iterator[Disagreement]:
         yield Disagreement(("prune", "min_layer_density"), message, (("prune", "sparsity"), ("prune", "scope")))
 
 
+def _quantization_adds_up(config: RunConfig) -> Iterator[Disagreement]:
+    quantize = config.quantize
+    if quantize is None:
+        return
+    asked: Location = ("quantize", "precision")
+    integers = quantize.precision in get_args(LayerPrecision)
+    if quantize.layers and not integers:
+        message = (
+            f"expected none with precision {quantize.precision}, got {len(quantize.layers)}. "
+            "Choose int8, int16x8 or int4."
+        )
+        yield Disagreement(("quantize", "layers"), message, (asked,))
+    if quantize.dense_scales != "auto" and not integers:
+        message = (
+            f"expected auto with precision {quantize.precision}, got {quantize.dense_scales}. Floats have no scales."
+        )
+        yield Disagreement(("quantize", "dense_scales"), message, (asked,))
+    if quantize.encoding != "dense" and quantize.precision != "int8":
+        message = f"expected dense with precision {quantize.precision}, got {quantize.encoding}. Choose int8."
+        yield Disagreement(("quantize", "encoding"), message, (asked,))
+    if quantize.aware is not None and not (quantize.precision == "int8" and quantize.is_plain):
+        message = (
+            "expected it with precision int8 alone, without layers and dense_scales, got others. "
+            "Take them out, or quantize.aware: ranges then come from calibration."
+        )
+        yield Disagreement(("quantize", "aware"), message, (asked, ("quantize", "layers")))
+
+
 def _search_is_alone(config: RunConfig) -> Iterator[Disagreement]:
     """What a search tries is not also fixed."""
     if config.search is None:
         return
     involves: tuple[Location, ...] = (("search",),)
-    if config.quantize is not None:
-        message = "expected no such section with search, got one. Say the precisions to try in search.precision."
+    if config.quantize is not None and config.quantize != QuantizeConfig(aware=config.quantize.aware):
+        message = "expected no more than aware with search, got more. Say what to try in search.precision and encoding."
         yield Disagreement(("quantize",), message, involves)
+    if config.cluster is not None and _is_chosen(config.cluster, "clusters"):
+        message = "expected no clusters with search, which tries them, got some. Take it out; see search.clusters."
+        yield Disagreement(("cluster", "clusters"), message, involves)
+    sparse, clustered = {"weight", "node_and_weight"} & set(config.search.unit), max(config.search.clusters) > 0
+    for encoding, possible, needed in (
+        ("sparse", sparse, "weight or node_and_weight in search.unit"),
+        ("tables", clustered, "a number of clusters in search.clusters"),
+    ):
+        if encoding in config.search.encoding and not possible:
+            position = config.search.encoding.index(encoding)
+            message = f"expected {needed} with '{encoding}', got none. Add it, or take '{encoding}' out."
+            yield Disagreement(("search", "encoding", position), message)
+    for position, count in enumerate(config.search.clusters):
+        if count == 1:
+            message = "expected 0 (none) or 2 and more, got 1. A kernel of one value knows nothing."
+            yield Disagreement(("search", "clusters", position), message)
     for name in ("unit", "scope", "sparsity", "weight_sparsity"):
         if config.prune is not None and _is_chosen(config.prune, name):
             message = f"expected no {name} with search, which tries them, got one. Take it out; see search."
@@ -250,12 +295,13 @@ def _export_adds_up(config: RunConfig) -> Iterator[Disagreement]:
 
 
 def _lists_hold_each_once(config: RunConfig) -> Iterator[Disagreement]:
-    lists: list[tuple[Location, tuple[str, ...]]] = [(("convert", "variants"), config.convert.variants)]
+    lists: list[tuple[Location, tuple[Any, ...]]] = [(("convert", "variants"), config.convert.variants)]
     if config.tune is not None:
         lists.append((("tune", "penalties"), config.tune.penalties))
     if config.search is not None:
-        lists += [(("search", name), getattr(config.search, name)) for name in ("unit", "scope", "precision")]
-    for location, names in lists:
-        for position, name in enumerate(names):
-            if name in names[:position]:
-                yield Disagreement((*location, position), f"expected each once, got '{name}' again. Take it out.")
+        names = ("unit", "scope", "precision", "clusters", "encoding", "aware")
+        lists += [(("search", name), getattr(config.search, name)) for name in names]
+    for location, given in lists:
+        for position, value in enumerate(given):
+            if value in given[:position]:
+                yield Disagreement((*location, position), f"expected each once, got '{value}' again. Take it out.")

@@ -11,7 +11,6 @@ Location = tuple[str | int, ...]
 _OTHER_OPTIMIZER = "Nesterov momentum, AdamW and RMSprop are"
 _OTHER_SCHEDULE = "Step schedules and warm-up are"
 _OTHER_ACTIVATION = "Activations other than relu, relu6, sigmoid and tanh are"
-_OTHER_PRECISION = "Precisions other than float32, float16, dynamic_range and int8 are"
 _RECURRENT = "Recurrent networks are"
 _BASELINE = "Classical models are"
 _OWN_MODEL = "Models from a file or a function of your own are"
@@ -19,7 +18,6 @@ _REMOTE = "Reading from URLs is"
 _DROPOUT = "Dropout is"
 
 UNAVAILABLE_KEYS: dict[str, str] = {
-    "cluster": "Clustering weights is",
     "engine": "Running trials on other processes or machines is",
     "baselines": "Comparing with classical models is",
     "data.unlabeled": "Learning from rows without labels is",
@@ -50,8 +48,6 @@ UNAVAILABLE_KEYS: dict[str, str] = {
     "tune.workers": "Running trials on other processes or machines is",
     "tune.batch_trials": "Running trials on other processes or machines is",
     "prune.inputs": "Removing inputs is",
-    "quantize.aware": "Quantization-aware training is",
-    "quantize.layers": "Another precision for single layers is",
 }
 """Dotted key (`*`: any one key; list positions left out) -> what is not there, up to its verb."""
 
@@ -82,11 +78,6 @@ UNAVAILABLE_VALUES: tuple[tuple[str, str, str], ...] = (
     ("*.batch_size", "full", "Full-batch gradient descent is"),
     ("tune.oracle", "hyperband", "The Hyperband oracle is"),
     ("tune.oracle", "grid", "The grid oracle is"),
-    ("quantize.precision", "int4", _OTHER_PRECISION),
-    ("quantize.precision", "int16x8", _OTHER_PRECISION),
-    ("convert.variants", "int4", _OTHER_PRECISION),
-    ("convert.variants", "int16x8", _OTHER_PRECISION),
-    ("convert.variants", "int8_sparse_micro", _OTHER_PRECISION),
 )
 """(dotted key, text value as a shell pattern, what is not there, up to its verb)."""
 

@@ -16,7 +16,8 @@ from models.tflite.micro import MicroFailure, MicroResult, run_micro
 from pipeline.gate.records import TFLITE_MICRO, Answers, Check, GateInputs, Golden
 
 MICRO_STEPS = 2
-"""Steps of the output that TFLite Micro may be away from LiteRT without default delegates."""
+"""Steps of an 8-bit output that TFLite Micro may be away from LiteRT without default delegates; of a 16-bit output, 256
+times as many, which is as far."""
 
 FLOAT_ERROR = 1e-4
 """Absolute error of float arithmetic in another order, for outputs up to 1; larger outputs in proportion."""
@@ -42,7 +43,9 @@ CLASSIFICATION = {
     "float32": Tolerance(error=FLOAT_ERROR, clear_margin=2 * FLOAT_ERROR, clear_agreement=1.0),
     "float16": Tolerance(error=0.003, clear_margin=0.02, clear_agreement=0.99),
     "dynamic_range": Tolerance(error=0.025, clear_margin=0.1, clear_agreement=0.99),
+    "int16x8": Tolerance(error=0.02, clear_margin=0.05, clear_agreement=0.99),
     "int8": Tolerance(error=0.05, clear_margin=0.3, clear_agreement=0.99),
+    "int4": Tolerance(error=0.15, clear_margin=0.6, clear_agreement=0.99),
 }
 CONSTANT_FRACTION = 0.5
 """No precision may be further from Keras than this fraction of what one constant answer to all rows would be."""
@@ -53,7 +56,14 @@ UNDECIDED_QUANTILE = 0.9
 UNDECIDED_AGREEMENT = 0.9
 """Least fraction of those rows that must be decided alike: their gaps are small, and so flips are nearer."""
 
-REGRESSION_ERROR = {"float32": FLOAT_ERROR, "float16": 0.003, "dynamic_range": 0.05, "int8": 0.15}
+REGRESSION_ERROR = {
+    "float32": FLOAT_ERROR,
+    "float16": 0.003,
+    "dynamic_range": 0.05,
+    "int16x8": 0.12,
+    "int8": 0.15,
+    "int4": 0.35,
+}
 
 
 def answer(model: bytes, x: NDArray[np.float32]) -> Answers:
@@ -217,7 +227,7 @@ def check_micro(inputs: GateInputs, answers: Answers, result: MicroResult | Micr
     that it refuses is reported; a crash fails.
     """
     quantized = answers.runtime.output.quantized
-    limit = float(MICRO_STEPS) if quantized else FLOAT_ERROR
+    limit = _micro_limit(answers.outputs.dtype) if quantized else FLOAT_ERROR
     if isinstance(result, MicroFailure):
         return Check(
             name="TFLite Micro",
@@ -248,6 +258,10 @@ def check_micro(inputs: GateInputs, answers: Answers, result: MicroResult | Micr
     )
 
 
+def _micro_limit(output: np.dtype[Any]) -> float:
+    return float(MICRO_STEPS * 256 ** (output.itemsize - 1))
+
+
 def _undue_flips(inputs: GateInputs, reference: NDArray[Any], outputs: NDArray[Any], limit: float) -> int:
     """Rows decided otherwise although the two top outputs are further apart than the limit."""
     if inputs.task.name == "regression":
@@ -258,7 +272,7 @@ def _undue_flips(inputs: GateInputs, reference: NDArray[Any], outputs: NDArray[A
 
 def xnnpack_difference(inputs: GateInputs, answers: Answers) -> float:
     """Largest difference that LiteRT's default delegate makes, in steps (float models: in output units)."""
-    outputs = LiteRT(inputs.model, default_delegates=True).invoke(answers.quantized)
+    outputs = LiteRT(inputs.runnable, default_delegates=True).invoke(answers.quantized)
     return float(np.abs(outputs.astype(np.float64) - answers.outputs.astype(np.float64)).max())
 
 
@@ -275,18 +289,19 @@ def check_xnnpack(answers: Answers, difference: float) -> Check:
     )
 
 
-def check_golden(model: bytes, golden: Golden, timeout_seconds: float) -> Check:
+def check_golden(model: bytes, golden: Golden, timeout_seconds: float, unpacked: bytes | None = None) -> Check:
     """The stored golden vectors come out again, bit for bit, in the runtime that gave them.
 
     Args:
         model: bytes of the .tflite file.
         golden: the vectors as they were written.
         timeout_seconds: how long TFLite Micro may take.
+        unpacked: of an encoded file, the plain one that LiteRT runs.
 
     Raises:
         ConversionError: LiteRT cannot run the file.
     """
-    runtime = LiteRT(model)
+    runtime = LiteRT(model if unpacked is None else unpacked)
     outputs: NDArray[Any] | None
     if golden.quantized.dtype != runtime.input.dtype or golden.quantized.shape[1:] != runtime.input.shape[1:]:
         wrong = f"inputs of {golden.quantized.dtype} {golden.quantized.shape[1:]}, which the model does not eat"

@@ -40,7 +40,7 @@ def run_gate(inputs: GateInputs) -> GateReport:
     checks: list[Check] = []
     try:
         checks.extend(_structure(inputs))
-        answers = against.answer(inputs.model, inputs.x)
+        answers = against.answer(inputs.runnable, inputs.x)
         return _judge(inputs, answers, checks)
     except ConversionError as error:
         unreadable = Check("readable file", False, "not run", "runs in LiteRT", "convert", str(error))
@@ -49,11 +49,16 @@ def run_gate(inputs: GateInputs) -> GateReport:
 
 def _structure(inputs: GateInputs) -> list[Check]:
     """What can be read without running anything; first, because it also finds what would crash a runtime."""
-    checks = [structure.check_operators(inputs.model)]
-    if inputs.precision == "int8":
+    checks = [structure.check_operators(inputs.model, encoded=inputs.unpacked is not None)]
+    if inputs.precision in structure.INTEGER_PRECISIONS:
         checks.append(structure.check_integer_operators(inputs.model))
-    zeros = structure.check_pruned_zeros(inputs.model, inputs.masks, inputs.kernels)
-    return checks if zeros is None else [*checks, zeros]
+    # What is encoded is looked at as TFLite Micro will unpack it: `check_encoding` holds that against the plain file.
+    possible = [
+        structure.check_pruned_zeros(inputs.runnable, inputs.masks, inputs.kernels),
+        structure.check_clusters(inputs.runnable, inputs.clusters),
+        None if inputs.unpacked is None else structure.check_encoding(inputs.model, inputs.unpacked),
+    ]
+    return [*checks, *(check for check in possible if check is not None)]
 
 
 def _judge(inputs: GateInputs, answers: Answers, checks: list[Check]) -> GateReport:
@@ -73,7 +78,9 @@ def _judge(inputs: GateInputs, answers: Answers, checks: list[Check]) -> GateRep
         against.check_decisions(inputs, answers),
         against.check_micro(inputs, answers, micro),
         against.check_xnnpack(answers, xnnpack),
-        None if inputs.golden is None else check_golden(inputs.model, inputs.golden, inputs.micro_timeout_seconds),
+        None
+        if inputs.golden is None
+        else check_golden(inputs.model, inputs.golden, inputs.micro_timeout_seconds, inputs.unpacked),
     ]
     return GateReport(
         checks=(*checks, *(check for check in possible if check is not None)),

@@ -62,7 +62,7 @@ class GateInputs:
 
     Attributes:
         model: bytes of the .tflite file.
-        precision: `float32`, `float16`, `dynamic_range` or `int8`.
+        precision: `float32`, `float16`, `dynamic_range`, `int8`, `int16x8` or `int4`: the coarsest of its layers.
         schema: of the dataset.
         task: how outputs become decisions.
         x: (rows, *input_shape) float32, held-out rows as the Keras model eats them; at least one.
@@ -71,6 +71,9 @@ class GateInputs:
         kernels: the converted Keras model's kernels of those layers: they tell whether a zero was
             lost by `prune` or by `convert`; without them, `prune` is named.
         golden: golden vectors to replay, if they have been written.
+        unpacked: where weights are encoded for TFLite Micro: the same model with plain weights, which is what LiteRT
+            runs; None where `model` is plain itself.
+        clusters: per clustered layer how many distinct values its kernel may have; empty without clustering.
         source_stage: stage that yielded the Keras model.
         micro_rows: rows run through TFLite Micro, whose kernels are slow on a PC: evenly spaced over `x`, which
             may be sorted by class.
@@ -86,9 +89,16 @@ class GateInputs:
     masks: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
     kernels: Mapping[str, NDArray[np.float32]] | None = None
     golden: Golden | None = None
+    unpacked: bytes | None = None
+    clusters: Mapping[str, int] = field(default_factory=dict)
     source_stage: str = "train"
     micro_rows: int = 256
     micro_timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
+
+    @property
+    def runnable(self) -> bytes:
+        """The file that LiteRT runs."""
+        return self.model if self.unpacked is None else self.unpacked
 
 
 @dataclass(frozen=True)

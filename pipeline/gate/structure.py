@@ -8,22 +8,46 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.contract import Schema
+from models.compression_config import ENCODED
 from models.tflite import audit
+from models.tflite.calibration import PIXEL_STEP_INT16
 from models.tflite.interpreter import TensorInfo
+from models.tflite.kernels import distinct_by_layer
+from models.tflite.micro_decoding import DECODE, decode
 from models.tflite.zeros import ZeroFinding, check_zeros
 from pipeline.gate.records import Check
 
+INTEGER_PRECISIONS = frozenset({"int8", "int16x8", "int4"})
+"""Precisions without an operator on floats."""
+
 PIXEL_SCALE = np.float32(1) / np.float32(255)
 PIXEL_ZERO_POINT = -128
+PIXEL_SCALE_INT16 = np.float32(PIXEL_STEP_INT16)
 
 
-def check_operators(model: bytes) -> Check:
+def arithmetic(model: bytes, variant: str) -> str:
+    """Returns the precision that a variant is judged by: that of its coarsest layer.
+
+    Args:
+        model: bytes of its file, weights not encoded.
+        variant: `Variant`.
+
+    Raises:
+        ConversionError: the bytes are no TFLite model.
+    """
+    if audit.has_int4_weights(model):
+        return "int4"
+    return "int8" if variant in ENCODED.values() else variant
+
+
+def check_operators(model: bytes, *, encoded: bool = False) -> Check:
     """Built-in operators alone: nothing custom, nothing of TensorFlow's own (Flex), no DENSIFY.
 
     Args:
         model: bytes of a .tflite file.
+        encoded: whether it is for TFLite Micro alone, whose own operator unpacks weights.
     """
-    foreign = sorted(set(audit.foreign_operators(model)))
+    foreign = sorted(set(audit.foreign_operators(model)) - ({DECODE} if encoded else set()))
     names = sorted(set(audit.operators(model)))
     return Check(
         name="built-in operators",
@@ -59,7 +83,7 @@ def check_integer_operators(model: bytes) -> Check:
 
 
 def check_pixel_input(tensor: TensorInfo, schema: Schema, precision: str) -> Check | None:
-    """The int8 input of an image model is pixel - 128 exactly: scale 1/255, zero point -128.
+    """The integer input of an image model is the pixel exactly: pixel - 128 in 8 bits, pixel * 128 in 16.
 
     Args:
         tensor: the model's input.
@@ -67,23 +91,82 @@ def check_pixel_input(tensor: TensorInfo, schema: Schema, precision: str) -> Che
         precision: of the model.
 
     Returns:
-        The check; None where the model is no int8 model of images.
+        The check; None where the model is none of integers and images.
     """
-    if schema.kind != "image" or precision != "int8":
+    if schema.kind != "image" or precision not in INTEGER_PRECISIONS:
         return None
-    exact = np.float32(tensor.scale) == PIXEL_SCALE and tensor.zero_point == PIXEL_ZERO_POINT
-    passed = exact and tensor.dtype == np.int8
+    wide = tensor.dtype == np.int16
+    scale, zero_point = (PIXEL_SCALE_INT16, 0) if wide else (PIXEL_SCALE, PIXEL_ZERO_POINT)
+    wanted, integer = ("pixel * 128", np.int16) if wide else ("pixel - 128", np.int8)
+    # The width of the input is that of the precision; a mixture is judged by its coarsest, and may be wider.
+    fits = tensor.dtype == integer and (wide or precision != "int16x8")
+    passed = fits and np.float32(tensor.scale) == scale and tensor.zero_point == zero_point
     figure = f"{tensor.dtype}, scale {tensor.scale:.9g}, zero point {tensor.zero_point}"
     return Check(
         name="pixel input",
         passed=bool(passed),
         figure=figure,
-        limit=f"int8, scale {float(PIXEL_SCALE):.9g}, zero point {PIXEL_ZERO_POINT}",
+        limit=f"{np.dtype(integer)}, scale {float(scale):.9g}, zero point {zero_point}",
         stage="convert",
-        message="The int8 input is pixel - 128."
+        message=f"The {np.dtype(integer)} input is {wanted}."
         if passed
-        else f"expected an int8 input that is pixel - 128 (scale 1/255, zero point -128), got {figure}. "
-        f"Calibrate on rows that hold both 0 and 1.",
+        else f"expected an {np.dtype(integer)} input that is {wanted} (scale {float(scale):.9g}, zero point "
+        f"{zero_point}), got {figure}. Calibrate on rows that hold both 0 and 1.",
+    )
+
+
+def check_clusters(model: bytes, clusters: Mapping[str, int]) -> Check | None:
+    """Every clustered kernel has no more distinct values in the file than clustering left it.
+
+    Args:
+        model: bytes of a .tflite file.
+        clusters: layer name -> most distinct values of its kernel, to one scale.
+
+    Returns:
+        The check; None where nothing was clustered.
+    """
+    if not clusters:
+        return None
+    found = distinct_by_layer(model, clusters)
+    bad = {name: count for name, count in found.items() if count is None or count > clusters[name]}
+    told = "; ".join(
+        f"layer {name!r}: {'no kernel of that name' if count is None else f'{count} values of {clusters[name]}'}"
+        for name, count in bad.items()
+    )
+    return Check(
+        name="clusters",
+        passed=not bad,
+        figure=float(len(bad)),
+        limit=0.0,
+        stage="convert",
+        message=f"The kernels of {len(clusters)} layers have as few values as clustering left them."
+        if not bad
+        else f"expected kernels with as few values as clustering left them, got {told}. "
+        "Leave quantize.dense_scales at auto.",
+    )
+
+
+def check_encoding(model: bytes, unpacked: bytes) -> Check:
+    """Encoded weights, unpacked by a decoder of its own, are those of the plain file, integer for integer.
+
+    Args:
+        model: bytes of the encoded .tflite file.
+        unpacked: bytes of the same model with plain weights.
+    """
+    plain = {constant.name: constant.values for constant in audit.constants(unpacked)}
+    decoded = decode(model)
+    bad = [name for name, values in decoded.items() if name not in plain or not np.array_equal(values, plain[name])]
+    passed = bool(decoded) and not bad
+    return Check(
+        name="encoded weights",
+        passed=passed,
+        figure=float(len(bad)),
+        limit=0.0,
+        stage="convert",
+        message=f"{len(decoded)} encoded tensors unpack to the plain ones, integer for integer."
+        if passed
+        else f"expected encoded tensors that unpack to the plain ones, got others in {', '.join(bad) or 'all'}. "
+        "Set quantize.encoding to dense.",
     )
 
 

@@ -294,5 +294,6 @@ def _reason(before: LedgerRow, after: LedgerRow, saved: bool) -> str:
     )
     return (
         "A .tflite file spends as many bytes on a zero as on any other weight. Zeros pay off where the file is "
-        f"compressed, as in an update sent to a device; in the device's flash they save nothing, and {multiplied}."
+        f"compressed, as in an update sent to a device; in the device's flash they save nothing, but "
+        f"in TFLite Micro's encoding of them (`quantize.encoding: sparse`), and {multiplied}."
     )

@@ -6,6 +6,7 @@ from pipeline.report.drawing import DRAW_SCRIPT
 from pipeline.report.figures import Plots
 from pipeline.report.markup import Markup, join, section, tag
 from pipeline.report.record import RunRecord
+from pipeline.report.section_bits import bits_section
 from pipeline.report.section_data import data_section
 from pipeline.report.section_overview import header, overview
 from pipeline.report.section_pruning import pruning_section
@@ -23,6 +24,7 @@ SHORT_TITLES = {
     "tuning": "Tuning",
     "search": "Search",
     "pruning": "Pruning",
+    "bits": "Fewer bits",
     "ledger": "Bytes and score",
     "result": "Test split",
     "gate": "Gate",
@@ -52,6 +54,7 @@ def render_report(record: RunRecord) -> str:
         "tuning": tuning_section(record, plots),
         "search": search_section(record, plots),
         "pruning": pruning_section(record, plots),
+        "bits": bits_section(record, plots),
         "ledger": ledger_section(record, plots),
         "result": result_section(record, plots),
         "gate": gate_section(record),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
+from pipeline.candidates import Candidate, named
 from pipeline.report.figures import BLUE, GREEN, GREY, ORANGE, VERMILION, Figure, axis, decades, layout, padded
 
 _LOOKS = {
@@ -70,10 +72,7 @@ def _staircase(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
 
 
 def _points(pairs: Sequence[tuple[int, Mapping[str, Any]]], name: str, color: str, symbol: str) -> dict[str, Any]:
-    texts = [
-        f"{trial['unit'].replace('_', ' ')} {trial['sparsity']:g} {trial['scope']} {trial['precision']}"
-        for _, trial in pairs
-    ]
+    texts = [named(Candidate(**{field.name: trial[field.name] for field in fields(Candidate)})) for _, trial in pairs]
     return {
         "type": "scatter",
         "mode": "markers",

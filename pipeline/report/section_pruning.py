@@ -70,7 +70,7 @@ def _nodes(record: RunRecord, plots: Plots) -> Markup:
                 plots.place(nodes_figure(part["layers"]), removals_figure(part["removals"], part["history"], metric)),
                 disclosure("Nodes of every layer as a table", table("Nodes of the pruned layers", columns, rows)),
             ),
-            _left_out(part["left_out"]),
+            left_out_table(part["left_out"], "pruned"),
             learning_curves("prune-nodes", "Learning curves of removing nodes", part, record.metric, plots),
         ]
     )
@@ -90,7 +90,7 @@ def _weights(record: RunRecord, plots: Plots) -> Markup:
             _sensitivity("weight", part, wording.metric(record.metric), plots),
             plots.place(*figures),
             _layers(layers),
-            _left_out(part.get("left_out") or []),
+            left_out_table(part.get("left_out") or [], "pruned"),
             learning_curves("prune", "Learning curves of pruning and recovery", part, record.metric, plots),
         ]
     )
@@ -127,9 +127,10 @@ def _layers(layers: Sequence[Mapping[str, Any]]) -> Markup:
     return disclosure("Every layer as a table", table("Weights of the pruned layers", columns, rows))
 
 
-def _left_out(left_out: Sequence[Mapping[str, Any]]) -> Markup:
+def left_out_table(left_out: Sequence[Mapping[str, Any]], done: str) -> Markup:
+    """Returns the layers that a stage left as they were, with reasons; `done`: what was not done to them."""
     if not left_out:
         return NOTHING
     rows = [(str(item["name"]), str(item["reason"])) for item in left_out]
-    whole = table("Layers that were not pruned", [TableColumn("Layer"), TableColumn("Why not", prose=True)], rows)
+    whole = table(f"Layers that were not {done}", [TableColumn("Layer"), TableColumn("Why not", prose=True)], rows)
     return subsection("Left out", whole)

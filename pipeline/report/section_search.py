@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from io import StringIO
 from typing import Any
 
 from ruamel.yaml import YAML
 
-from pipeline.candidates import WEIGHTS_AFTER_NODES
+from models.compression_config import AwareConfig, ClusterConfig
+from pipeline.candidates import WEIGHTS_AFTER_NODES, Candidate, aware_section, cluster_section
 from pipeline.report import wording
 from pipeline.report.figures import Plots
 from pipeline.report.findings import config_of
@@ -69,17 +71,25 @@ def _outcome(search: Mapping[str, Any], best: Mapping[str, Any]) -> Markup:
 
 def candidate_name(trial: Mapping[str, Any]) -> str:
     """Names a candidate for a reader."""
-    if trial["unit"] == "none":
-        return f"the dense model in {trial['precision']}"
+    bits = _bits(trial)
+    if trial["unit"] == "none" and not trial["clusters"]:
+        return f"the dense model, {bits}"
     look = {"one_shot": "pruned at once", "short": "short recovery", "full": "whole pruning"}[trial["look"]]
     what = {
         "node": "of the nodes",
         "weight": "of the weights",
         "node_and_weight": "of the nodes, then half of the weights",
     }
-    return (
-        f"{wording.fraction(trial['sparsity'])} {what[trial['unit']]}, {trial['scope']}, {trial['precision']}, {look}"
-    )
+    if trial["unit"] == "none":
+        return f"{bits}, {look}"
+    return f"{wording.fraction(trial['sparsity'])} {what[trial['unit']]}, {trial['scope']}, {bits}, {look}"
+
+
+def _bits(trial: Mapping[str, Any]) -> str:
+    clusters = [f"{trial['clusters']} clusters"] if trial["clusters"] else []
+    aware = ["quantization-aware"] if trial["aware"] else []
+    encoding = {"dense": [], "sparse": ["encoded zeros"], "tables": ["look-up tables"]}[trial["encoding"]]
+    return ", ".join([*clusters, *aware, trial["precision"], *encoding])
 
 
 def _point(record: RunRecord, number: int, trial: Mapping[str, Any], best: bool) -> Markup:
@@ -107,14 +117,38 @@ def candidate_config(record: RunRecord, trial: Mapping[str, Any]) -> str:
         if trial["look"] != "full":
             recovery = search.get("short_epochs", 1) if trial["look"] == "short" else 0
             config["prune"] |= {"epochs": 0, "steps": None, "recovery_epochs": recovery}
-    if trial["precision"] != "float32":
-        config["quantize"] = {"precision": trial["precision"]}
+    config["cluster"] = _cluster(config, trial, search) if trial["clusters"] else None
+    config["quantize"] = _quantize(config, trial, search)
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = False
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # the order of the config
     stream = StringIO()
     yaml.dump({key: value for key, value in config.items() if value is not None}, stream)
     return stream.getvalue()
+
+
+def _cluster(config: Mapping[str, Any], trial: Mapping[str, Any], search: Mapping[str, Any]) -> dict[str, Any]:
+    shared = ClusterConfig.model_validate(config.get("cluster") or {})
+    section = cluster_section(_candidate(trial), shared, search.get("short_epochs", 1))
+    return section.model_dump(mode="json", exclude_defaults=True) | {"clusters": trial["clusters"]}
+
+
+def _quantize(config: Mapping[str, Any], trial: Mapping[str, Any], search: Mapping[str, Any]) -> dict[str, Any] | None:
+    if trial["precision"] == "float32":
+        return None
+    given = (config.get("quantize") or {}).get("aware")
+    shared = None if given is None else AwareConfig.model_validate(given)
+    aware = aware_section(_candidate(trial), shared, search.get("short_epochs", 1))
+    section: dict[str, Any] = {"precision": trial["precision"]}
+    if trial["encoding"] != "dense":
+        section["encoding"] = trial["encoding"]
+    if aware is not None:
+        section["aware"] = aware.model_dump(mode="json", exclude_none=True)
+    return section
+
+
+def _candidate(trial: Mapping[str, Any]) -> Candidate:
+    return Candidate(**{field.name: trial[field.name] for field in fields(Candidate)})
 
 
 def _table(trials: Sequence[Mapping[str, Any]], best: int, metric: str) -> Markup:

@@ -96,7 +96,7 @@ def _variants(record: RunRecord, chosen: str | None) -> Markup:
         for variant in variants
     ]
     marked = next((i for i, variant in enumerate(variants) if variant["precision"] == chosen), -1)
-    columns = [TableColumn("Precision"), *(TableColumn(head, True) for head in heads)]
+    columns = [TableColumn("Variant"), *(TableColumn(head, True) for head in heads)]
     text = f"model.tflite is the {chosen} variant."
     if any(variant["precision"] == "int8" for variant in variants):
         text += f" int8 ranges were measured on {wording.plural(convert['calibration_rows'], 'training row')}."
@@ -109,6 +109,41 @@ def _variants(record: RunRecord, chosen: str | None) -> Markup:
         " Arena: working memory in TFLite Micro, in bytes; µs: median inference in LiteRT, one thread, this machine."
     )
     whole = table("TFLite variants, run by LiteRT", columns, rows, marked=marked)
-    refused = [f"{each['precision']}: {each['arena_reason']}." for each in variants if each.get("arena_reason")]
-    told = disclosure("Why TFLite Micro does not run some of them", bullets(refused)) if refused else NOTHING
-    return subsection("TFLite variants", join([paragraph(text, class_="quiet"), whole, told]))
+    parts = [paragraph(text, class_="quiet"), whole, _refusals(convert), *_encodings(variants)]
+    return subsection("TFLite variants", join(parts))
+
+
+def _refusals(convert: Mapping[str, Any]) -> Markup:
+    """Which runtime does not run a variant, and what could not be made at all, each with its reason."""
+    told = [f"{each['variant']} was not made: {each['reason']}" for each in convert.get("refused") or []]
+    for variant in convert.get("variants") or []:
+        reasons = [variant.get(f"{runtime}_reason") for runtime in ("arena", "litert", "xnnpack")]
+        told += [f"{variant['precision']}: {reason}." for reason in dict.fromkeys(reasons) if reason]
+    return disclosure("Why a runtime does not run some of them", bullets(told)) if told else NOTHING
+
+
+def _encodings(variants: Sequence[Mapping[str, Any]]) -> list[Markup]:
+    """Of variants with encoded weights: what each layer saves, and which are left as they were."""
+    found = []
+    for variant in variants:
+        encoded = variant.get("encoded")
+        if not encoded:
+            continue
+        rows = [
+            (
+                layer["name"],
+                wording.count(layer["num_weights"]),
+                "1 and those that stay" if layer["bits"] is None else str(layer["bits"]),
+                wording.count(layer["saved_bytes"]),
+            )
+            for layer in encoded["layers"]
+        ]
+        heads = ("Weights", "Bits each", "Bytes saved")
+        columns = [TableColumn("Layer"), *(TableColumn(head, True) for head in heads)]
+        left = [f"{name}: {reason}." for name, reason in encoded["left_out"].items()]
+        inside = [
+            table(f"Encoded weights of {variant['precision']}", columns, rows),
+            bullets(left) if left else NOTHING,
+        ]
+        found.append(disclosure(f"What {variant['precision']} encodes", join(inside)))
+    return found

@@ -9,6 +9,7 @@ from pipeline.config import RunConfig
 
 _ARRAYS = ("numpy",)
 _NETWORK = ("numpy", "tensorflow", "tf_keras")
+_TFLITE = ("ai-edge-litert", "ai-edge-quantizer", "tflite-micro", "pyarrow")
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,10 @@ class Stage:
 
 def _always(config: RunConfig) -> bool:  # noqa: ARG001 -- one signature for all
     return True
+
+
+def _is_aware(config: RunConfig) -> bool:
+    return config.search is None and config.quantize is not None and config.quantize.aware is not None
 
 
 STAGES: tuple[Stage, ...] = (
@@ -75,17 +80,31 @@ STAGES: tuple[Stage, ...] = (
         wanted=lambda config: config.prune is not None and config.search is None,
     ),
     Stage(
+        "cluster",
+        takes=("dataset", "dense", "pruned"),
+        sections=("cluster",),
+        libraries=_NETWORK,
+        wanted=lambda config: config.cluster is not None and config.search is None,
+    ),
+    Stage(
+        "quantize",
+        takes=("dataset", "dense", "clustered"),
+        sections=("quantize.aware", "convert.calibration_rows"),
+        libraries=_NETWORK,
+        wanted=_is_aware,
+    ),
+    Stage(
         "search",
         takes=("dataset", "dense"),
-        sections=("search", "prune", "convert", "target"),
-        libraries=(*_NETWORK, "keras-tuner", "ai-edge-litert", "tflite-micro", "pyarrow"),
+        sections=("search", "prune", "cluster", "quantize.aware", "convert", "target"),
+        libraries=(*_NETWORK, "keras-tuner", *_TFLITE),
         wanted=lambda config: config.search is not None,
     ),
     Stage(
         "convert",
         takes=("dataset", "model"),
-        sections=("quantize", "convert"),
-        libraries=(*_NETWORK, "ai-edge-litert", "tflite-micro", "pyarrow"),
+        sections=("quantize", "convert", "target.max_arena_bytes"),
+        libraries=(*_NETWORK, *_TFLITE),
         wanted=lambda config: config.search is None,
     ),
     Stage(
@@ -111,8 +130,9 @@ def producer(role: str, config: RunConfig) -> str:
 
     Args:
         role: `dataset`; `built`, the untrained model; `start`, the model training starts from;
-            `trained`; `dense`, the model before any compression; `model`, the model that is
-            converted; `variants`.
+            `trained`; `dense`, the model before any compression; `pruned` and `clustered`, the model
+            after these stages, or after the last before them; `model`, the model that is converted;
+            `variants`.
         config: the run's config.
 
     Raises:
@@ -121,12 +141,17 @@ def producer(role: str, config: RunConfig) -> str:
     pretrained = config.train.mode == "layer_wise"
     dense = "train" if config.tune is None else "tune"
     searched = config.search is not None
+    pruned = dense if config.prune is None else "prune"
+    clustered = pruned if config.cluster is None else "cluster"
+    converted = "quantize" if _is_aware(config) else clustered
     return {
         "dataset": "ingest",
         "built": "build",
         "start": "pretrain" if pretrained else "build",
         "trained": "train",
         "dense": dense,
-        "model": "search" if searched else dense if config.prune is None else "prune",
+        "pruned": pruned,
+        "clustered": clustered,
+        "model": "search" if searched else converted,
         "variants": "search" if searched else "convert",
     }[role]

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from data.contract import ConversionError
 from data.dataset import Dataset
-from models.compression_config import ConvertConfig, QuantizeConfig
+from models.compression_config import ENCODED, ConvertConfig, QuantizeConfig, Variant
 from models.legacy_keras import use_determinism
 from models.measurements import zstd_bytes
-from models.tasks import task_for
+from models.tasks import Task, task_for
 from models.tflite.calibration import calibration_rows
-from models.tflite.convert import convert as convert_network
 from models.tflite.interpreter import LiteRT, latency_us
-from models.tflite.micro import MicroResult, run_micro
+from models.tflite.runtimes import LITERT, TFLITE_MICRO, XNNPACK, RuntimeSupport, runtime_support
+from models.tflite.variants import VariantMaker
 from pipeline.artifacts import SavedModel
 from pipeline.ledger import LedgerRow
 from pipeline.measure import ledger_row
@@ -24,6 +25,11 @@ from pipeline.workspace import Outcome, Workspace
 
 LATENCY_REPEATS = 200
 """Timed inferences of each variant."""
+
+MICRO_ALONE = "Only TFLite Micro unpacks its weights"
+"""Why LiteRT does not run an encoded variant."""
+
+_MAY_FAIL: tuple[Variant, ...] = ("int16x8", "int4", *ENCODED.values())
 
 
 @dataclass(frozen=True)
@@ -40,19 +46,56 @@ class Config:
 
     quantize: QuantizeConfig | None
     convert: ConvertConfig
+    max_arena_bytes: int | None
 
 
 def convert(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
-    """Converts the model to every precision asked for, and scores each file in LiteRT on validation.
+    """Converts the model to every variant asked for, and scores each file on validation.
+
+    A variant beside the chosen one that cannot be made is told with its reason.
 
     Raises:
-        ConversionError: the converter or LiteRT refuses the model.
+        ConfigError: `quantize.layers` names a layer that there is not.
+        ConversionError: the chosen variant cannot be made, or LiteRT refuses one.
     """
     use_determinism(workspace.seed_for("convert"))
-    chosen = "float32" if config.quantize is None else config.quantize.precision
-    dataset = inputs.dataset
+    chosen: Variant = "float32" if config.quantize is None else config.quantize.variant
     task = task_for(inputs.model.record.task)
-    model = inputs.model.load()
+    maker = _maker(inputs, config, workspace)
+    rows: list[LedgerRow] = []
+    told: list[dict[str, Any]] = []
+    refused: list[dict[str, str]] = []
+    wanted = _wanted(config.convert.variants, chosen)
+    for done, variant in enumerate(wanted, start=1):
+        try:
+            file = maker.make(variant)
+        except ConversionError as error:
+            if variant == chosen or variant not in _MAY_FAIL:
+                raise
+            refused.append({"variant": variant, "reason": str(error)})
+            continue
+        (workspace.output / f"{variant}.tflite").write_bytes(file)
+        rows.append(_row(inputs, task, maker, variant, file))
+        told.append(_told(inputs, rows[-1], maker, variant, file))
+        workspace.progress.step("convert", done, len(wanted), {"bytes": len(file), task.metric: rows[-1].score})
+    details = {
+        "chosen": chosen,
+        "calibration_rows": min(config.convert.calibration_rows, len(inputs.dataset.split("train"))),
+        "variants": told,
+        "refused": refused,
+    }
+    return Outcome(tuple(rows), details)
+
+
+def _wanted(variants: tuple[Variant, ...], chosen: Variant) -> list[Variant]:
+    """The variants to make, each once; an encoded one brings int8, which LiteRT runs in its place."""
+    asked = (*variants, chosen)
+    twins: tuple[Variant, ...] = ("int8",) if set(asked) & set(ENCODED.values()) else ()
+    return list(dict.fromkeys((*twins, *asked)))
+
+
+def _maker(inputs: Inputs, config: Config, workspace: Workspace) -> VariantMaker:
+    dataset = inputs.dataset
     calibration = calibration_rows(
         lambda rows: dataset.inputs("train", rows),
         len(dataset.split("train")),
@@ -60,36 +103,50 @@ def convert(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
         config.convert.calibration_rows,
         workspace.seed_for("convert", "calibration"),
     )
-    validation = dataset.inputs("validation"), dataset.split("validation").y
-    rows: list[LedgerRow] = []
-    variants: list[dict[str, Any]] = []
-    precisions = list(dict.fromkeys([*config.convert.variants, chosen]))
-    for done, precision in enumerate(precisions, start=1):
-        file = convert_network(model, precision, calibration)
-        (workspace.output / f"{precision}.tflite").write_bytes(file)
-        score = task.score(validation[1], LiteRT(file).predict(validation[0]))
-        rows.append(ledger_row("convert", precision, score, model, file))
-        variants.append(_told(rows[-1], file, validation[0]))
-        workspace.progress.step("convert", done, len(precisions), {"bytes": len(file), task.metric: score})
-    details = {
-        "chosen": chosen,
-        "calibration_rows": min(config.convert.calibration_rows, len(dataset.split("train"))),
-        "variants": variants,
-    }
-    return Outcome(tuple(rows), details)
+    return VariantMaker(
+        model=inputs.model.load(),
+        calibration=calibration,
+        input_range=dataset.schema.input_range,
+        chosen=config.quantize,
+        ranges=inputs.model.ranges(),
+        clustered=bool(inputs.model.clusters()),
+        arena_limit_bytes=config.max_arena_bytes,
+    )
 
 
-def _told(row: LedgerRow, file: bytes, x: NDArray[np.float32]) -> dict[str, Any]:
+def _row(inputs: Inputs, task: Task, maker: VariantMaker, variant: Variant, file: bytes) -> LedgerRow:
+    x, y = inputs.dataset.inputs("validation"), inputs.dataset.split("validation").y
+    score = task.score(y, LiteRT(_runnable(maker, variant, file)).predict(x))
+    return ledger_row("convert", variant, score, maker.model, file)
+
+
+def _runnable(maker: VariantMaker, variant: Variant, file: bytes) -> bytes:
+    """The file that LiteRT runs: of an encoded variant int8, whose answers are the same (`VariantMaker` saw to it)."""
+    return maker.make("int8") if variant in ENCODED.values() else file
+
+
+def _told(inputs: Inputs, row: LedgerRow, maker: VariantMaker, variant: Variant, file: bytes) -> dict[str, Any]:
     """What a variant weighs and costs: for a device, where TFLite Micro runs it, and in LiteRT on this machine."""
-    micro = run_micro(file, LiteRT(file).quantize(x[:1]))
+    x: NDArray[np.float32] = inputs.dataset.inputs("validation")
+    encoded = maker.encodings.get(variant)
+    if encoded is None:
+        litert, xnnpack, micro = runtime_support(file, x[:1])
+    else:
+        litert, xnnpack = (RuntimeSupport(name, runs=False, reason=MICRO_ALONE) for name in (LITERT, XNNPACK))
+        micro = RuntimeSupport(TFLITE_MICRO, runs=True, arena_bytes=encoded.arena_bytes)
     return {
-        "precision": row.variant,
-        "file": f"{row.variant}.tflite",
+        "precision": variant,
+        "file": f"{variant}.tflite",
         "bytes": row.tflite_bytes,
         "gzip_bytes": row.tflite_gzip_bytes,
         "zstd_bytes": zstd_bytes(file),
         "score": row.score,
-        "arena_bytes": micro.arena_bytes if isinstance(micro, MicroResult) else None,
-        "arena_reason": None if isinstance(micro, MicroResult) else micro.reason,
-        "latency_us": round(latency_us(file, x, LATENCY_REPEATS), 3),
+        "arena_bytes": micro.arena_bytes,
+        "arena_reason": micro.reason,
+        "latency_us": round(latency_us(file, x, LATENCY_REPEATS), 3) if litert.runs else None,
+        "litert_reason": litert.reason,
+        "xnnpack_reason": xnnpack.reason,
+        "encoded": None
+        if encoded is None
+        else {"layers": [asdict(layer) for layer in encoded.layers], "left_out": dict(encoded.left_out)},
     }

@@ -26,6 +26,7 @@ from pipeline.bundle import copy_files, write_c_model, write_golden
 from pipeline.config import ExportConfig, TargetConfig
 from pipeline.decisions import confusion_matrix, largest_errors, scatter_points, wrong_predictions
 from pipeline.gate.checks import GateInputs, GateReport, Golden, run_gate
+from pipeline.gate.structure import arithmetic
 from pipeline.targets import judge
 from pipeline.workspace import Outcome, Workspace
 
@@ -55,10 +56,10 @@ class _Tested:
     Attributes:
         report: the gate's.
         golden: the golden vectors, as they were written.
-        answers: precision -> (rows, outputs) float32, by LiteRT without default delegates.
+        answers: variant -> (rows, outputs) float32, by LiteRT without default delegates.
         baseline_score: of the dense float model.
         float_score: of the model that was converted.
-        scores: precision -> score.
+        scores: variant -> score.
     """
 
     report: GateReport
@@ -80,14 +81,15 @@ def export(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
     task = task_for(inputs.model.record.task)
     model = inputs.model.load()
     dense = model if inputs.dense.folder == inputs.model.folder else inputs.dense.load()
-    file = inputs.variants.path(inputs.variants.chosen).read_bytes()
+    chosen = inputs.variants.chosen
+    file, runnable = inputs.variants.path(chosen).read_bytes(), inputs.variants.runnable(chosen).read_bytes()
     copy_files(workspace.output, inputs.dataset, inputs.variants)
     raw = _golden_rows(inputs.dataset, config.export.golden_rows, workspace.seed_for("export", "golden"))
-    golden = write_golden(workspace.output, file, raw, config.export.c_golden_rows)
+    golden = write_golden(workspace.output, file, runnable, raw, config.export.c_golden_rows)
     tested = _test(inputs, task, model, dense, golden, workspace)
     report = tested.report
-    write_c_model(workspace.output, file, report.arena_bytes, report.micro_reason)
-    measured = _measure(inputs, task, dense, file, config.export.latency_repeats)
+    write_c_model(workspace.output, file, runnable, report.arena_bytes, report.micro_reason)
+    measured = _measure(inputs, task, dense, file, runnable, config.export.latency_repeats)
     measured["max_arena_bytes"] = report.arena_bytes
     targets = judge(config.target, measured)
     details = {
@@ -99,7 +101,7 @@ def export(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
         "test": tested.scores,
         "xnnpack_difference": _jsonable(report.xnnpack_steps),
         "golden": {"rows": len(golden.quantized), "runtime": golden.runtime},
-        "summary": _summary(inputs, task, model, file, tested, measured, targets),
+        "summary": _summary(inputs, task, model, file, runnable, tested, measured, targets),
     }
     return Outcome((), details)
 
@@ -114,13 +116,14 @@ def _golden_rows(dataset: Dataset, wanted: int, seed: int) -> NDArray[Any]:
 def _test(inputs: Inputs, task: Task, model: Any, dense: Any, golden: Golden, workspace: Workspace) -> _Tested:
     """Reads the test split, once, for the gate and for every score on it."""
     x, y = inputs.dataset.inputs("test"), inputs.dataset.split("test").y
-    chosen = inputs.variants.chosen
+    variants = inputs.variants
     keras_outputs = predict(model, x)
     masks = inputs.model.masks()
+    file, runnable = variants.path(variants.chosen).read_bytes(), variants.runnable(variants.chosen).read_bytes()
     report = run_gate(
         GateInputs(
-            model=inputs.variants.path(chosen).read_bytes(),
-            precision=chosen,
+            model=file,
+            precision=arithmetic(runnable, variants.chosen),
             schema=inputs.dataset.schema,
             task=task,
             x=x,
@@ -128,16 +131,17 @@ def _test(inputs: Inputs, task: Task, model: Any, dense: Any, golden: Golden, wo
             masks=masks,
             kernels={name: model.get_layer(name).kernel.numpy() for name in masks},
             golden=golden,
+            unpacked=None if runnable == file else runnable,
+            clusters=inputs.model.clusters(),
             source_stage=inputs.model.stage,
         )
     )
     answers: dict[str, NDArray[np.float32]] = {}
     scores: dict[str, float] = {}
-    precisions = inputs.variants.precisions
-    for done, precision in enumerate(precisions, start=1):
-        answers[precision] = LiteRT(inputs.variants.path(precision).read_bytes()).predict(x)
-        scores[precision] = _score(task, y, answers[precision], precision)
-        workspace.progress.step("test", done, len(precisions), {"variant": precision, task.metric: scores[precision]})
+    for done, name in enumerate(variants.names, start=1):
+        answers[name] = LiteRT(variants.runnable(name).read_bytes()).predict(x)
+        scores[name] = _score(task, y, answers[name], name)
+        workspace.progress.step("test", done, len(variants.names), {"variant": name, task.metric: scores[name]})
     float_score = _score(task, y, keras_outputs, "Keras")
     baseline = float_score if dense is model else _score(task, y, predict(dense, x), "Keras, dense")
     return _Tested(report, golden, answers, baseline, float_score, scores)
@@ -153,16 +157,19 @@ def _score(task: Task, y: NDArray[Any], outputs: NDArray[np.float32], who: str) 
     return score
 
 
-def _measure(inputs: Inputs, task: Task, dense: Any, file: bytes, repeats: int) -> dict[str, float | None]:
+def _measure(
+    inputs: Inputs, task: Task, dense: Any, file: bytes, runnable: bytes, repeats: int
+) -> dict[str, float | None]:
     """Measures what targets are about, on the validation split: limit's name -> figure."""
     x, y = inputs.dataset.inputs("validation"), inputs.dataset.split("validation").y
-    score = task.score(y, LiteRT(file).predict(x))
+    score = task.score(y, LiteRT(runnable).predict(x))
     return {
         "max_score_drop": task.score(y, predict(dense, x)) - score,
         "min_score": score,
         "max_model_bytes": len(file),
         "max_gzip_bytes": gzip_bytes(file),
-        "max_latency_us": round(latency_us(file, x, repeats), 3),
+        # LiteRT does not run encoded weights.
+        "max_latency_us": round(latency_us(file, x, repeats), 3) if runnable == file else None,
     }
 
 
@@ -189,12 +196,13 @@ def _summary(
     task: Task,
     model: Any,
     file: bytes,
+    runnable: bytes,
     tested: _Tested,
     measured: dict[str, float | None],
     targets: list[dict[str, Any]],
 ) -> dict[str, Any]:
     """Returns the fields of summary.json that do not depend on the run."""
-    report, runtime = tested.report, LiteRT(file)
+    report, runtime = tested.report, LiteRT(runnable)
     return {
         "task": task.name,
         "metric": task.metric,

@@ -9,20 +9,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.contract import Batches
 from data.dataset import Dataset
 from models.compression_config import PruneConfig
-from models.distillation import Distillation, distilled_targets
 from models.legacy_keras import use_determinism
 from models.pruning.gradual import prune_nodes
 from models.pruning.sensitivity import Sensitivity, node_sensitivity, scorer, weight_sensitivity
 from models.pruning.weights import MagnitudePruning, layer_sparsity, prunable_kernels
 from models.tasks import task_for
-from models.training import Objective, TrainingSettings, predict
 from models.training import train as train_network
 from pipeline.artifacts import SavedModel, save_model
 from pipeline.ledger import LedgerRow
 from pipeline.measure import measure
+from pipeline.retraining import Retraining, reasons, retraining
 from pipeline.stages.train import training_details
 from pipeline.workspace import Outcome, Workspace
 
@@ -42,17 +40,6 @@ class Config:
     prune: PruneConfig
 
 
-@dataclass(frozen=True)
-class _Surroundings:
-    """What pruning of either unit works with."""
-
-    batches: Batches
-    validation: tuple[Any, NDArray[Any]]
-    objective: Objective
-    settings: TrainingSettings
-    workspace: Workspace
-
-
 def prune(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
     """Raises sparsity step by step while training goes on, then lets the model recover; nodes first, then weights.
 
@@ -67,7 +54,8 @@ def prune(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
     use_determinism(workspace.seed_for("prune"))
     record = inputs.dense.record
     model = inputs.dense.load()
-    around = _surroundings(inputs, model, section, workspace)
+    epochs = section.epochs + section.recovery_epochs
+    around = retraining("prune", inputs.dataset, inputs.dense, section, epochs, section.distillation, workspace)
     parts: list[dict[str, Any]] = []
     rows: list[LedgerRow] = []
     masks = None
@@ -84,38 +72,6 @@ def prune(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
     return Outcome(tuple(rows), {"parts": parts})
 
 
-def _surroundings(inputs: Inputs, dense: Any, section: PruneConfig, workspace: Workspace) -> _Surroundings:
-    dataset, record = inputs.dataset, inputs.dense.record
-    objective: Objective = task_for(record.task)
-    class_weights, targets = record.class_weights, None
-    if section.distillation is not None:
-        objective = Distillation(task_for(record.task), section.distillation, class_weights)
-        targets = distilled_targets(dataset.split("train").y, _answers(dense, dataset))
-        class_weights = None
-    settings = TrainingSettings(
-        epochs=section.epochs + section.recovery_epochs,
-        optimizer=section.optimizer,
-        seed=workspace.seed_for("prune"),
-        regularization=record.regularization,
-        class_weights=class_weights,
-        label="prune",
-    )
-    return _Surroundings(
-        batches=dataset.batches("train", section.batch_size, workspace.seed_for("prune", "shuffle"), targets),
-        validation=(dataset.inputs("validation"), dataset.split("validation").y),
-        objective=objective,
-        settings=settings,
-        workspace=workspace,
-    )
-
-
-def _answers(model: Any, dataset: Dataset) -> NDArray[np.float32]:
-    """Answers to all training rows, read in parts that fit into memory."""
-    rows, size = len(dataset.split("train")), 8192
-    parts = [predict(model, dataset.inputs("train", slice(start, start + size))) for start in range(0, rows, size)]
-    return np.concatenate(parts)
-
-
 def _of_weights(section: PruneConfig) -> PruneConfig:
     """The section as pruning of weights reads it."""
     return (
@@ -123,7 +79,7 @@ def _of_weights(section: PruneConfig) -> PruneConfig:
     )
 
 
-def _prune_nodes(model: Any, section: PruneConfig, around: _Surroundings) -> tuple[Any, dict[str, Any]]:
+def _prune_nodes(model: Any, section: PruneConfig, around: Retraining) -> tuple[Any, dict[str, Any]]:
     score, progress = scorer(around.validation, around.objective), around.workspace.progress
     found: list[Sensitivity] = []
     if section.sparsity == "auto":
@@ -149,7 +105,7 @@ def _prune_nodes(model: Any, section: PruneConfig, around: _Surroundings) -> tup
         "layers": [
             {"name": name, "before": before, "after": result.after[name]} for name, before in result.before.items()
         ],
-        "left_out": _reasons(result.left_out),
+        "left_out": reasons(result.left_out),
         "removals": [asdict(removal) for removal in result.removals],
         "sensitivity": [asdict(each) for each in found],
         "history": [asdict(record) for record in result.history],
@@ -160,7 +116,7 @@ def _prune_nodes(model: Any, section: PruneConfig, around: _Surroundings) -> tup
 
 
 def _prune_weights(
-    model: Any, section: PruneConfig, around: _Surroundings
+    model: Any, section: PruneConfig, around: Retraining
 ) -> tuple[dict[str, NDArray[np.bool_]], dict[str, Any]]:
     """Prunes the weights of a model in place."""
     score, progress = scorer(around.validation, around.objective), around.workspace.progress
@@ -189,7 +145,7 @@ def _prune_weights(
         "scope": section.scope if sparsities is None else "auto",
         "sparsity": pruning.sparsity,
         "layers": layer_sparsity(model),
-        "left_out": _reasons(prunable.left_out),
+        "left_out": reasons(prunable.left_out),
         "schedule": pruning.schedule,
         "sensitivity": [asdict(each) for each in found],
         **training,
@@ -203,7 +159,3 @@ def _by_sensitivity(found: Sequence[Sensitivity], score: float, section: PruneCo
         return None
     drop = section.sensitivity.max_score_drop
     return {each.name: each.sparsity(score, drop) for each in found}
-
-
-def _reasons(left_out: dict[str, str]) -> list[dict[str, str]]:
-    return [{"name": name, "reason": reason} for name, reason in left_out.items()]

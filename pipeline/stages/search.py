@@ -13,12 +13,31 @@ from typing import TYPE_CHECKING, Any
 
 from data.contract import ConfigError, ConversionError, TrainingError
 from data.dataset import Dataset
-from models.compression_config import ConvertConfig, PruneConfig, QuantizeConfig, SearchConfig
+from models.compression_config import (
+    AwareConfig,
+    ClusterConfig,
+    ConvertConfig,
+    PruneConfig,
+    QuantizeConfig,
+    SearchConfig,
+)
 from models.legacy_keras import use_determinism
 from models.tasks import Task, task_for
 from models.training import predict
 from pipeline.artifacts import SavedModel
-from pipeline.candidates import SPARSITY_STEP, Candidate, Trial, alike, excess, file_bytes, front, named, prune_section
+from pipeline.candidates import (
+    SPARSITY_STEP,
+    Candidate,
+    Trial,
+    alike,
+    aware_section,
+    cluster_section,
+    excess,
+    file_bytes,
+    front,
+    named,
+    prune_section,
+)
 from pipeline.config import TargetConfig
 from pipeline.search_oracle import CompressionOracle
 from pipeline.targets import judge
@@ -41,10 +60,12 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Config:
-    """Sections of the config that are read; `prune` is what all candidates share."""
+    """Sections of the config that are read; `prune`, `cluster` and `aware` say what all candidates share."""
 
     search: SearchConfig
     prune: PruneConfig | None
+    cluster: ClusterConfig | None
+    aware: AwareConfig | None
     convert: ConvertConfig
     target: TargetConfig
 
@@ -106,8 +127,8 @@ class _Search:
 
         None where the two are a step apart.
         """
-        pruned = [each for each in self.trials if each.state == "done" and each.candidate.unit != "none"]
-        whole = [trial for trial in pruned if trial.candidate.look == "full"]
+        pruned = [each for each in self.trials if each.state == "done" and each.candidate.changed]
+        whole = [trial for trial in pruned if trial.candidate.look == "full" and trial.candidate.sparsity > 0]
         if not whole:
             best = max(pruned, key=lambda trial: self._merit(trial) or 0.0, default=None)
             return None if best is None else replace(best.candidate, look="full")
@@ -144,24 +165,38 @@ class _Search:
 
     def _chain(self, candidate: Candidate, *, final: bool = False) -> tuple[Artifact, ...]:
         """Runs the candidate's stages; `final`: with every variant that the config asks for."""
+        config = self.config
         made: list[Artifact] = []
+        short_epochs = config.search.short_epochs
+
+        def run(stage: str, model_role: str | None, sections: dict[str, Any]) -> None:
+            model = (made[-1].manifest.stage, made[-1].manifest.key) if made else "dense"
+            roles: dict[str, str | tuple[str, str]] = {"dataset": "dataset"}
+            roles |= {"dense": "dense"} if stage != "convert" else {}
+            roles |= {} if model_role is None else {model_role: model}
+            made.append(self.workspace.trials.run(stage, roles, sections))
+
         if candidate.unit != "none":
-            section = prune_section(candidate, self.config.prune, self.config.search.short_epochs)
-            made.append(
-                self.workspace.trials.run("prune", {"dataset": "dataset", "dense": "dense"}, {"prune": section})
-            )
-        model = (made[-1].manifest.stage, made[-1].manifest.key) if made else "dense"
-        variants = self.config.convert.variants if final else (candidate.precision,)
+            run("prune", None, {"prune": prune_section(candidate, config.prune, short_epochs)})
+        if candidate.clusters:
+            run("cluster", "pruned", {"cluster": cluster_section(candidate, config.cluster, short_epochs)})
+        aware = aware_section(candidate, config.aware, short_epochs)
+        if aware is not None:
+            rows = config.convert.calibration_rows
+            run("quantize", "clustered", {"quantize.aware": aware, "convert.calibration_rows": rows})
+        bits = QuantizeConfig(precision=candidate.precision, encoding=candidate.encoding, aware=aware)
+        variants = config.convert.variants if final else (bits.variant,)
         sections = {
-            "quantize": None if candidate.precision == "float32" else QuantizeConfig(precision=candidate.precision),
-            "convert": self.config.convert.model_copy(update={"variants": variants}),
+            "quantize": None if candidate.precision == "float32" else bits,
+            "convert": config.convert.model_copy(update={"variants": variants}),
+            "target.max_arena_bytes": config.target.max_arena_bytes,
         }
-        made.append(self.workspace.trials.run("convert", {"dataset": "dataset", "model": model}, sections))
+        run("convert", "model", sections)
         return tuple(made)
 
     def _measured(self, candidate: Candidate, chain: tuple[Artifact, ...]) -> Trial:
-        variants = chain[-1].manifest.details["variants"]
-        variant = next(each for each in variants if each["precision"] == candidate.precision)
+        details = chain[-1].manifest.details
+        variant = next(each for each in details["variants"] if each["precision"] == details["chosen"])
         measured: dict[str, float | None] = {
             "max_score_drop": self.dense_score - variant["score"],
             "min_score": variant["score"],
@@ -175,14 +210,15 @@ class _Search:
     def outcome(self, best: Trial) -> Outcome:
         """Writes the best model and its variants into the stage's output."""
         chain = self._chain(best.candidate, final=True)
-        source = chain[0].folder if len(chain) > 1 else self.inputs.dense.folder
-        files = [path for pattern in ("model.*", "masks.npz") for path in sorted(source.glob(pattern))]
-        for path in (*files, *sorted(chain[-1].folder.glob("*.tflite"))):
+        made = chain[-2] if len(chain) > 1 else None
+        model = self.inputs.dense if made is None else SavedModel.open(made.folder, made.manifest.stage)
+        model.copy_to(self.workspace.output)
+        for path in sorted(chain[-1].folder.glob("*.tflite")):
             shutil.copyfile(path, self.workspace.output / path.name)
         rows = tuple(row for artifact in chain for row in artifact.manifest.ledger)
         parents = [artifact for trial in self.trials for artifact in trial.chain] + list(chain)
         details = {
-            "chosen": best.candidate.precision,
+            "chosen": chain[-1].manifest.details["chosen"],
             "metric": self.task.metric,
             "dense_score": self.dense_score,
             "met": best.met,

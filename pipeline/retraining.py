@@ -1,0 +1,99 @@
+"""What the stages that train a network on with compression in place have in common: rows, loss, settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.contract import Batches
+from data.dataset import Dataset
+from models.compression_config import DistillationConfig
+from models.config import GradientDescentFields
+from models.distillation import Distillation, distilled_targets
+from models.tasks import task_for
+from models.training import Objective, TrainingSettings, predict
+from pipeline.artifacts import SavedModel
+from pipeline.workspace import Workspace
+
+_ROWS_AT_ONCE = 8192
+
+
+@dataclass(frozen=True)
+class Retraining:
+    """What `models.training.train` is given, and whom it tells.
+
+    Attributes:
+        batches: training rows; targets are distilled ones where that is asked for.
+        validation: inputs and targets.
+        objective: loss and score.
+        settings: epochs, optimizer, seed, and the penalty and class weights of the model's last training.
+        workspace: for checkpoints and progress.
+    """
+
+    batches: Batches
+    validation: tuple[Any, NDArray[Any]]
+    objective: Objective
+    settings: TrainingSettings
+    workspace: Workspace
+
+
+def retraining(
+    stage: str,
+    dataset: Dataset,
+    dense: SavedModel,
+    section: GradientDescentFields,
+    epochs: int,
+    distillation: DistillationConfig | None,
+    workspace: Workspace,
+) -> Retraining:
+    """Prepares a stage's training; the loss stays what the dense model was trained with.
+
+    Args:
+        stage: its name, which seeds and progress are named after.
+        dataset: the rows.
+        dense: the model before any compression; the teacher, where there is one.
+        section: batch size and optimizer.
+        epochs: passes over the training rows.
+        distillation: how to learn from `dense`; None: from labels alone.
+        workspace: the stage's.
+    """
+    record = dense.record
+    task = task_for(record.task)
+    objective: Objective = task
+    class_weights, targets = record.class_weights, None
+    if distillation is not None:
+        objective = Distillation(task, distillation, class_weights)
+        targets = distilled_targets(dataset.split("train").y, _answers(dense.load(), dataset))
+        class_weights = None
+    settings = TrainingSettings(
+        epochs=epochs,
+        optimizer=section.optimizer,
+        seed=workspace.seed_for(stage),
+        regularization=record.regularization,
+        class_weights=class_weights,
+        label=stage,
+    )
+    return Retraining(
+        batches=dataset.batches("train", section.batch_size, workspace.seed_for(stage, "shuffle"), targets),
+        validation=(dataset.inputs("validation"), dataset.split("validation").y),
+        objective=objective,
+        settings=settings,
+        workspace=workspace,
+    )
+
+
+def reasons(left_out: dict[str, str]) -> list[dict[str, str]]:
+    """Returns why layers are left out, as a stage's details tell it."""
+    return [{"name": name, "reason": reason} for name, reason in left_out.items()]
+
+
+def _answers(model: Any, dataset: Dataset) -> NDArray[np.float32]:
+    """Answers to all training rows, read in parts that fit into memory."""
+    rows = len(dataset.split("train"))
+    starts = range(0, rows, _ROWS_AT_ONCE)
+    return np.concatenate(
+        [predict(model, dataset.inputs("train", slice(start, start + _ROWS_AT_ONCE))) for start in starts]
+    )
