@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from data.dataset import Dataset
+from models.measurements import gzip_bytes
 from models.tflite.interpreter import LiteRT, latency_us
 from models.tflite.micro import MicroResult, run_micro
 
@@ -37,16 +38,26 @@ CNN = (
 )
 SIDES: dict[str, dict[str, tuple[str, ...]]] = {
     "mlp": {
-        "nodes": (),
+        "nodes": ("convert.variants=[float32, int8, int4]",),
         "nodes, then weights": (
             "prune.unit=[node, weight]",
             "prune.weight_sparsity=0.75",
             "prune.epochs=3",
             "prune.recovery_epochs=2",
+            "convert.variants=[int8, int8_sparse_micro]",
+        ),
+        "nodes, weights, clusters": (
+            "prune.unit=[node, weight]",
+            "prune.weight_sparsity=0.7",
+            "prune.epochs=2",
+            "prune.recovery_epochs=2",
+            "cluster={clusters: 16, epochs: 2, batch_size: 128, optimizer: {learning_rate: 0.0005}, "
+            "distillation: {fraction: 0.5, temperature: 2}}",
+            "convert.variants=[int8, int8_sparse_micro, int8_tables_micro]",
         ),
     },
     "cnn": {
-        "nodes": (CNN, "prune.sparsity=0.5"),
+        "nodes": (CNN, "prune.sparsity=0.5", "convert.variants=[float32, int8, int4]"),
         "nodes, then weights": (
             CNN,
             "prune.sparsity=0.5",
@@ -54,10 +65,19 @@ SIDES: dict[str, dict[str, tuple[str, ...]]] = {
             "prune.weight_sparsity=0.6",
             "prune.epochs=3",
             "prune.recovery_epochs=2",
+            "convert.variants=[int8, int8_sparse_micro]",
         ),
     },
 }
 """Overrides of the config by model and side; each trains 10 epochs, then prunes and recovers for 10."""
+
+
+MORE_VARIANTS = {
+    "nodes": ("int4",),
+    "nodes, then weights": ("int8_sparse_micro",),
+    "nodes, weights, clusters": ("int8_sparse_micro", "int8_tables_micro"),
+}
+"""What is measured of a side besides its int8 file."""
 
 
 @dataclass
@@ -68,11 +88,10 @@ class Measured:
     bytes: list[int] = field(default_factory=list)
     gzip_bytes: list[int] = field(default_factory=list)
     arena_bytes: list[int | None] = field(default_factory=list)
-    latency_us: list[float] = field(default_factory=list)
 
-    def add(self, score: float, size: int, gzipped: int, arena: int | None, latency: float) -> None:
+    def add(self, score: float, size: int, gzipped: int, arena: int | None) -> None:
         """Notes one seed."""
-        for values, value in zip(vars(self).values(), (score, size, gzipped, arena, latency), strict=True):
+        for values, value in zip(vars(self).values(), (score, size, gzipped, arena), strict=True):
             values.append(value)
 
     def mean(self, name: str) -> float:
@@ -115,13 +134,23 @@ def recipe(folder: Path, dataset: Dataset, kind: str, seed: int) -> dict[str, by
     return {name: (folder / f"{kind}-{seed}-{name}.tflite").read_bytes() for name in ("dense", "recipe")}
 
 
-def judge(file: bytes, dataset: Dataset) -> tuple[float, int | None, float]:
-    """Returns accuracy on the test rows in LiteRT, arena in TFLite Micro (None: refused), and latency."""
+def judge(file: bytes, runnable: bytes, dataset: Dataset) -> tuple[float, int | None]:
+    """Returns accuracy on the test rows in LiteRT, and arena in TFLite Micro (None: refused).
+
+    LiteRT does not run encoded weights: `runnable` is then the same model with plain ones. TFLite Micro's answers
+    to both are held to be the same, bit for bit, on 256 test rows here.
+    """
     x, y = dataset.inputs("test"), dataset.split("test").y
-    runtime = LiteRT(file)
+    runtime = LiteRT(runnable)
     score = float(np.mean(runtime.predict(x).argmax(axis=-1) == y))
-    micro = run_micro(file, runtime.quantize(x[:1]))
-    return score, micro.arena_bytes if isinstance(micro, MicroResult) else None, latency_us(file, x)
+    rows = runtime.quantize(x[:: len(x) // 256])
+    micro = run_micro(file, rows)
+    if runnable != file:
+        plain = run_micro(runnable, rows)
+        same = isinstance(micro, MicroResult) and isinstance(plain, MicroResult)
+        if not same or not np.array_equal(micro.outputs, plain.outputs):  # type: ignore[union-attr]
+            raise SystemExit(f"encoded weights: expected the answers of plain ones, got others: {micro}")
+    return score, micro.arena_bytes if isinstance(micro, MicroResult) else None
 
 
 def shape_of(export: Path, kind: str) -> str:
@@ -146,18 +175,21 @@ def compare(folder: Path, kind: str, seeds: list[int]) -> dict[str, Measured]:
         for side, overrides in SIDES[kind].items():
             summary = penjing(folder, f"{kind}-{'-'.join(side.split(', '))}".replace(" ", "-"), seed, *overrides)
             dataset = rows(summary["export"])
-            file = (summary["export"] / "model.tflite").read_bytes()
-            _note(measured, f"Penjing, {side}", file, summary["model_gzip_bytes"], dataset)
+            for variant in ("int8", *MORE_VARIANTS[side]):
+                path = summary["export"] / "variants" / f"{variant}.tflite"
+                if path.exists():
+                    encoded = variant.endswith("_micro")
+                    runnable = path.with_name("int8.tflite") if encoded else path
+                    _note(measured, f"{side}, {variant}", path.read_bytes(), runnable.read_bytes(), dataset)
             if side == "nodes":
                 scratch = (shape_of(summary["export"], kind), "train.epochs=20", "prune=null")
                 control = penjing(folder, f"{kind}-control", seed, *scratch)
                 file = (control["export"] / "model.tflite").read_bytes()
-                _note(measured, "control from scratch", file, control["model_gzip_bytes"], dataset)
+                _note(measured, "control from scratch, int8", file, file, dataset)
         for name, file in recipe(folder, dataset, kind, seed).items():
             title = "dense int8 of the recipe" if name == "dense" else "TFMOT recipe"
-            gzipped = json.loads((folder / f"recipe-{kind}-{seed}.json").read_text())[name]["gzip_bytes"]
-            _note(measured, title, file, gzipped, dataset)
-        print(f"{kind}, seed {seed}: done", file=sys.stderr, flush=True)
+            _note(measured, title, file, file, dataset)
+        print(f"{kind}, up to seed {seed}:\n{table(kind, measured)}", file=sys.stderr, flush=True)
     return measured
 
 
@@ -199,9 +231,9 @@ def search_cost(folder: Path) -> str:
     )
 
 
-def _note(measured: dict[str, Measured], side: str, file: bytes, gzipped: int, dataset: Dataset) -> None:
-    score, arena, latency = judge(file, dataset)
-    measured.setdefault(side, Measured()).add(score, len(file), gzipped, arena, latency)
+def _note(measured: dict[str, Measured], side: str, file: bytes, runnable: bytes, dataset: Dataset) -> None:
+    score, arena = judge(file, runnable, dataset)
+    measured.setdefault(side, Measured()).add(score, len(file), gzip_bytes(file), arena)
 
 
 def table(kind: str, measured: dict[str, Measured]) -> str:

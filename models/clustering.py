@@ -20,7 +20,7 @@ from data.contract import Batches, Checkpoints, ConfigError, Progress
 from models.held_kernels import HeldClusters, HeldZeros, KernelClusters
 from models.kernel_maps import KernelMap, plain_model, with_kernel_maps
 from models.kmeans import Initialization, kmeans
-from models.pruning.weights import prunable_kernels
+from models.pruning.kernels import prunable_kernels
 from models.training import Objective, TrainingResult, TrainingSettings, train
 
 

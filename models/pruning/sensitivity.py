@@ -13,9 +13,10 @@ from models.compression_config import PruneConfig
 from models.legacy_keras import clone
 from models.pruning.graph import node_graph
 from models.pruning.importance import node_importance
+from models.pruning.kernels import prunable_kernels
 from models.pruning.nodes import choose, node_counts
 from models.pruning.surgery import remove_nodes
-from models.pruning.weights import local_mask, prunable_kernels
+from models.pruning.weights import local_mask
 from models.training import Objective, predict
 
 Score = Callable[[Any], float]

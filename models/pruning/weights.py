@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,45 +15,7 @@ from numpy.typing import NDArray
 
 from data.contract import ConfigError
 from models.compression_config import PruneConfig
-from models.legacy_keras import keras, tf
-
-
-@dataclass(frozen=True)
-class PrunableKernels:
-    """Which weights of a model can be pruned.
-
-    Attributes:
-        kernels: tf.Variable of each prunable layer by layer name, in the order of the layers.
-        left_out: why each other layer that holds weights stays dense, by layer name.
-    """
-
-    kernels: dict[str, Any]
-    left_out: dict[str, str]
-
-
-def prunable_kernels(model: Any) -> PrunableKernels:
-    """Finds the kernels that can be pruned: those of Dense and Conv2D layers, the output's included.
-
-    Args:
-        model: a built Keras model.
-
-    Returns:
-        The kernels, and the layers with weights that are left out, each with its reason.
-
-    Raises:
-        ConfigError: the model has no prunable layer.
-    """
-    kernels, left_out = {}, {}
-    for layer in model.layers:
-        if type(layer) in (keras.layers.Dense, keras.layers.Conv2D):
-            kernels[layer.name] = layer.kernel
-        elif layer.weights:
-            left_out[layer.name] = _reason(layer)
-    if not kernels:
-        raise ConfigError(
-            "prune: expected a model with Dense or Conv2D layers, got none. Leave the section out, or change the model."
-        )
-    return PrunableKernels(kernels, left_out)
+from models.legacy_keras import tf
 
 
 def cubic_sparsity(step: int, begin: int, end: int, initial: float, final: float) -> float:
@@ -220,25 +181,6 @@ def global_masks(
     return {name: part.reshape(weights[name].shape) for name, part in zip(weights, keep, strict=True)}
 
 
-def layer_sparsity(model: Any) -> list[dict[str, Any]]:
-    """Counts the zeros of each prunable kernel.
-
-    Args:
-        model: a built Keras model.
-
-    Returns:
-        One entry a layer: `name`, `weights` and `nonzero` (counts), `sparsity` (fraction of zeros).
-    """
-    rows = []
-    for name, kernel in prunable_kernels(model).kernels.items():
-        weights = kernel.numpy()
-        nonzero = int(np.count_nonzero(weights))
-        rows.append(
-            {"name": name, "weights": weights.size, "nonzero": nonzero, "sparsity": 1.0 - nonzero / weights.size}
-        )
-    return rows
-
-
 def _keep_largest(magnitudes: NDArray[Any], pruned: int) -> NDArray[np.bool_]:
     """Leaves out the `pruned` smallest; of equal ones at the threshold, those that come first."""
     keep = np.ones(magnitudes.size, np.bool_)
@@ -260,13 +202,3 @@ def _nth_smallest(magnitudes: NDArray[Any], number: int) -> Any:
     positive = magnitudes[magnitudes > 0.0]
     position = number - 1 - (magnitudes.size - positive.size)
     return magnitudes.dtype.type(0.0) if position < 0 else np.partition(positive, position)[position]
-
-
-def _reason(layer: Any) -> str:
-    if isinstance(layer, keras.layers.DepthwiseConv2D):
-        return "depthwise kernels hold few weights, and each is a large share of its channel"
-    if isinstance(layer, keras.layers.BatchNormalization):
-        return "batch normalization has no kernel; it is folded into the layer before it on conversion"
-    if isinstance(layer, keras.Model):
-        return "a nested model; its layers cannot be pruned one by one"
-    return f"layers of type {type(layer).__name__} have no kernel that is pruned"

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from data.contract import ConversionError
-from models.compression_config import Precision
 from models.legacy_keras import keras, tf
 from models.tflite import audit
+
+ConverterPrecision = Literal["float32", "float16", "dynamic_range", "int8"]
+"""What TensorFlow's converter makes; `models.tflite.mixed_precision` makes others of its float32."""
 
 # The converter's own exception has no public name; it is imported after legacy_keras, which has to be the first to
 # import TensorFlow.
@@ -25,7 +27,7 @@ _ConverterError: type[Exception] = importlib.import_module("tensorflow.lite.pyth
 _CONVERTER_FAILURES = (_ConverterError, tf.errors.OpError, ValueError, RuntimeError)
 
 
-def convert(model: Any, precision: Precision, calibration: NDArray[np.float32] | None = None) -> bytes:
+def convert(model: Any, precision: ConverterPrecision, calibration: NDArray[np.float32] | None = None) -> bytes:
     """Converts a functional Keras model to a TFLite file with a static batch of one row.
 
     The same weights give the same bytes, in any process: tensor names come from the layers' names
@@ -78,7 +80,7 @@ def _converter(model: Any) -> Any:
     return converter
 
 
-def _ask_for(converter: Any, precision: Precision, calibration: NDArray[np.float32] | None) -> None:
+def _ask_for(converter: Any, precision: ConverterPrecision, calibration: NDArray[np.float32] | None) -> None:
     if precision != "float32":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if precision == "float16":

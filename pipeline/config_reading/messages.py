@@ -246,6 +246,9 @@ def _is_shadowed(place: Location, places: set[Location], document: Any) -> bool:
     return (several or is_list) and any(len(other) > len(place) and other[: len(place)] == place for other in places)
 
 
+_MOST_HOMES = 6
+
+
 def _home_of(key: str, here: Location) -> str | None:
     """Names the sections that do have a key: those below `here` if there are any, else all."""
     keys = tuple("[]" if isinstance(part, int) else part for part in here)
@@ -255,7 +258,7 @@ def _home_of(key: str, here: Location) -> str | None:
     for each in homes:
         by_path.setdefault(each.path, []).append(each)
     # A name found nearly everywhere (`name`) says nothing about what was meant.
-    return _one_of([_section_name(each) for each in by_path.values()]) if 0 < len(by_path) <= 4 else None
+    return _one_of([_section_name(each) for each in by_path.values()]) if 0 < len(by_path) <= _MOST_HOMES else None
 
 
 def _section_name(variants: Sequence[Section]) -> str:

@@ -13,8 +13,9 @@ from data.dataset import Dataset
 from models.compression_config import PruneConfig
 from models.legacy_keras import use_determinism
 from models.pruning.gradual import prune_nodes
+from models.pruning.kernels import layer_sparsity, prunable_kernels
 from models.pruning.sensitivity import Sensitivity, node_sensitivity, scorer, weight_sensitivity
-from models.pruning.weights import MagnitudePruning, layer_sparsity, prunable_kernels
+from models.pruning.weights import MagnitudePruning
 from models.tasks import task_for
 from models.training import train as train_network
 from pipeline.artifacts import SavedModel, save_model

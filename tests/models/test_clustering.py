@@ -15,7 +15,8 @@ from models.held_kernels import HeldClusters, HeldZeros, KernelClusters, existin
 from models.kernel_maps import kernel_of, plain_model, with_kernel_maps
 from models.kmeans import kmeans, nearest
 from models.legacy_keras import clone, keras, tf, tfmot
-from models.pruning.weights import local_mask, prunable_kernels
+from models.pruning.kernels import prunable_kernels
+from models.pruning.weights import local_mask
 from models.tasks import task_for
 from models.training import TrainingSettings, predict, train
 

@@ -10,13 +10,12 @@ from models.architectures.builder import build
 from models.compression_config import PruneConfig
 from models.config import BlockConfig, CnnConfig, MlpConfig, OptimizerConfig
 from models.legacy_keras import clone, keras, tf, tfmot
+from models.pruning.kernels import layer_sparsity, prunable_kernels
 from models.pruning.weights import (
     MagnitudePruning,
     cubic_sparsity,
     global_masks,
-    layer_sparsity,
     local_mask,
-    prunable_kernels,
 )
 from models.tasks import task_for
 from models.training import TrainingSettings, train

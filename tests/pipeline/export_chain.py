@@ -31,7 +31,7 @@ class _Silence:
 
 
 class _NoTrials:
-    def run(self, stage: str, roles: Mapping[str, str], config: Mapping[str, Any]) -> Artifact:
+    def run(self, stage: str, roles: Mapping[str, str | tuple[str, str]], config: Mapping[str, Any]) -> Artifact:
         raise AssertionError(stage)
 
 
@@ -75,7 +75,7 @@ def make_chain(folder: Path, data: Any, task: Any, precision: Any, pruning: Prun
         pruned, outcome = stage("prune", lambda w: prune.prune(prune.Inputs(rows, dense), prune.Config(pruning), w))
         last = SavedModel.open(pruned, "prune")
         ledger += outcome.ledger
-    settings = convert.Config(QuantizeConfig(precision=precision), ConvertConfig(variants=("float32", precision)))
+    settings = convert.Config(QuantizeConfig(precision=precision), ConvertConfig(variants=("float32", precision)), None)
     files, outcome = stage("convert", lambda w: convert.convert(convert.Inputs(rows, last), settings, w))
     return Chain(export.Inputs(rows, dense, last, Variants(files, precision)), (*ledger, *outcome.ledger))
 

@@ -12,7 +12,7 @@ import pytest
 
 from data.config import BuiltinData, TableData
 from models.compression_config import PruneConfig
-from models.pruning.weights import prunable_kernels
+from models.pruning.kernels import prunable_kernels
 from models.tflite.audit import read_model
 from models.tflite.interpreter import LiteRT
 from models.training import predict
@@ -312,7 +312,7 @@ def test_an_arena_that_cannot_be_measured_meets_no_limit(regression: tuple[Chain
 def _tampered(digits: Chain, folder: Path) -> tuple[export.Inputs, bytes]:
     """The chain with an int8 file in which a pruned weight is not zero any more."""
     folder.mkdir()
-    for precision in digits.inputs.variants.precisions:
+    for precision in digits.inputs.variants.names:
         shutil.copyfile(digits.inputs.variants.path(precision), folder / f"{precision}.tflite")
     path = folder / "int8.tflite"
     file = bytearray(path.read_bytes())

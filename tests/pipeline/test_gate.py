@@ -14,19 +14,18 @@ from ai_edge_litert import schema_py_generated as schema_fb
 from sklearn.datasets import load_diabetes, load_digits
 
 from data.contract import Schema
-from models.compression_config import Precision
 from models.legacy_keras import keras, use_determinism
 from models.tasks import task_for
 from models.tflite import audit
 from models.tflite.calibration import calibration_rows
-from models.tflite.convert import convert
+from models.tflite.convert import ConverterPrecision, convert
 from models.tflite.micro import MicroFailure, MicroResult
 from pipeline.gate import answers as gate_answers
 from pipeline.gate.checks import LITERT, TFLITE_MICRO, Check, GateInputs, GateReport, Golden, check_golden, run_gate
 from pipeline.gate.records import Answers
 
 ROOT = Path(__file__).resolve().parents[2]
-PRECISIONS: tuple[Precision, ...] = ("float32", "float16", "dynamic_range", "int8")
+PRECISIONS: tuple[ConverterPrecision, ...] = ("float32", "float16", "dynamic_range", "int8")
 IMAGES = Schema(
     kind="image",
     input_shape=(8, 8, 1),

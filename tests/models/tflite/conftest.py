@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from models.compression_config import Precision
 from models.legacy_keras import keras
 from models.tflite import audit
 from models.tflite.calibration import calibration_rows
-from models.tflite.convert import convert
+from models.tflite.convert import ConverterPrecision, convert
 
-PRECISIONS: tuple[Precision, ...] = ("float32", "float16", "dynamic_range", "int8")
+PRECISIONS: tuple[ConverterPrecision, ...] = ("float32", "float16", "dynamic_range", "int8")
 
 
 def tiny_mlp(seed: int = 0, activation: str = "relu") -> Any:

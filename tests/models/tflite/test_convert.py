@@ -11,14 +11,13 @@ import numpy as np
 import pytest
 
 from data.contract import ConversionError
-from models.compression_config import Precision
 from models.legacy_keras import keras, tf
 from models.tflite import audit
-from models.tflite.convert import convert
+from models.tflite.convert import ConverterPrecision, convert
 from models.tflite.interpreter import LiteRT
 
 ROOT = Path(__file__).resolve().parents[3]
-PRECISIONS: tuple[Precision, ...] = ("float32", "float16", "dynamic_range", "int8")
+PRECISIONS: tuple[ConverterPrecision, ...] = ("float32", "float16", "dynamic_range", "int8")
 
 _IN_ANOTHER_PROCESS = """
 import hashlib, sys
