@@ -213,7 +213,7 @@ def constants(model: bytes) -> list[Constant]:
 
 
 def _constant(tensor: Any, data: Any, consumers: tuple[str, ...]) -> Constant:
-    name = tensor.name.decode(errors="replace")
+    name = (tensor.name or b"").decode(errors="replace")
     shape = tuple(int(size) for size in (tensor.shape if tensor.shape is not None else ()))
     raw = np.asarray(data, dtype=np.uint8).tobytes()
     if _TENSOR_TYPES[tensor.type] == "INT4":

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from data.contract import ConversionError
 from models.tflite import audit
 
-DECODE = "CUSTOM:TFLM_DECODE"
+DECODE_CODE = b"TFLM_DECODE"
+DECODE = f"CUSTOM:{DECODE_CODE.decode()}"
 """The operator, as `audit` names it."""
 
 _HEADER_BYTES = 16
@@ -47,7 +48,9 @@ def decode(model: bytes) -> dict[str, NDArray[np.int8]]:
                 ancillary = graph.tensors[int(operator.inputs[2 * position + 1])]
                 name = encoded.name.decode(errors="replace")
                 try:
-                    found[name] = _tensor(_data(unpacked, encoded), _data(unpacked, ancillary), graph.tensors[output])
+                    found[name] = _tensor(
+                        name, _data(unpacked, encoded), _data(unpacked, ancillary), graph.tensors[output]
+                    )
                 except IndexError:
                     raise _damaged(name, "fewer bytes than its shape needs") from None
     return found
@@ -55,21 +58,21 @@ def decode(model: bytes) -> dict[str, NDArray[np.int8]]:
 
 def _is_decode(unpacked: Any, operator: Any) -> bool:
     code = unpacked.operatorCodes[operator.opcodeIndex]
-    return bool(code.customCode == b"TFLM_DECODE")
+    return bool(code.customCode == DECODE_CODE)
 
 
 def _data(unpacked: Any, tensor: Any) -> bytes:
     return bytes(np.asarray(unpacked.buffers[tensor.buffer].data, dtype=np.uint8))
 
 
-def _tensor(encoded: bytes, ancillary: bytes, output: Any) -> NDArray[np.int8]:
+def _tensor(name: str, encoded: bytes, ancillary: bytes, output: Any) -> NDArray[np.int8]:
     kind = ancillary[0]
     shape = tuple(int(size) for size in output.shape)
     if kind == _PRUNED:
         return _pruned(encoded, ancillary[_HEADER_BYTES:], shape, output.quantization)
     if kind == _LOOKUP_TABLE:
         return _looked_up(encoded, ancillary, shape)
-    raise _damaged(output.name.decode(errors="replace"), f"an encoding of kind {kind}")
+    raise _damaged(name, f"an encoding of kind {kind}")
 
 
 def _pruned(encoded: bytes, kept: bytes, shape: tuple[int, ...], quantization: Any) -> NDArray[np.int8]:

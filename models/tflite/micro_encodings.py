@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import flatbuffers
 import numpy as np
 from numpy.typing import NDArray
 from tflite_micro.tensorflow.lite.micro.compression import decode_insert, lut, model_editor, spec
@@ -25,8 +26,8 @@ from tflite_micro.tensorflow.lite.micro.tools import tflite_flatbuffer_align_wra
 
 from data.contract import ConversionError
 from models.tflite import audit
-from models.tflite.interpreter import LiteRT
 from models.tflite.micro import MicroResult, run_micro
+from models.tflite.micro_decoding import DECODE_CODE
 
 Encoding = Literal["sparse", "tables"]
 
@@ -116,7 +117,7 @@ def encode(model: bytes, encoding: Encoding, *, arena_limit_bytes: int | None = 
             continue
         saved = plain_bytes - len(_repacked(model, {(0, kernel.tensor): result}))
         if saved <= 0:
-            left_out[kernel.layer] = f"the file would grow by {-saved} bytes"
+            left_out[kernel.layer] = f"the file would grow by {-saved} bytes" if saved else "the file would not shrink"
             continue
         bits = None if encoding == "sparse" else result.ancillary_data[5] & 0x07
         chosen.append((kernel, result, EncodedLayer(kernel.layer, kernel.values.size, saved, bits)))
@@ -175,49 +176,55 @@ def _sparse(kernel: _Kernel) -> CompressionResult | str:
 
 
 def _tables(kernel: _Kernel) -> CompressionResult | str:
-    """The smaller of one table and one a channel."""
-    whole = int(np.unique(kernel.values).size)
-    widest = max(int(np.unique(channel).size) for channel in kernel.by_channel)
-    modes: list[tuple[int, Any]] = [(whole, spec.PerTensor())]
-    if kernel.axis in (0, kernel.values.ndim - 1):
-        modes.append((widest, spec.PerChannel(axis=kernel.axis)))
-    results = [_table(kernel, _bits(values), mode) for values, mode in modes if values <= MOST_VALUES]
-    if not results:
-        return f"{whole} distinct values, more than {MOST_VALUES}"
-    return min(results, key=lambda result: len(result.encoded_data) + len(result.ancillary_data))
-
-
-def _table(kernel: _Kernel, bits: int, mode: Any) -> CompressionResult:
+    """One table where the kernel has one scale, else one a channel: TFLite Micro takes the number from the scales."""
+    by_channel = kernel.zero_points.size > 1
+    if by_channel and kernel.axis not in (0, kernel.values.ndim - 1):
+        return f"scales along axis {kernel.axis}; only the first and the last axis can be"
+    values = max(int(np.unique(each).size) for each in (kernel.by_channel if by_channel else [kernel.values]))
+    if values > MOST_VALUES:
+        return f"{values} distinct values, more than {MOST_VALUES}"
+    bits = max(1, (values - 1).bit_length())
+    mode = spec.PerChannel(axis=kernel.axis) if by_channel else spec.PerTensor()
     tensor = model_editor.Tensor(shape=kernel.values.shape, dtype=tflite.TensorType.INT8, data=kernel.values)
     method = spec.LookUpTableCompression(index_bitwidth=bits, mode=mode)
     result: CompressionResult = lut.LutCompressor().compress(tensor, method)
     return result
 
 
-def _bits(values: int) -> int:
-    return max(1, (values - 1).bit_length())
-
-
 def _repacked(model: bytes, results: dict[tuple[int, int], CompressionResult]) -> bytes:
-    """Writes a model anew with some tensors encoded; what the rewriting adds has no names, which only cost bytes."""
+    """Writes a model anew with some tensors encoded, without what nobody reads.
+
+    That is: names of the tensors that the rewriting adds, and scales of encoded bytes, which the unpacked tensor has.
+    """
     edited = model_editor.read(model)
-    before = {id(tensor) for tensor in edited.subgraphs[0].tensors}
     if results:
         decode_insert.insert_decode_operators(edited, results)
-    for tensor in edited.subgraphs[0].tensors:
-        if id(tensor) not in before:
-            tensor.name = ""
+    rewritten = audit.read_model(bytes(edited.build()))
+    graph = rewritten.subgraphs[0]
+    for operator in graph.operators:
+        if rewritten.operatorCodes[operator.opcodeIndex].customCode == DECODE_CODE:
+            for encoded, ancillary in zip(operator.inputs[::2], operator.inputs[1::2], strict=True):
+                graph.tensors[encoded].quantization = graph.tensors[ancillary].name = None
+            for output in operator.outputs:
+                graph.tensors[output].name = None
+    builder = flatbuffers.Builder()
+    builder.Finish(rewritten.Pack(builder), file_identifier=b"TFL3")
     with tempfile.TemporaryDirectory(prefix="penjing-encode-") as name:
         unaligned, aligned = Path(name) / "unaligned.tflite", Path(name) / "aligned.tflite"
-        unaligned.write_bytes(bytes(edited.build()))
+        unaligned.write_bytes(bytes(builder.Output()))
         tflite_flatbuffer_align_wrapper.align_tflite_model(str(unaligned), str(aligned))
         return aligned.read_bytes()
 
 
+def _row_of_zeros(model: bytes) -> NDArray[Any]:
+    graph = audit.read_model(model).subgraphs[0]
+    tensor = graph.tensors[int(graph.inputs[0])]
+    kind = next(name for name, value in vars(tflite.TensorType).items() if value == tensor.type)
+    return np.zeros([int(size) for size in tensor.shape], np.dtype(kind.lower()))
+
+
 def _arena_bytes(encoded: bytes, plain: bytes) -> int:
-    runtime = LiteRT(plain)
-    row = np.full((1, *runtime.input.shape[1:]), runtime.input.zero_point, runtime.input.dtype)
-    result = run_micro(encoded, row)
+    result = run_micro(encoded, _row_of_zeros(plain))
     if isinstance(result, MicroResult):
         return result.arena_bytes
     raise ConversionError(
