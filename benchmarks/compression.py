@@ -62,7 +62,7 @@ SIDES: dict[str, dict[str, tuple[str, ...]]] = {
             CNN,
             "prune.sparsity=0.5",
             "prune.unit=[node, weight]",
-            "prune.weight_sparsity=0.6",
+            "prune.weight_sparsity=0.75",
             "prune.epochs=3",
             "prune.recovery_epochs=2",
             "convert.variants=[int8, int8_sparse_micro]",

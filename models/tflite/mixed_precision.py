@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from data.contract import ConfigError, ConversionError
 from models.tflite import audit
 from models.tflite.calibration import PIXEL_STEP_INT16
+from models.tflite.flatbuffer import self_contained
 from models.tflite.float_graph import FloatGraph, FloatOperator, Range, float_graph, measured_ranges
 
 LayerPrecision = Literal["int8", "int16x8", "int4"]
@@ -226,12 +227,14 @@ def _quantized(float_model: bytes, rules: Sequence[dict[str, Any]], ranges: Mapp
         parameters = ParamsGenerator(model).generate_quantization_parameters(
             manager, extremes, enable_progress_bar=False
         )
-        return bytes(ModelModifier(model).modify_model(parameters, enable_progress_bar=False))
+        made = ModelModifier(model).modify_model(parameters, enable_progress_bar=False)
     except _QUANTIZER_FAILURES as error:
         raise ConversionError(
             f"quantize.precision: expected a model that ai-edge-quantizer can quantize, got {error}. "
             f"Choose int8, which TensorFlow's converter makes."
         ) from error
+    # From 256 KiB on it puts constants behind the flatbuffer, where TFLite Micro does not look.
+    return self_contained(bytes(made))
 
 
 def _ranges_that_hold_biases(graph: FloatGraph, quantized: bytes) -> dict[str, Range]:

@@ -76,7 +76,7 @@ class VariantMaker:
         return quantize(self.make("float32"), recipe, self.calibration, self.input_range)
 
     def _encoded(self, variant: Variant) -> bytes:
-        """Encodes the int8 file and sees that TFLite Micro answers the same, bit for bit, on the calibration rows."""
+        """Encodes the int8 file; on the calibration rows, too, TFLite Micro must then answer the same, bit for bit."""
         dense = self.make("int8")
         encoded = encode(dense, _ENCODINGS[variant], arena_limit_bytes=self.arena_limit_bytes)
         rows = LiteRT(dense).quantize(self.calibration)

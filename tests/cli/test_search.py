@@ -21,7 +21,9 @@ data: {source: builtin, name: iris}
 model: {family: mlp, units: [12]}
 train: {epochs: 40, batch_size: 16, optimizer: {learning_rate: 0.02}}
 prune: {epochs: 4, recovery_epochs: 4, batch_size: 16, optimizer: {learning_rate: 0.02}}
-search: {candidates: 3, refinements: 1, unit: [node], scope: [local]}
+cluster: {epochs: 1, batch_size: 16, min_layer_weights: 20}
+quantize: {aware: {epochs: 1, batch_size: 16}}
+search: {candidates: 4, refinements: 1, unit: [node], scope: [local], clusters: [0, 8], aware: [true]}
 target: {max_score_drop: 0.05}
 convert: {variants: [int8]}
 """
@@ -114,10 +116,12 @@ def test_a_point_of_the_front_is_a_config_that_makes_it_again(penjing: Run, sear
 
 
 def test_search_takes_its_defaults_and_refuses_what_would_not_be_read(penjing: Run, searched: Searched) -> None:
-    told = penjing("search", searched.config, "prune.sparsity=0.3", "quantize={}", "--workdir", searched.workdir)
+    told = penjing(
+        "search", searched.config, "prune.sparsity=0.3", "quantize={precision: int4}", "--workdir", searched.workdir
+    )
     assert told.returncode == 2
     assert "prune.sparsity: expected no sparsity with search, which tries them, got one." in told.stderr
-    assert "quantize: expected no such section with search, got one." in told.stderr
+    assert "quantize: expected no more than aware with search, got more." in told.stderr
     told = penjing("plan", searched.config, "search=null", "--workdir", searched.workdir, "--json")
     assert [row["stage"] for row in json.loads(told.stdout)] == [
         "ingest",

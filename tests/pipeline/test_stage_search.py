@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from models.compression_config import DistillationConfig, PruneConfig, SearchConfig
-from pipeline.candidates import LOOKS, Candidate, Trial, front, prune_section
+from models.compression_config import AwareConfig, ClusterConfig, DistillationConfig, PruneConfig, SearchConfig
+from pipeline.candidates import (
+    LOOKS,
+    Candidate,
+    Trial,
+    aware_section,
+    cluster_section,
+    front,
+    named,
+    prune_section,
+)
 from pipeline.search_oracle import CompressionOracle
 
 NODES = Candidate("node", "local", 0.4, "int8", "full")
@@ -85,3 +95,47 @@ def test_candidates_are_the_same_again_and_within_the_space() -> None:
         assert candidate.scope == "global"
         assert (candidate.sparsity == 0.0) == (candidate.unit == "none")
         assert candidate.sparsity == 0.0 or 0.2 <= candidate.sparsity <= 0.5
+
+
+@pytest.mark.parametrize(
+    ("asked", "possible"),
+    [
+        ({"encoding": "sparse"}, {"encoding": "dense"}),  # only nodes went: there are no zeros
+        ({"unit": "weight", "encoding": "sparse"}, {}),
+        ({"encoding": "tables"}, {"encoding": "dense"}),
+        ({"encoding": "tables", "clusters": 16}, {}),
+        ({"unit": "weight", "encoding": "sparse", "precision": "int4"}, {"encoding": "dense"}),
+        ({"aware": True}, {}),
+        ({"aware": True, "look": "one_shot"}, {"aware": False}),
+        ({"aware": True, "precision": "int4"}, {"aware": False}),
+    ],
+)
+def test_what_cannot_be_becomes_the_nearest_that_can(asked: dict[str, Any], possible: dict[str, Any]) -> None:
+    candidate = replace(NODES, **asked)
+    assert candidate.possible == replace(candidate, **possible)
+
+
+def test_sections_of_fewer_bits_by_look() -> None:
+    candidate = replace(NODES, clusters=8, aware=True)
+    shared, aware = ClusterConfig(epochs=5, min_layer_weights=9), AwareConfig(epochs=4, batch_size=99)
+    epochs = {"one_shot": 0, "short": 2, "full": 5}
+    for look, expected in epochs.items():
+        section = cluster_section(replace(candidate, look=look), shared, 2)  # type: ignore[arg-type]
+        assert (section.clusters, section.epochs, section.min_layer_weights) == (8, expected, 9)
+    short = aware_section(replace(candidate, look="short"), aware, 2)
+    assert short == aware.model_copy(update={"epochs": 2})
+    assert aware_section(candidate, aware, 2) == aware
+    assert aware_section(NODES, aware, 2) is None
+    assert named(candidate) == "node 0.4 local 8 clusters aware int8 full"
+
+
+def test_the_oracle_asks_for_every_kind_of_candidate() -> None:
+    config = SearchConfig(
+        candidates=60, precision=("int8", "int4"), clusters=(0, 8), encoding=("dense", "sparse", "tables"),
+        aware=(False, True),
+    )  # fmt: skip
+    found = asked(config, 3)
+    assert {each.encoding for each in found} == {"dense", "sparse", "tables"}
+    assert {each.clusters for each in found} == {0, 8}
+    assert {each.aware for each in found} == {False, True}
+    assert all(each == each.possible for each in found)
