@@ -74,7 +74,7 @@ class PruneConfig(GradientDescentFields):
     With two units, of each."""
 
     recovery_epochs: int = Field(default=2, ge=0, le=100_000)
-    """Epochs of training after that, masks and nodes fixed. With two units, of each."""
+    """Epochs of training after that, masks and nodes fixed. With two units, after both."""
 
     update_steps: int = Field(default=10, ge=1)
     """Weights: training steps between two updates of the masks."""

@@ -62,7 +62,7 @@ def prune(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
     masks = None
     for unit in section.units:
         if unit == "node":
-            model, details = _prune_nodes(model, section, around)
+            model, details = _prune_nodes(model, _of_nodes(section), around)
         else:
             masks, details = _prune_weights(model, _of_weights(section), around)
         parts.append({"unit": unit, **details})
@@ -71,6 +71,11 @@ def prune(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
         rows[0] = rows[0].model_copy(update={"variant": "keras, nodes"})
     save_model(workspace.output, model, record, masks)
     return Outcome(tuple(rows), {"parts": parts})
+
+
+def _of_nodes(section: PruneConfig) -> PruneConfig:
+    """The section as pruning of nodes reads it: where weights follow, the model recovers after these."""
+    return section if len(section.units) == 1 else section.model_copy(update={"recovery_epochs": 0})
 
 
 def _of_weights(section: PruneConfig) -> PruneConfig:
