@@ -42,16 +42,19 @@ SIDES: dict[str, dict[str, tuple[str, ...]]] = {
         "nodes, then weights": (
             "prune.unit=[node, weight]",
             "prune.weight_sparsity=0.75",
+            "train.epochs=8",
             "prune.epochs=3",
-            "prune.recovery_epochs=2",
+            "prune.recovery_epochs=6",
             "convert.variants=[int8, int8_sparse_micro]",
         ),
         "nodes, weights, clusters": (
             "prune.unit=[node, weight]",
-            "prune.weight_sparsity=0.7",
+            "prune.sparsity=0.65",
+            "prune.weight_sparsity=0.75",
+            "train.epochs=8",
             "prune.epochs=2",
-            "prune.recovery_epochs=2",
-            "cluster={clusters: 16, epochs: 2, batch_size: 128, optimizer: {learning_rate: 0.0005}, "
+            "prune.recovery_epochs=5",
+            "cluster={clusters: 32, epochs: 3, batch_size: 128, optimizer: {learning_rate: 0.001}, "
             "distillation: {fraction: 0.5, temperature: 2}}",
             "convert.variants=[int8, int8_sparse_micro, int8_tables_micro]",
         ),
@@ -64,12 +67,12 @@ SIDES: dict[str, dict[str, tuple[str, ...]]] = {
             "prune.unit=[node, weight]",
             "prune.weight_sparsity=0.75",
             "prune.epochs=3",
-            "prune.recovery_epochs=2",
+            "prune.recovery_epochs=4",
             "convert.variants=[int8, int8_sparse_micro]",
         ),
     },
 }
-"""Overrides of the config by model and side; each trains 10 epochs, then prunes and recovers for 10."""
+"""Overrides of the config by model and side; the epochs of each add up to 20."""
 
 
 MORE_VARIANTS = {

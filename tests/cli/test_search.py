@@ -128,6 +128,8 @@ def test_search_takes_its_defaults_and_refuses_what_would_not_be_read(penjing: R
         "build",
         "train",
         "prune",
+        "cluster",
+        "quantize",
         "convert",
         "export",
     ]
