@@ -20,9 +20,13 @@ from models.tflite import audit
 from models.tflite.calibration import calibration_rows
 from models.tflite.convert import ConverterPrecision, convert
 from models.tflite.micro import MicroFailure, MicroResult
+from models.tflite.micro_encodings import encode
+from models.tflite.mixed_precision import Recipe, quantize
 from pipeline.gate import answers as gate_answers
+from pipeline.gate.answers import CLASSIFICATION
 from pipeline.gate.checks import LITERT, TFLITE_MICRO, Check, GateInputs, GateReport, Golden, check_golden, run_gate
 from pipeline.gate.records import Answers
+from pipeline.gate.structure import arithmetic
 
 ROOT = Path(__file__).resolve().parents[2]
 PRECISIONS: tuple[ConverterPrecision, ...] = ("float32", "float16", "dynamic_range", "int8")
@@ -461,3 +465,67 @@ def test_the_gate_does_not_import_tensorflow() -> None:
     code = "import sys, pipeline.gate.checks; print([m for m in ('tensorflow', 'tf_keras') if m in sys.modules])"
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+# ------------------------------------------------------------------------------ fewer bits
+
+
+@pytest.fixture(scope="module")
+def encoded(sound: dict[str, GateInputs]) -> GateInputs:
+    """The pruned int8 network with its zeros encoded for TFLite Micro."""
+    plain = sound["int8"].model
+    return replace(sound["int8"], model=encode(plain, "sparse").model, unpacked=plain, golden=None)
+
+
+def test_encoded_weights_pass_with_the_plain_file_beside_them(encoded: GateInputs) -> None:
+    report = run_gate(encoded)
+    assert _failed(report) == {}
+    assert {"encoded weights", "pruned zeros", "TFLite Micro"} <= {check.name for check in report.checks}
+    assert report.arena_bytes is not None
+
+
+def test_an_encoded_file_of_other_weights_is_noticed(encoded: GateInputs) -> None:
+    def change(unpacked: Any) -> None:
+        """Another value among the weights that are kept."""
+        for operator in unpacked.subgraphs[0].operators:
+            if unpacked.operatorCodes[operator.opcodeIndex].customCode == b"TFLM_DECODE":
+                buffer = unpacked.buffers[unpacked.subgraphs[0].tensors[int(operator.inputs[1])].buffer]
+                data = np.array(buffer.data, np.uint8)
+                data[20] ^= 0x40
+                buffer.data = data
+
+    failed = _failed(run_gate(replace(encoded, model=_edited(encoded.model, change))))
+    assert "encoded weights" in failed
+    assert "expected encoded tensors that unpack to the plain ones" in failed["encoded weights"].message
+
+
+def test_an_encoded_file_that_is_said_to_be_plain_is_noticed(encoded: GateInputs) -> None:
+    failed = _failed(run_gate(replace(encoded, unpacked=None)))
+    assert "built-in operators" in failed
+
+
+@pytest.mark.parametrize(("values", "passed"), [(255, True), (3, False)])
+def test_clusters_that_were_lost_are_noticed(sound: dict[str, GateInputs], values: int, passed: bool) -> None:
+    report = run_gate(replace(sound["int8"], clusters={PRUNED: values}, golden=None))
+    check = next(check for check in report.checks if check.name == "clusters")
+    assert check.passed == passed
+    if not passed:
+        assert f"layer '{PRUNED}': " in check.message
+    missing = run_gate(replace(sound["int8"], clusters={"nowhere": 4}, golden=None))
+    assert "no kernel of that name" in _failed(missing)["clusters"].message
+
+
+def test_other_bits_are_judged_by_their_own_limits(sound: dict[str, GateInputs]) -> None:
+    given = sound["float32"]
+    for precision in ("int4", "int16x8"):
+        file = quantize(given.model, Recipe(precision), given.x[:60], (0.0, 1.0))  # type: ignore[arg-type]
+        assert arithmetic(file, precision) == precision
+        report = run_gate(replace(given, model=file, precision=precision, golden=None, masks={}))
+        assert "integer operators" in {check.name for check in report.checks}
+        pixel = next(check for check in report.checks if check.name == "pixel input")
+        assert pixel.passed, pixel.message
+        figure = next(check for check in report.checks if check.name == "same outputs as Keras")
+        assert figure.limit <= CLASSIFICATION[precision].error
+    mixed = quantize(given.model, Recipe("int8", {PRUNED: "int4"}), given.x[:60], (0.0, 1.0))
+    assert arithmetic(mixed, "int8") == "int4"
+    assert arithmetic(sound["int8"].model, "int8_sparse_micro") == "int8"
