@@ -99,7 +99,11 @@ def _variants(record: RunRecord, chosen: str | None) -> Markup:
     columns = [TableColumn("Variant"), *(TableColumn(head, True) for head in heads)]
     text = f"model.tflite is the {chosen} variant."
     if any(variant["precision"] == "int8" for variant in variants):
-        text += f" int8 ranges were measured on {wording.plural(convert['calibration_rows'], 'training row')}."
+        rows_seen = wording.plural(convert["calibration_rows"], "training row")
+        learned = "learned while it was trained, starting from" if record.details("quantize") else "measured on"
+        text += f" int8 ranges were {learned} {rows_seen}."
+    if any(variant.get("encoded") for variant in variants):
+        text += " Encoded variants answer as int8 does, bit for bit: their scores are its scores in LiteRT."
     if not on_test:
         text += " The test split is read by export alone."
     asked = section_of(record, "quantize").get("precision")

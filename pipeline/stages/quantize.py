@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from models.quantization import train_aware
-
 from data.dataset import Dataset
 from models.clustering import distinct_values
 from models.compression_config import AwareConfig
 from models.legacy_keras import use_determinism
+from models.quantization import train_aware
 from models.tasks import task_for
 from models.tflite.calibration import calibration_rows
 from pipeline.artifacts import SavedModel, save_model
