@@ -57,7 +57,7 @@ def check_operators(model: bytes, *, encoded: bool = False) -> Check:
         stage="convert",
         message=f"expected built-in operators only, got {', '.join(foreign)}. Replace the layer they come from."
         if foreign
-        else f"All operators are built in: {', '.join(names)}.",
+        else f"All operators are built in{' (DECODE: in TFLite Micro alone)' if encoded else ''}: {', '.join(names)}.",
     )
 
 

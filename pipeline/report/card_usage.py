@@ -6,7 +6,6 @@ from typing import Any
 
 from pipeline.bundle_layout import C_NAME
 from pipeline.report import wording
-from pipeline.report.findings import chosen_variant
 from pipeline.report.markdown import fenced, plain
 from pipeline.report.record import RunRecord
 
@@ -35,6 +34,12 @@ const TfLiteTensor* run_model(const void* input) {{
 """How firmware runs the model of any bundle, complete; docs/bundle.md shows the same."""
 
 
+_PIXELS = {
+    "int8": "the int8 input is `pixel - 128`, exactly",
+    "int16": "the int16 input is `pixel * 128`, exactly",
+}
+
+
 def is_image(record: RunRecord) -> bool:
     """Whether the model eats images."""
     return bool(record.profile["input_kind"] == "image")
@@ -43,15 +48,18 @@ def is_image(record: RunRecord) -> bool:
 def preprocessing_part(record: RunRecord) -> str:
     """Says how a raw row becomes the model's input."""
     title = "## Preprocessing\n\n"
-    int8 = chosen_variant(record) == "int8"
+    eaten = record.summary["input"]["dtype"]
     if is_image(record):
         shape = record.profile["input_shape"]
-        meant = "the int8 input is `pixel - 128`, exactly" if int8 else "the float input is `pixel / 255`"
+        meant = _PIXELS.get(eaten, "the float input is `pixel / 255`")
         return (
             f"{title}Bring the image to {shape[0]} × {shape[1]} pixels of {wording.plural(shape[2], 'channel')}, each "
             f"from 0 to 255; {meant}. `preprocessing.json` says how Penjing did it."
         )
-    fed = "quantize its result by the scale and zero point in `model_data.h`" if int8 else "feed its result as it is"
+    quantized = eaten != "float32"
+    fed = (
+        "quantize its result by the scale and zero point in `model_data.h`" if quantized else "feed its result as it is"
+    )
     answer = (
         ""
         if record.task == "classification"

@@ -409,6 +409,7 @@ def regression_record() -> RunRecord:
     figures = summary() | {
         "name": "flats",
         "task": "regression",
+        "input": {"dtype": "float32", "shape": [1, 5], "scale": None, "zero_point": None},
         "metric": "r2",
         "baseline_score": 0.7712,
         "float_score": 0.7712,

@@ -61,11 +61,9 @@ def test_a_failed_check_and_a_missed_target_are_said_first_and_in_bold() -> None
 def test_preprocessing_is_that_of_the_input_and_the_precision() -> None:
     whole = full_record()
     assert "8 × 8 pixels of 1 channel, each from 0 to 255; the int8 input is `pixel - 128`" in render_model_card(whole)
-    stages = tuple(
-        replace(stage, details={**stage.details, "chosen": "float32"}) if stage.name == "convert" else stage
-        for stage in whole.stages
-    )
-    assert "the float input is `pixel / 255`" in render_model_card(replace(whole, stages=stages))
+    for dtype, told in (("float32", "the float input is `pixel / 255`"), ("int16", "int16 input is `pixel * 128`")):
+        eaten = {**whole.summary["input"], "dtype": dtype}
+        assert told in render_model_card(replace(whole, summary={**whole.summary, "input": eaten}))
     vector = render_model_card(regression_record())
     assert "`penjing_preprocess`); feed its result as it is." in vector
     assert "`penjing_postprocess` turns the model's answer into the target's unit" in vector
