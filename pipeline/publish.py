@@ -20,6 +20,7 @@ from pipeline.refusals import explained
 from pipeline.report.record import RunRecord, StageRecord
 from pipeline.runs import RunFile, Workdir
 from pipeline.store import MANIFEST, Artifact
+from pipeline.targets import missed_limit
 
 _EXCHANGE = 2
 """RENAME_EXCHANGE of renameat2(2)."""
@@ -192,6 +193,6 @@ def _verdict(export: Artifact | None, bundle: Path | None) -> PenjingError | Non
         return GateError("\n".join([*lines, f"The bundle was not handed over; it lies in {bundle} with its report."]))
     missed = [target for target in details["targets"] if not target["met"]]
     if missed:
-        lines = [f"target.{each['name']}: expected {each['asked']}, got {each['got']}." for each in missed]
+        lines = [f"target.{each['name']}: {missed_limit(each)}" for each in missed]
         return TargetMissedError("\n".join([*lines, f"The best attempt lies in {bundle} all the same."]))
     return None

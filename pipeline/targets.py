@@ -27,6 +27,24 @@ def judge(limits: TargetConfig, measured: Mapping[str, float | None]) -> list[di
     return [_judged(name, asked, measured[name]) for name, asked in limits.model_dump().items() if asked is not None]
 
 
+def missed_limit(target: Mapping[str, Any]) -> str:
+    """Says what a limit asked for and what was got instead.
+
+    Args:
+        target: one of `judge`'s.
+    """
+    name = target["name"]
+    unit = " bytes" if name.endswith("_bytes") else " microseconds" if name.endswith("_us") else ""
+    rule = f"expected {'at least' if name.startswith('min_') else 'at most'} {_figure(target['asked'])}{unit}"
+    if target["got"] is None:
+        return f"{rule}, got nothing: it could not be measured."
+    return f"{rule}, got {_figure(target['got'])}."
+
+
+def _figure(value: float) -> str:
+    return f"{value:,d}" if isinstance(value, int) else f"{value:,.4f}".rstrip("0").rstrip(".")
+
+
 def _judged(name: str, asked: float, got: float | None) -> dict[str, Any]:
     if got is None:
         return {"name": name, "asked": asked, "got": None, "met": False}

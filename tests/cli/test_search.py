@@ -92,7 +92,7 @@ def test_a_wider_search_repeats_nothing_and_an_impossible_target_ends_with_4(pen
     changes = ("search.candidates=5", "target.max_model_bytes=100", "name=tiny")
     told = penjing("search", searched.config, *changes, "--workdir", searched.workdir)
     assert told.returncode == 4
-    assert "target.max_model_bytes: expected 100, got" in told.stderr
+    assert "target.max_model_bytes: expected at most 100 bytes, got " in told.stderr
     after = made(searched)
     assert {name: after[name] for name in before} == before
     assert sum(name.startswith("prune/") for name in after) > sum(name.startswith("prune/") for name in before)
