@@ -10,7 +10,8 @@ from data.config import DataConfig
 from data.contract import FrozenConfig
 from models.compression_config import ClusterConfig, ConvertConfig, PruneConfig, QuantizeConfig, SearchConfig
 from models.config import ModelConfig, PretrainConfig, TaskName, TrainConfig, TuneConfig
-from pipeline.config_reading.checks import DisagreementError, disagreements
+from pipeline.config_reading.checks import disagreements
+from pipeline.config_reading.disagreement import DisagreementError
 
 
 class ExportConfig(FrozenConfig):

@@ -34,7 +34,7 @@ def test_names_are_unique() -> None:
     assert len(set(names)) == len(names)
 
 
-def test_the_default_run_passes_through_every_stage_but_pretraining() -> None:
+def test_the_default_run_is_tuned_pruned_and_of_int8() -> None:
     config = load_config(FOLDER / "digits.yaml").config
     assert config.name == "digits"
     assert config.tune is not None

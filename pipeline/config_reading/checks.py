@@ -3,42 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from data.config import ArraysData, BuiltinData, IdxData, ImagesData, TableData, known_input_shape
-from data.contract import ConfigError, FrozenConfig
-from models.compression_config import LayerPrecision, PruneConfig, QuantizeConfig
+from data.contract import ConfigError
+from models.compression_config import PruneConfig
 from models.config import CnnConfig
 from models.shapes import check_shapes
+from pipeline.config_reading.compression_checks import pruning_adds_up, quantization_adds_up, search_is_alone
+from pipeline.config_reading.disagreement import Disagreement, Location, is_chosen
 
 if TYPE_CHECKING:
     from pipeline.config import RunConfig
-
-Location = tuple[str | int, ...]
-
-
-@dataclass(frozen=True)
-class Disagreement:
-    """Two fields that are right alone and wrong together.
-
-    Attributes:
-        location: where a user would mend it, as keys and list positions.
-        message: `expected <rule>, got <value>. <what to do>`.
-        involves: the other fields the rule looked at; where one of them is wrong itself, this is not said.
-    """
-
-    location: Location
-    message: str
-    involves: tuple[Location, ...] = ()
-
-
-class DisagreementError(ValueError):
-    """All disagreements of a config at once; pydantic carries it inside its ValidationError."""
-
-    def __init__(self, found: list[Disagreement]) -> None:
-        super().__init__("\n".join(f"{'.'.join(map(str, each.location))}: {each.message}" for each in found))
-        self.found = found
 
 
 def disagreements(config: RunConfig) -> list[Disagreement]:
@@ -51,9 +27,9 @@ def disagreements(config: RunConfig) -> list[Disagreement]:
         _mode_fits_model,
         _nothing_is_ignored,
         _training_fits_task,
-        _pruning_adds_up,
-        _quantization_adds_up,
-        _search_is_alone,
+        pruning_adds_up,
+        quantization_adds_up,
+        search_is_alone,
         _export_adds_up,
         _lists_hold_each_once,
     )
@@ -158,7 +134,7 @@ def _nothing_is_ignored(config: RunConfig) -> Iterator[Disagreement]:
     """A field that nothing will read; its default may be written out, as it is in a resolved config."""
     pretrain, prune = config.pretrain, config.prune
     kind = "denoising_autoencoder"
-    if pretrain is not None and pretrain.kind != kind and _is_chosen(pretrain, "corruption_fraction"):
+    if pretrain is not None and pretrain.kind != kind and is_chosen(pretrain, "corruption_fraction"):
         message = (
             f"expected it with pretrain.kind: {kind} alone, got {pretrain.corruption_fraction:g} with {pretrain.kind}. "
             "Take the key out, or choose that kind."
@@ -169,7 +145,7 @@ def _nothing_is_ignored(config: RunConfig) -> Iterator[Disagreement]:
 
 
 def _unread_by_pruning(prune: PruneConfig) -> Iterator[Disagreement]:
-    if prune.scope != "global" and _is_chosen(prune, "min_layer_density"):
+    if prune.scope != "global" and is_chosen(prune, "min_layer_density"):
         message = (
             f"expected it with prune.scope: global alone, got {prune.min_layer_density:g} with {prune.scope}, "
             "where each layer keeps as much as the others. Take the key out, or choose that scope."
@@ -184,13 +160,9 @@ def _unread_by_pruning(prune: PruneConfig) -> Iterator[Disagreement]:
     )
     for held, where, names in rules:
         for name in names:
-            if not held and _is_chosen(prune, name):
+            if not held and is_chosen(prune, name):
                 message = f"expected it with {where} alone, got it with another. Nothing would read it: take it out."
                 yield Disagreement(("prune", name), message, (("prune", "unit"), ("prune", "sparsity")))
-
-
-def _is_chosen(section: FrozenConfig, name: str) -> bool:
-    return name in section.model_fields_set and getattr(section, name) != type(section).model_fields[name].default
 
 
 def _training_fits_task(config: RunConfig) -> Iterator[Disagreement]:
@@ -204,87 +176,6 @@ def _training_fits_task(config: RunConfig) -> Iterator[Disagreement]:
     elif isinstance(weights, dict) and not weights:
         message = "expected a weight for each class, got {}. Leave the key out for equal weights."
         yield Disagreement(location, message, (location,))
-
-
-def _pruning_adds_up(config: RunConfig) -> Iterator[Disagreement]:
-    prune = config.prune
-    if prune is None or config.search is not None:
-        return
-    if prune.units not in (("node",), ("weight",), ("node", "weight")):
-        message = f"expected node, weight or [node, weight], got [{', '.join(prune.units)}]. Nodes go first."
-        yield Disagreement(("prune", "unit"), message)
-    if "node" in prune.units and prune.num_steps > max(1, prune.epochs):
-        message = (
-            f"expected at most prune.epochs ({prune.epochs}), got {prune.steps}. A step is trained for one or more."
-        )
-        yield Disagreement(("prune", "steps"), message, (("prune", "epochs"), ("prune", "unit")))
-    if isinstance(prune.sparsity, str):
-        return
-    # Rounding in 1 - 0.9 must not refuse a floor of exactly 0.1.
-    if prune.scope == "global" and prune.min_layer_density > 1.0 - prune.sparsity + 1e-9:
-        message = (
-            f"expected at most 1 - prune.sparsity ({1.0 - prune.sparsity:g}), got {prune.min_layer_density:g}. "
-            "What every layer keeps would be more than the network may keep: lower it, or the sparsity."
-        )
-        yield Disagreement(("prune", "min_layer_density"), message, (("prune", "sparsity"), ("prune", "scope")))
-
-
-def _quantization_adds_up(config: RunConfig) -> Iterator[Disagreement]:
-    quantize = config.quantize
-    if quantize is None:
-        return
-    asked: Location = ("quantize", "precision")
-    integers = quantize.precision in get_args(LayerPrecision)
-    if quantize.layers and not integers:
-        message = (
-            f"expected none with precision {quantize.precision}, got {len(quantize.layers)}. "
-            "Choose int8, int16x8 or int4."
-        )
-        yield Disagreement(("quantize", "layers"), message, (asked,))
-    if quantize.dense_scales != "auto" and not integers:
-        message = (
-            f"expected auto with precision {quantize.precision}, got {quantize.dense_scales}. Floats have no scales."
-        )
-        yield Disagreement(("quantize", "dense_scales"), message, (asked,))
-    if quantize.encoding != "dense" and quantize.precision != "int8":
-        message = f"expected dense with precision {quantize.precision}, got {quantize.encoding}. Choose int8."
-        yield Disagreement(("quantize", "encoding"), message, (asked,))
-    if quantize.aware is not None and not (quantize.precision == "int8" and quantize.is_plain):
-        message = (
-            "expected it with precision int8 alone, without layers and dense_scales, got others. "
-            "Take them out, or quantize.aware: ranges then come from calibration."
-        )
-        yield Disagreement(("quantize", "aware"), message, (asked, ("quantize", "layers")))
-
-
-def _search_is_alone(config: RunConfig) -> Iterator[Disagreement]:
-    """What a search tries is not also fixed."""
-    if config.search is None:
-        return
-    involves: tuple[Location, ...] = (("search",),)
-    if config.quantize is not None and config.quantize != QuantizeConfig(aware=config.quantize.aware):
-        message = "expected no more than aware with search, got more. Say what to try in search.precision and encoding."
-        yield Disagreement(("quantize",), message, involves)
-    if config.cluster is not None and _is_chosen(config.cluster, "clusters"):
-        message = "expected no clusters with search, which tries them, got some. Take it out; see search.clusters."
-        yield Disagreement(("cluster", "clusters"), message, involves)
-    sparse, clustered = {"weight", "node_and_weight"} & set(config.search.unit), max(config.search.clusters) > 0
-    for encoding, possible, needed in (
-        ("sparse", sparse, "weight or node_and_weight in search.unit"),
-        ("tables", clustered, "a number of clusters in search.clusters"),
-    ):
-        if encoding in config.search.encoding and not possible:
-            position = config.search.encoding.index(encoding)
-            message = f"expected {needed} with '{encoding}', got none. Add it, or take '{encoding}' out."
-            yield Disagreement(("search", "encoding", position), message)
-    for position, count in enumerate(config.search.clusters):
-        if count == 1:
-            message = "expected 0 (none) or 2 and more, got 1. A kernel of one value knows nothing."
-            yield Disagreement(("search", "clusters", position), message)
-    for name in ("unit", "scope", "sparsity", "weight_sparsity"):
-        if config.prune is not None and _is_chosen(config.prune, name):
-            message = f"expected no {name} with search, which tries them, got one. Take it out; see search."
-            yield Disagreement(("prune", name), message, involves)
 
 
 def _export_adds_up(config: RunConfig) -> Iterator[Disagreement]:

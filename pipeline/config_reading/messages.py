@@ -11,7 +11,7 @@ from typing import Any
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from pipeline.config_reading.checks import DisagreementError
+from pipeline.config_reading.disagreement import DisagreementError
 from pipeline.config_reading.schema import (
     ROOT,
     Section,

@@ -9,7 +9,7 @@ from pipeline.config import RunConfig
 
 _ARRAYS = ("numpy",)
 _NETWORK = ("numpy", "tensorflow", "tf_keras")
-_TFLITE = ("ai-edge-litert", "ai-edge-quantizer", "tflite-micro", "pyarrow")
+_TFLITE = ("ai-edge-litert", "ai-edge-quantizer", "flatbuffers", "tflite-micro", "pyarrow")
 
 
 @dataclass(frozen=True)
