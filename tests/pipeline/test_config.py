@@ -174,3 +174,40 @@ def test_sections_that_agree(sections: dict[str, Any]) -> None:
 @pytest.mark.parametrize("name", ["", "A", "-a", "a b", "ü", "a/b", "a\n", "..", "a" * 65])
 def test_names_that_cannot_be_folders(name: str) -> None:
     assert "name" in message_of(name=name)
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        (
+            {"search": {"encoding": ["sparse"], "unit": ["node"]}},
+            "search.encoding.0: expected weight or node_and_weight",
+        ),
+        ({"search": {"encoding": ["dense", "tables"]}}, "search.encoding.1: expected a number of clusters"),
+        ({"search": {"clusters": [0, 1]}}, "search.clusters.1: expected 0 (none) or 2 and more, got 1."),
+        ({"search": {"clusters": [8, 8]}}, "search.clusters.1: expected each once, got '8' again."),
+        ({"search": {}, "cluster": {}}, "cluster: expected a number in search.clusters with this section, got none."),
+        (
+            {"search": {"clusters": [8]}, "cluster": {"clusters": 4}},
+            "cluster.clusters: expected no clusters with search, which tries them, got some.",
+        ),
+        (
+            {"search": {}, "quantize": {"aware": {}}},
+            "quantize.aware: expected true in search.aware with this section, got false alone.",
+        ),
+        ({"search": {}, "quantize": {"precision": "int4"}}, "quantize: expected no more than aware with search"),
+        ({"quantize": {"precision": "float16", "dense_scales": "tensor"}}, "quantize.dense_scales: expected auto"),
+        ({"quantize": {"aware": {}, "layers": {"output": "int4"}}}, "quantize.aware: expected it with precision int8"),
+    ],
+)
+def test_sections_on_fewer_bits_agree(sections: dict[str, Any], message: str) -> None:
+    assert message in message_of(**sections)
+
+
+def test_a_search_over_everything_is_a_config() -> None:
+    sections = {
+        "search": {"encoding": ["dense", "sparse", "tables"], "clusters": [0, 16], "aware": [False, True]},
+        "cluster": {"epochs": 3},
+        "quantize": {"aware": {"epochs": 3}},
+    }
+    assert run_config(**sections).search is not None

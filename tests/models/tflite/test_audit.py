@@ -9,6 +9,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from data.contract import ConversionError
 from models.tflite import audit
+from models.tflite.kernels import distinct_by_layer
 
 MLP = ["RESHAPE", "FULLY_CONNECTED", "FULLY_CONNECTED", "SOFTMAX"]
 CNN = ["CONV_2D", "DEPTHWISE_CONV_2D", "CONV_2D", "MEAN", "FULLY_CONNECTED", "SOFTMAX"]
@@ -108,3 +109,29 @@ def test_a_tensor_shorter_than_its_shape_is_refused(variants: Any, edited: Calla
 
     with pytest.raises(ConversionError, match=r"expected \(20, 64\) values of int8 in tensor .*, got 1279 bytes"):
         audit.constants(edited(variants["mlp", "int8"], shorten))
+
+
+@pytest.mark.parametrize("shape", [(4, 6), (3, 5)])
+def test_4_bit_constants_are_taken_apart(shape: tuple[int, int], variants: Any, edited: Callable[..., bytes]) -> None:
+    values = np.random.default_rng(1).integers(-8, 8, shape).astype(np.int8)
+    halves = np.append(values.ravel(), 0)[: 2 * -(-values.size // 2)].astype(np.uint8) & 0x0F
+
+    def pack(unpacked: Any) -> None:
+        graph = unpacked.subgraphs[0]
+        tensor = graph.tensors[graph.operators[1].inputs[1]]
+        tensor.shape, tensor.type = np.array(shape, np.int32), schema.TensorType.INT4
+        unpacked.buffers[tensor.buffer].data = halves[::2] | (halves[1::2] << 4)
+
+    file = edited(variants["mlp", "int8"], pack)
+    found = [constant.values for constant in audit.constants(file) if constant.values.shape == shape]
+    np.testing.assert_array_equal(found[0], values)
+    assert audit.has_int4_weights(file)
+    assert not audit.has_int4_weights(variants["mlp", "int8"])
+
+
+def test_distinct_values_are_counted_to_each_scale(variants: Any) -> None:
+    for precision in ("float32", "int8"):
+        file = variants["mlp", precision]
+        kernel = next(c for c in audit.constants(file) if c.values.shape == (20, 64))
+        most = max(len(set(row.tolist())) for row in kernel.values)
+        assert distinct_by_layer(file, ["dense_1", "nowhere"]) == {"dense_1": most, "nowhere": None}
