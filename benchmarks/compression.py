@@ -41,7 +41,8 @@ SIDES: dict[str, dict[str, tuple[str, ...]]] = {
         "nodes": ("convert.variants=[float32, int8, int4]",),
         "nodes, then weights": (
             "prune.unit=[node, weight]",
-            "prune.weight_sparsity=0.75",
+            "prune.sparsity=0.65",
+            "prune.weight_sparsity=0.7",
             "train.epochs=8",
             "prune.epochs=3",
             "prune.recovery_epochs=6",
