@@ -196,15 +196,16 @@ SearchUnit = Literal["none", "node", "weight", "node_and_weight"]
 class SearchConfig(FrozenConfig):
     """A search over chains of compression, all from the one trained model, for the smallest that meets `target`.
 
-    Candidates get a cheap look first (pruned at once, no training), the better ones a short recovery, the best of them
-    the whole of `prune` (Hyperband, Li et al. 2018). Section `prune`, where it is given, says what every candidate
-    shares: epochs, batch size, optimizer, criterion, distillation.
+    Candidates get a cheap look first (pruned at once, no training), the better quarter a short recovery, the best of
+    them the whole of `prune` (successive halving, Jamieson & Talwalkar 2016; a bracket of Hyperband, Li et al. 2018).
+    Section `prune`, where it is given, says what every candidate shares: epochs, batch size, optimizer, criterion,
+    distillation.
     """
 
     candidates: int = Field(default=40, ge=1, le=10_000)
     """Looks at candidates, cheap ones included, besides the dense model in each precision."""
 
-    refinements: int = Field(default=4, ge=0, le=100)
+    refinements: int = Field(default=2, ge=0, le=100)
     """Whole prunings at the end: of the best chain, sparsity halved in between what meets the target and what does
     not."""
 

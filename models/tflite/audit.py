@@ -191,6 +191,24 @@ def float_operators(model: bytes) -> list[str]:
     return [operator.name for operator in operator_details(model) if operator.works_on_floats]
 
 
+def final_softmax_scale(model: bytes) -> float | None:
+    """Returns the real value of one integer step of the logits, where a softmax of integers gives the output.
+
+    Args:
+        model: bytes of a .tflite file.
+
+    Raises:
+        ConversionError: the bytes are no TFLite model.
+    """
+    unpacked = read_model(model)
+    graph = unpacked.subgraphs[0]
+    last = (graph.operators or [None])[-1]
+    if last is None or _operator_name(unpacked, last) != "SOFTMAX":
+        return None
+    scales = graph.tensors[int(last.inputs[0])].quantization.scale
+    return None if scales is None or len(scales) == 0 else float(scales[0])
+
+
 def constants(model: bytes) -> list[Constant]:
     """Reads the tensors whose values are part of the file, sparsely encoded ones left out.
 

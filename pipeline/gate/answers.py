@@ -1,4 +1,4 @@
-"""Gate checks that compare answers: LiteRT with Keras, TFLite Micro and XNNPACK with LiteRT, golden vectors.
+"""Gate checks that compare answers: LiteRT with Keras, XNNPACK with LiteRT, golden vectors with a replay.
 
 The limits are stated here and argued, with the measurements behind them, in docs/runtimes.md.
 """
@@ -12,12 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.tflite.interpreter import LiteRT
-from models.tflite.micro import MicroFailure, MicroResult, run_micro
+from models.tflite.micro import MicroFailure, run_micro
 from pipeline.gate.records import TFLITE_MICRO, Answers, Check, GateInputs, Golden
-
-MICRO_STEPS = 2
-"""Steps of an 8-bit output that TFLite Micro may be away from LiteRT without default delegates; of a 16-bit output, 256
-times as many, which is as far."""
 
 FLOAT_ERROR = 1e-4
 """Absolute error of float arithmetic in another order, for outputs up to 1; larger outputs in proportion."""
@@ -179,7 +175,7 @@ def check_decisions(inputs: GateInputs, answers: Answers) -> Check | None:
     if inputs.task.name == "regression":
         return None
     tolerance = CLASSIFICATION[inputs.precision]
-    gap = _top_two_gap(inputs.keras_outputs)
+    gap = top_two_gap(inputs.keras_outputs)
     margin, limit = tolerance.clear_margin, tolerance.clear_agreement
     if not (gap > margin).any():
         margin, limit = float(np.quantile(gap, UNDECIDED_QUANTILE, method="lower")), UNDECIDED_AGREEMENT
@@ -199,75 +195,6 @@ def check_decisions(inputs: GateInputs, answers: Answers) -> Check | None:
         else f"expected {limit:g} of the {rows} to be decided alike, got {figure:.4f}. "
         f"Calibrate on more rows, or choose another precision.",
     )
-
-
-def micro(inputs: GateInputs, answers: Answers) -> MicroResult | MicroFailure:
-    """Runs some rows through TFLite Micro."""
-    return run_micro(inputs.model, answers.quantized[_micro_rows(inputs)], inputs.micro_timeout_seconds)
-
-
-def _micro_rows(inputs: GateInputs) -> NDArray[np.int64]:
-    """Positions of the rows that TFLite Micro runs: evenly spaced, from the first to the last."""
-    return np.linspace(0, len(inputs.x) - 1, min(inputs.micro_rows, len(inputs.x))).astype(np.int64)
-
-
-def micro_difference(inputs: GateInputs, answers: Answers, outputs: NDArray[Any]) -> float:
-    """Largest difference from LiteRT: in steps; in a float model, relative to outputs above 1."""
-    reference = answers.outputs[_micro_rows(inputs)].astype(np.float64)
-    difference = np.abs(outputs.astype(np.float64) - reference)
-    if not answers.runtime.output.quantized:
-        difference = difference / np.maximum(1.0, np.abs(reference))
-    return float(difference.max())
-
-
-def check_micro(inputs: GateInputs, answers: Answers, result: MicroResult | MicroFailure) -> Check:
-    """TFLite Micro answers as LiteRT without default delegates does.
-
-    Within 2 steps, and with the same decision unless the two top outputs are within 2 steps. A model
-    that it refuses is reported; a crash fails.
-    """
-    quantized = answers.runtime.output.quantized
-    limit = _micro_limit(answers.outputs.dtype) if quantized else FLOAT_ERROR
-    if isinstance(result, MicroFailure):
-        return Check(
-            name="TFLite Micro",
-            passed=result.refused,
-            figure="not run",
-            limit=limit,
-            stage="convert",
-            message=f"{result.reason}. The model is for LiteRT only."
-            if result.refused
-            else f"expected TFLite Micro to run or to refuse the model, got: {result.reason}. Do not ship it.",
-        )
-    figure = micro_difference(inputs, answers, result.outputs)
-    flips = _undue_flips(inputs, answers.outputs[_micro_rows(inputs)], result.outputs, limit)
-    passed = bool(figure <= limit) and flips == 0
-    rows = len(result.outputs)
-    unit = " steps" if quantized else ""
-    told = f"{figure:.3g}{unit} from LiteRT over {rows} rows, {flips} of them decided otherwise without a near tie"
-    return Check(
-        name="TFLite Micro",
-        passed=passed,
-        figure=figure,
-        limit=limit,
-        stage="convert",
-        message=f"{told}; arena {result.arena_bytes} bytes, measured on this host."
-        if passed
-        else f"expected at most {limit:g}{unit} and no row decided otherwise, got {told}. "
-        f"Its sigmoid and tanh are other kernels than LiteRT's; with relu or relu6 the two are nearer.",
-    )
-
-
-def _micro_limit(output: np.dtype[Any]) -> float:
-    return float(MICRO_STEPS * 256 ** (output.itemsize - 1))
-
-
-def _undue_flips(inputs: GateInputs, reference: NDArray[Any], outputs: NDArray[Any], limit: float) -> int:
-    """Rows decided otherwise although the two top outputs are further apart than the limit."""
-    if inputs.task.name == "regression":
-        return 0
-    flipped = inputs.task.decide(outputs) != inputs.task.decide(reference)
-    return int((flipped & (_top_two_gap(reference) > limit)).sum())
 
 
 def xnnpack_difference(inputs: GateInputs, answers: Answers) -> float:
@@ -334,7 +261,7 @@ def _replay_difference(golden: Golden, outputs: NDArray[Any]) -> str:
     return "" if rows == 0 else f"other outputs in {rows} rows"
 
 
-def _top_two_gap(outputs: NDArray[Any]) -> NDArray[np.float64]:
+def top_two_gap(outputs: NDArray[Any]) -> NDArray[np.float64]:
     """(rows,) difference between the two largest outputs of each row."""
     ranked = np.sort(outputs.astype(np.float64), axis=-1)
     gap: NDArray[np.float64] = ranked[:, -1] - ranked[:, -2]

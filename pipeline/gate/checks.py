@@ -11,7 +11,7 @@ import numpy as np
 from data.contract import ConversionError
 from models.tflite.micro import MicroFailure, MicroResult
 from pipeline.gate import answers as against
-from pipeline.gate import structure
+from pipeline.gate import micro_answers, structure
 from pipeline.gate.answers import check_golden
 from pipeline.gate.records import LITERT, TFLITE_MICRO, Answers, Check, GateInputs, GateReport, Golden
 
@@ -66,7 +66,7 @@ def _judge(inputs: GateInputs, answers: Answers, checks: list[Check]) -> GateRep
     if not finite.passed:  # nothing can be compared with NaN
         reason = "outputs are not finite"
         return GateReport(checks=(*checks, finite), micro_reason=reason, litert_outputs=answers.outputs)
-    micro = against.micro(inputs, answers)
+    micro = micro_answers.run(inputs, answers)
     ran = micro if isinstance(micro, MicroResult) else None
     quantized = answers.runtime.output.quantized
     xnnpack = against.xnnpack_difference(inputs, answers)
@@ -76,7 +76,7 @@ def _judge(inputs: GateInputs, answers: Answers, checks: list[Check]) -> GateRep
         against.check_varying(inputs, answers),
         against.check_error(inputs, answers),
         against.check_decisions(inputs, answers),
-        against.check_micro(inputs, answers, micro),
+        micro_answers.check_micro(inputs, answers, micro),
         against.check_xnnpack(answers, xnnpack),
         None
         if inputs.golden is None
@@ -86,7 +86,7 @@ def _judge(inputs: GateInputs, answers: Answers, checks: list[Check]) -> GateRep
         checks=(*checks, *(check for check in possible if check is not None)),
         agreement=against.agreement(inputs, answers),
         max_abs_error=float(np.abs(answers.values - inputs.keras_outputs).max()),
-        micro_max_steps=int(against.micro_difference(inputs, answers, ran.outputs))
+        micro_max_steps=int(micro_answers.difference(inputs, answers, ran.outputs))
         if ran is not None and quantized
         else None,
         arena_bytes=None if ran is None else ran.arena_bytes,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,12 +18,14 @@ from data.contract import Schema
 from models.legacy_keras import keras, use_determinism
 from models.tasks import task_for
 from models.tflite import audit
+from models.tflite.audit import final_softmax_scale
 from models.tflite.calibration import calibration_rows
 from models.tflite.convert import ConverterPrecision, convert
 from models.tflite.micro import MicroFailure, MicroResult
 from models.tflite.micro_encodings import encode
 from models.tflite.mixed_precision import Recipe, quantize
 from pipeline.gate import answers as gate_answers
+from pipeline.gate import micro_answers
 from pipeline.gate.answers import CLASSIFICATION
 from pipeline.gate.checks import LITERT, TFLITE_MICRO, Check, GateInputs, GateReport, Golden, check_golden, run_gate
 from pipeline.gate.records import Answers
@@ -390,29 +393,69 @@ def test_two_steps_are_allowed_and_three_are_not(
     outputs = answers.outputs[:50].copy()
     lowest = outputs[7].argmin()
     outputs[7, lowest] += steps
-    check = gate_answers.check_micro(few, replace(answers, outputs=answers.outputs[:50]), MicroResult(outputs, 3000))
+    check = micro_answers.check_micro(few, replace(answers, outputs=answers.outputs[:50]), MicroResult(outputs, 3000))
     assert check.passed is passes
     assert check.figure == steps
 
 
 @pytest.mark.parametrize(("gap", "passes"), [(2, True), (3, False)])
 def test_a_decision_may_change_only_in_a_near_tie(
-    sound: dict[str, GateInputs], answers: Answers, gap: int, passes: bool
+    sound: dict[str, GateInputs],
+    answers: Answers,
+    gap: int,
+    passes: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Row 0: 20 against 20 - gap; TFLite Micro moves each by 2 steps, towards the other."""
+    """Row 0: 20 against 20 - gap; TFLite Micro moves each by 2 steps, towards the other. Logits of so fine a step."""
+    monkeypatch.setattr(micro_answers, "final_softmax_scale", lambda _: 1e-6)
     reference = np.full((1, 10), -128, np.int8)
     reference[0, 4], reference[0, 6] = 20, 20 - gap
     swapped = reference.copy()
     swapped[0, 4], swapped[0, 6] = 18, 22 - gap
     staged = replace(answers, outputs=reference)
-    check = gate_answers.check_micro(_first_rows(sound["int8"], 1), staged, MicroResult(swapped, 3000))
+    check = micro_answers.check_micro(_first_rows(sound["int8"], 1), staged, MicroResult(swapped, 3000))
     assert check.figure == 2.0
     assert check.passed is passes
 
 
+def _furthest_by_trying(p: np.ndarray, step: float) -> np.ndarray:
+    """Softmax at every way of moving each logit a step up or down: the furthest that each probability gets."""
+    logits = np.log(p)
+    moved = np.array([logits + step * np.array(signs) for signs in itertools.product((-1, 1), repeat=len(p))])
+    exponentials = np.exp(moved)
+    return np.abs(exponentials / exponentials.sum(axis=1, keepdims=True) - p).max(axis=0)
+
+
+def test_a_few_rows_may_be_as_far_as_logits_one_step_apart(sound: dict[str, GateInputs], answers: Answers) -> None:
+    """Row 3 has probabilities of 0.5, 0.375 and 0.125; the first moves as far as it may, and one step further."""
+    step = final_softmax_scale(sound["int8"].model)
+    assert step is not None
+    reference = answers.outputs[:50].copy()
+    reference[3] = -128
+    reference[3, 4], reference[3, 6], reference[3, 7] = 0, -32, -96
+    allowed = 2 + int(256 * _furthest_by_trying(np.array([0.5, 0.375, 0.125]), step)[0])
+    assert allowed > 2
+
+    def judged(moved: int, rows: slice | int = 3) -> Check:
+        outputs = reference.astype(np.int16)
+        outputs[rows, 4] += moved
+        staged = replace(answers, outputs=reference)
+        few = _first_rows(sound["int8"], 50)
+        return micro_answers.check_micro(few, staged, MicroResult(outputs.clip(-128, 127).astype(np.int8), 3000))
+
+    assert judged(allowed).passed
+    assert (
+        f"{allowed} steps from LiteRT" in judged(allowed).message and "where the softmax is steep" in judged(3).message
+    )
+    assert not judged(allowed + 1).passed
+    reference[:] = reference[3]
+    assert not judged(3, slice(0, 3)).passed, "3 of 50 rows are more than 5%"
+    assert judged(3, slice(0, 2)).passed
+
+
 def test_a_crash_fails_and_a_refusal_does_not(sound: dict[str, GateInputs], answers: Answers) -> None:
-    crash = gate_answers.check_micro(sound["int8"], answers, MicroFailure("TFLite Micro crashed", refused=False))
-    refusal = gate_answers.check_micro(sound["int8"], answers, MicroFailure("TFLite Micro refused", refused=True))
+    crash = micro_answers.check_micro(sound["int8"], answers, MicroFailure("TFLite Micro crashed", refused=False))
+    refusal = micro_answers.check_micro(sound["int8"], answers, MicroFailure("TFLite Micro refused", refused=True))
     assert (crash.passed, refusal.passed) == (False, True)
     assert crash.figure == refusal.figure == "not run"
 

@@ -1,4 +1,4 @@
-"""Pieces of the search: the front, a candidate's section, what Hyperband asks for."""
+"""Pieces of the search: the front, a candidate's section, what the oracle asks for."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pipeline.candidates import (
     named,
     prune_section,
 )
-from pipeline.search_oracle import CompressionOracle
+from pipeline.search_oracle import CompressionOracle, rounds
 
 NODES = Candidate("node", "local", 0.4, "int8", "full")
 
@@ -77,12 +77,40 @@ def asked(config: SearchConfig, seed: int) -> list[Candidate]:
     return found
 
 
-def test_hyperband_looks_cheaply_first_and_longer_at_the_best_third() -> None:
-    found = asked(SearchConfig(candidates=13), 5)
-    assert [candidate.look for candidate in found] == ["one_shot"] * 9 + ["short"] * 3 + ["full"]
-    least = sorted(candidate.sparsity for candidate in found[:9])
-    assert sorted(candidate.sparsity for candidate in found[9:12]) == least[:3]
-    assert found[12].sparsity == least[0]
+def test_the_oracle_looks_cheaply_first_and_longer_at_the_best() -> None:
+    found = asked(SearchConfig(candidates=20), 5)
+    assert [candidate.look for candidate in found] == ["one_shot"] * 15 + ["short"] * 4 + ["full"]
+    least = sorted(candidate.sparsity for candidate in found[:15])
+    assert sorted(candidate.sparsity for candidate in found[15:19]) == least[:4]
+    assert found[19].sparsity == least[0]
+
+
+@pytest.mark.parametrize(
+    ("looks", "shared_out"),
+    [
+        (1, {"full": 1}),
+        (2, {"one_shot": 1, "full": 1}),
+        (3, {"one_shot": 1, "short": 1, "full": 1}),
+        (10, {"one_shot": 5, "short": 4, "full": 1}),
+        (40, {"one_shot": 30, "short": 8, "full": 2}),
+        (100, {"one_shot": 75, "short": 20, "full": 5}),
+    ],
+)
+def test_looks_are_shared_out_to_the_last(looks: int, shared_out: dict[str, int]) -> None:
+    assert dict(rounds(looks)) == shared_out
+    # Rounding makes candidates alike, and keras-tuner never draws one twice: the space must be large enough.
+    assert Counter(each.look for each in asked(SearchConfig(candidates=looks), 5)) == shared_out
+
+
+def test_candidates_that_cannot_be_made_do_not_end_the_search() -> None:
+    oracle, looks = CompressionOracle(SearchConfig(candidates=20), 5), []
+    for number in range(20):
+        answer = oracle.ask()
+        assert answer is not None
+        looks.append(answer[0].look)
+        oracle.tell(answer[1], 1.0 if number == 3 else None)
+    assert looks == ["one_shot"] * 15 + ["short"] * 4 + ["full"]
+    assert oracle.ask() is None
 
 
 def test_candidates_are_the_same_again_and_within_the_space() -> None:

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ai_edge_litert.interpreter import Interpreter
 
 from data.contract import ConversionError
 from models.legacy_keras import keras, tf
 from models.tflite import audit
-from models.tflite.convert import ConverterPrecision, convert
+from models.tflite.convert import ConverterPrecision, _ask_for, _converter, convert
 from models.tflite.interpreter import LiteRT
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -111,6 +112,37 @@ def _networks() -> list[Any]:
     tiny = module_from_spec(spec)
     spec.loader.exec_module(tiny)
     return [tiny.tiny_cnn, tiny.tiny_mlp]
+
+
+def _by_way_of_a_saved_model(model: Any, precision: str, rows: np.ndarray) -> bytes:
+    """TensorFlow's default way, for comparison."""
+    converter = _converter(model)
+    _ask_for(converter, precision, rows)  # type: ignore[arg-type]
+    converter.experimental_lower_to_saved_model = True
+    return bytes(converter.convert())
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("network", ["cnn", "mlp"])
+def test_weights_frozen_in_memory_come_out_as_by_way_of_a_saved_model(
+    network: str, precision: ConverterPrecision, digits: np.ndarray, request: pytest.FixtureRequest
+) -> None:
+    model = request.getfixturevalue(network)
+    rows = digits if precision == "int8" else None
+    ours, theirs = convert(model, precision, rows), _by_way_of_a_saved_model(model, precision, digits)
+    assert audit.operators(ours) == audit.operators(theirs)
+    constants = [
+        sorted((each.values.dtype.str, each.values.shape, each.values.tobytes()) for each in audit.constants(file))
+        for file in (ours, theirs)
+    ]
+    assert constants[0] == constants[1]
+    assert len(ours) <= len(theirs)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_input_and_output_have_names(variants: Any, precision: str) -> None:
+    signatures = Interpreter(model_content=variants["mlp", precision]).get_signature_list()
+    assert signatures == {"serving_default": {"inputs": ["input"], "outputs": ["output_0"]}}
 
 
 def test_the_model_that_came_in_is_left_alone(mlp: Any, digits: np.ndarray) -> None:
