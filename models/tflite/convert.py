@@ -82,15 +82,22 @@ def _converter(model: Any) -> Any:
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     converter.allow_custom_ops = False
     converter.exclude_conversion_metadata = True
-    # Weights are frozen into the graph in memory. The default writes and reads a SavedModel, for the same constants and
-    # operators at ten times the time.
-    converter.experimental_lower_to_saved_model = False
+    # Weights are frozen into the graph in memory: the default writes and reads a SavedModel, for the same constants and
+    # operators at ten times the time. It alone keeps recurrent layers whole, so that they become one operator and not a
+    # loop over steps.
+    converter.experimental_lower_to_saved_model = _has_recurrent_layers(model)
     return converter
+
+
+def _has_recurrent_layers(model: Any) -> bool:
+    return any(isinstance(layer, keras.layers.RNN) for layer in model.submodules)
 
 
 def _with_signature(converted: bytes) -> bytes:
     """Names the input and the output, which the converter does for SavedModels alone."""
     unpacked = audit.read_model(converted)
+    if unpacked.signatureDefs:
+        return converted
     graph = unpacked.subgraphs[0]
     signature = schema.SignatureDefT()
     signature.signatureKey = SIGNATURE

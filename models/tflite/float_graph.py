@@ -159,6 +159,7 @@ def measured_ranges(model: bytes, graph: FloatGraph, rows: NDArray[np.float32]) 
     low = dict.fromkeys(graph.activations, np.inf)
     high = dict.fromkeys(graph.activations, -np.inf)
     for row in rows:
+        interpreter.reset_all_variables()
         interpreter.set_tensor(fed, row[np.newaxis].astype(np.float32, copy=False))
         interpreter.invoke()
         for index in graph.activations:

@@ -137,7 +137,7 @@ class LiteRT:
         return shifted * np.float32(self._output.scale)
 
     def invoke(self, x: NDArray[Any]) -> NDArray[Any]:
-        """Runs any number of rows, each alone.
+        """Runs any number of rows, each alone: what a recurrent layer remembers of a row is gone before the next.
 
         Args:
             x: (rows, *input_shape) in `input.dtype`.
@@ -156,6 +156,7 @@ class LiteRT:
         outputs = np.empty((len(x), *self._output.shape[1:]), dtype=self._output.dtype)
         try:
             for index, row in enumerate(x):
+                self._interpreter.reset_all_variables()
                 self._interpreter.set_tensor(self._input_index, row[np.newaxis])
                 self._interpreter.invoke()
                 outputs[index] = self._interpreter.get_tensor(self._output_index)[0]
@@ -191,6 +192,7 @@ class LiteRT:
         """
         seconds = np.empty(runs)
         for run in range(runs):
+            self._interpreter.reset_all_variables()
             self._interpreter.set_tensor(self._input_index, x[run % len(x)][np.newaxis])
             start = time.perf_counter()
             self._interpreter.invoke()

@@ -27,6 +27,7 @@ def main(folder: Path) -> int:
         interpreter = runtime.Interpreter.from_bytes(model, arena_size=_ARENA_LIMIT_BYTES)
         outputs = []
         for row in inputs:
+            interpreter.reset()  # what a recurrent layer remembers of the row before
             interpreter.set_input(row[np.newaxis], 0)
             interpreter.invoke()
             outputs.append(interpreter.get_output(0)[0].copy())

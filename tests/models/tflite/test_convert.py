@@ -183,3 +183,19 @@ def test_an_unknown_input_shape_is_refused() -> None:
 def test_int8_without_real_rows_is_refused(mlp: Any, calibration: Any, message: str) -> None:
     with pytest.raises(ConversionError, match=message):
         convert(mlp, "int8", calibration)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_recurrent_layer_becomes_one_operator(precision: ConverterPrecision, nested: bool) -> None:
+    inputs = keras.Input((6, 3))
+    memory: Any = keras.layers.LSTM(4)
+    if nested:
+        memory = keras.Sequential([keras.layers.Input((6, 3)), memory])
+    model = keras.Model(inputs, keras.layers.Dense(2)(memory(inputs)))
+    x = np.random.default_rng(1).random((50, 6, 3)).astype(np.float32)
+    converted = convert(model, precision, x)
+    assert "UNIDIRECTIONAL_SEQUENCE_LSTM" in [operator.name for operator in audit.operator_details(converted)]
+    np.testing.assert_allclose(
+        LiteRT(converted).predict(x), model(x).numpy(), atol=1e-6 if precision == "float32" else 0.02
+    )

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from models.legacy_keras import keras
+from models.tflite.convert import convert
 from models.tflite.interpreter import LiteRT
 from models.tflite.micro import MicroFailure, MicroResult, run_micro
 
@@ -28,6 +30,15 @@ def test_float32_runs_too(variants: Any, digits: np.ndarray) -> None:
     result = run_micro(variants["cnn", "float32"], digits[:20])
     assert isinstance(result, MicroResult)
     np.testing.assert_allclose(result.outputs, LiteRT(variants["cnn", "float32"]).invoke(digits[:20]), atol=1e-6)
+
+
+def test_a_row_forgets_the_row_before_it(digits: np.ndarray) -> None:
+    inputs = keras.Input((8, 8))
+    model = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.LSTM(4)(inputs)))
+    rows = digits[:20].reshape(-1, 8, 8)
+    result = run_micro(convert(model, "float32"), rows)
+    assert isinstance(result, MicroResult)
+    np.testing.assert_allclose(result.outputs, model(rows).numpy(), atol=1e-6)
 
 
 @pytest.mark.parametrize(
