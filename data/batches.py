@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.contract import derive_seed
+from data.kept_inputs import keep_inputs
 
 
 class ArrayBatches:
@@ -22,8 +23,19 @@ class ArrayBatches:
         [4, 2]
     """
 
-    def __init__(self, x: NDArray[Any], y: NDArray[Any], batch_size: int, seed: int, divisor: float = 1.0) -> None:
-        """Takes x (rows, ...) as stored and y (rows,); a batch of x is given as float32(x) / divisor."""
+    def __init__(
+        self,
+        x: NDArray[Any],
+        y: NDArray[Any],
+        batch_size: int,
+        seed: int,
+        divisor: float = 1.0,
+        kept_inputs: tuple[int, ...] | None = None,
+    ) -> None:
+        """Takes x (rows, ...) as stored and y (rows,); a batch of x is given as float32(x) / divisor.
+
+        With `kept_inputs` rows are flattened, and only these of their entries are given.
+        """
         if len(x) != len(y) or len(y) == 0 or batch_size < 1:
             raise ValueError(
                 f"batches: expected as many inputs as targets, at least one, in batches of at least one, "
@@ -33,6 +45,7 @@ class ArrayBatches:
         self._batch_size = batch_size
         self._seed = seed
         self._divisor = np.float32(divisor)
+        self._kept_inputs = kept_inputs
         self._order: tuple[int, NDArray[np.int64]] | None = None
 
     @property
@@ -72,7 +85,7 @@ class ArrayBatches:
         if not 0 <= index < self.num_batches:
             raise IndexError(f"batches.index: expected 0 to {self.num_batches - 1}, got {index}. Check num_batches.")
         chosen = self.order(epoch)[index * self._batch_size : (index + 1) * self._batch_size]
-        x = self._x[chosen].astype(np.float32)
+        x = keep_inputs(self._x[chosen], self._kept_inputs).astype(np.float32)
         if self._divisor != 1.0:
             x /= self._divisor
         return x, self._y[chosen]

@@ -1,4 +1,4 @@
-"""The preprocessing of a vector input as C99: no allocation, tables in read-only memory."""
+"""The preprocessing as C99: no allocation, tables in read-only memory."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from data.c_functions import ENCODE_BINS, ENCODE_CATEGORY, FIND_CATEGORY, IS_MISSING, SIGNED_LOG, STANDARDIZE
+from data.c_selection import pixel_selection, positions_table
 from data.preprocessing import BooleanColumn, CategoricalColumn, NumericColumn, Preprocessing, TableColumn
 from data.storage import write_text
 
@@ -16,14 +17,16 @@ SOURCE_FILE = "preprocessing.c"
 
 
 def write_c_source(preprocessing: Preprocessing, folder: Path) -> None:
-    """Writes preprocessing.h and preprocessing.c into a folder."""
+    """Writes preprocessing.h and preprocessing.c into a folder; nothing where `pixel - 128` is all there is to do."""
+    if preprocessing.kind == "image" and preprocessing.kept_inputs is None:
+        return
     header, source = c_source(preprocessing)
     write_text(folder / HEADER_FILE, header)
     write_text(folder / SOURCE_FILE, source)
 
 
 def c_source(preprocessing: Preprocessing) -> tuple[str, str]:
-    """Writes the preprocessing of a vector input in C99.
+    """Writes the preprocessing of a vector input in C99; of an image, which of its pixels the model takes.
 
     `penjing_preprocess` does in float what `Preprocessing.transform` does in float32, operation by operation: the same
     numbers bit for bit, but for columns with a logarithm, where `log1pf` and NumPy's differ by some 1e-6 at most, and
@@ -31,16 +34,18 @@ def c_source(preprocessing: Preprocessing) -> tuple[str, str]:
     told by their bits, so these options do not lose them.
 
     Args:
-        preprocessing: of kind `vector`.
+        preprocessing: of kind `vector`, or with `kept_inputs`.
 
     Returns:
         The text of the header and of the source.
 
     Raises:
-        ValueError: the inputs are images, whose preprocessing is `pixel - 128`.
+        ValueError: the model takes whole images, whose preprocessing is `pixel - 128`.
     """
-    if preprocessing.kind != "vector":
-        raise ValueError("c_source: expected a vector input, got images. Their int8 input is pixel - 128.")
+    if preprocessing.kind == "image":
+        if preprocessing.kept_inputs is None:
+            raise ValueError("c_source: expected a vector input, got images. Their int8 input is pixel - 128.")
+        return pixel_selection(preprocessing.input_shape, preprocessing.kept_inputs, HEADER_FILE)
     return _header(preprocessing), _source(preprocessing)
 
 
@@ -78,7 +83,7 @@ extern "C" {{
 #endif
 
 #define PENJING_NUM_COLUMNS {len(preprocessing.columns)}
-#define PENJING_NUM_FEATURES {preprocessing.input_shape[0]}
+#define PENJING_NUM_FEATURES {preprocessing.model_shape[0]}
 #define PENJING_UNSEEN_CATEGORY (-1.0f)
 
 enum penjing_column {{
@@ -131,12 +136,33 @@ def _source(preprocessing: Preprocessing) -> str:
 #include <stdint.h>
 #include <string.h>
 
-{"".join(tables)}{_functions(preprocessing)}void penjing_preprocess(
+{"".join(tables)}{_functions(preprocessing)}{_preprocess(preprocessing, body)}
+{_lookup(cases)}{"" if preprocessing.class_names else _postprocess(preprocessing)}"""
+
+
+def _preprocess(preprocessing: Preprocessing, body: str) -> str:
+    """Returns penjing_preprocess; where inputs are left out, all are made first."""
+    if preprocessing.kept_inputs is None:
+        return f"""void penjing_preprocess(
     const float raw[PENJING_NUM_COLUMNS], float input[PENJING_NUM_FEATURES]) {{
 {body}
 }}
+"""
+    return f"""{positions_table("kept_inputs", "PENJING_NUM_FEATURES", preprocessing.kept_inputs)}
+#define num_encoded {preprocessing.input_shape[0]}
+static void encode_columns(const float raw[PENJING_NUM_COLUMNS], float input[num_encoded]) {{
+{body}
+}}
 
-{_lookup(cases)}{"" if preprocessing.class_names else _postprocess(preprocessing)}"""
+void penjing_preprocess(
+    const float raw[PENJING_NUM_COLUMNS], float input[PENJING_NUM_FEATURES]) {{
+  float encoded[num_encoded];
+  encode_columns(raw, encoded);
+  for (size_t i = 0; i < PENJING_NUM_FEATURES; ++i) {{
+    input[i] = encoded[kept_inputs[i]];
+  }}
+}}
+"""
 
 
 def _functions(preprocessing: Preprocessing) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from data.batches import ArrayBatches
 from data.contract import SPLIT_NAMES, Batches, DataError, Schema, Split
+from data.kept_inputs import keep_inputs
 from data.preprocessing import Preprocessing
 
 TEST_NAMES = "test_names.json"
@@ -26,10 +27,12 @@ class Dataset:
     Attributes:
         folder: where the arrays lie.
         schema: what a model eats and what it answers.
+        kept_inputs: positions, in the flattened input, of the entries that a model eats; None: all, unflattened.
     """
 
     folder: Path
     schema: Schema
+    kept_inputs: tuple[int, ...] | None = None
 
     @classmethod
     def open(cls, folder: str | Path) -> Dataset:
@@ -41,8 +44,17 @@ class Dataset:
         folder = Path(folder)
         return cls(folder, _read_schema(folder))
 
+    def keeping(self, inputs: tuple[int, ...] | None) -> Dataset:
+        """Returns the same rows for a model that eats only some entries of the flattened input; None: all of them."""
+        whole = self if self.kept_inputs is None else Dataset.open(self.folder)
+        if inputs is None:
+            return whole
+        names = whole.schema.feature_names
+        changes = {"input_shape": (len(inputs),), "feature_names": tuple(names[each] for each in inputs if names)}
+        return replace(whole, schema=whole.schema.model_copy(update=changes), kept_inputs=inputs)
+
     def split(self, name: str) -> Split:
-        """Returns the split `train`, `validation` or `test`, memory-mapped.
+        """Returns the split `train`, `validation` or `test` as it is stored, memory-mapped, every input of it.
 
         Raises:
             DataError: an array is missing or damaged.
@@ -79,7 +91,8 @@ class Dataset:
     @property
     def preprocessing(self) -> Preprocessing:
         """From raw rows to model input (`preprocessing.json`)."""
-        return Preprocessing.from_json(_read_text(self.folder / "preprocessing.json"))
+        stored = Preprocessing.from_json(_read_text(self.folder / "preprocessing.json"))
+        return stored.model_copy(update={"kept_inputs": self.kept_inputs})
 
     def batches(self, name: str, batch_size: int, seed: int, targets: NDArray[Any] | None = None) -> Batches:
         """Returns the rows of a split in shuffled batches of float32 model input.
@@ -92,7 +105,7 @@ class Dataset:
         """
         split = self.split(name)
         y = split.y if targets is None else targets
-        return ArrayBatches(split.x, y, batch_size, seed, self.schema.storage_divisor)
+        return ArrayBatches(split.x, y, batch_size, seed, self.schema.storage_divisor, self.kept_inputs)
 
     def inputs(self, name: str, rows: slice | NDArray[Any] | None = None) -> NDArray[np.float32]:
         """Returns model input of some rows of a split.
@@ -104,7 +117,7 @@ class Dataset:
         Returns:
             (rows, *input_shape) float32.
         """
-        stored = self.split(name).x[slice(None) if rows is None else rows]
+        stored = keep_inputs(self.split(name).x[slice(None) if rows is None else rows], self.kept_inputs)
         return stored.astype(np.float32) / np.float32(self.schema.storage_divisor)
 
     def _array(self, file_name: str) -> NDArray[Any]:

@@ -8,6 +8,7 @@ the last bits of `log1p` differ between mathematical libraries, features by some
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import Field, ValidationError, model_validator
 
 from data.contract import DataError, FrozenConfig
+from data.kept_inputs import keep_inputs
 from data.pictures import PictureSteps
 
 CLIP = 4.0
@@ -195,7 +197,11 @@ class Preprocessing(FrozenConfig):
     """Kind of source the data came from; says in which formats input for predictions is read."""
 
     input_shape: tuple[int, ...]
-    """Shape of one model input."""
+    """Shape of one model input, before entries are left out of it."""
+
+    kept_inputs: tuple[int, ...] | None = None
+    """Last step: positions, in the flattened input, of the entries that the model takes as a vector, rising; the
+    others never changed in the training rows. Null: the model takes all of them in their shape."""
 
     divisor: float = Field(gt=0.0)
     """Image: model input is pixel / divisor. Vector: 1."""
@@ -238,6 +244,9 @@ class Preprocessing(FrozenConfig):
             raise ValueError(
                 f"input_shape is {self.input_shape}, but the columns make {len(self.feature_names)} features"
             )
+        kept = () if self.kept_inputs is None else (-1, *self.kept_inputs, math.prod(self.input_shape))
+        if len(kept) == 2 or any(lower >= upper for lower, upper in pairwise(kept)):
+            raise ValueError(f"kept_inputs are not rising positions in an input of {self.input_shape}")
         absent = [column.name for column in self.columns if column.name not in self.source_columns]
         if absent and self.source_columns:
             raise ValueError(f"source_columns lack {', '.join(map(repr, absent))}")
@@ -247,6 +256,11 @@ class Preprocessing(FrozenConfig):
     def feature_names(self) -> tuple[str, ...]:
         """Names of the entries of a vector input, in order; empty for images."""
         return tuple(name for column in self.columns for name in column.features)
+
+    @property
+    def model_shape(self) -> tuple[int, ...]:
+        """Shape of what the model takes."""
+        return self.input_shape if self.kept_inputs is None else (len(self.kept_inputs),)
 
     def to_json(self) -> str:
         """Returns the contract as JSON text; `from_json` is its inverse."""
@@ -277,8 +291,11 @@ class Preprocessing(FrozenConfig):
                 0/1 or category positions (-1: unseen), NaN where missing.
 
         Returns:
-            (rows, *input_shape) float32.
+            (rows, *model_shape) float32.
         """
+        return keep_inputs(self._whole(raw), self.kept_inputs)
+
+    def _whole(self, raw: NDArray[Any]) -> NDArray[np.float32]:
         if self.kind == "image":
             return raw.astype(np.float32) / np.float32(self.divisor)
         inputs = np.empty((len(raw), *self.input_shape), np.float32)

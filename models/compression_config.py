@@ -82,6 +82,10 @@ class PruneConfig(GradientDescentFields):
     min_layer_density: float = Field(default=0.02, gt=0.0, le=1.0)
     """Global: fraction of each layer's weights (nodes) that always stays, so that no layer dies."""
 
+    inputs: Literal["all", "varying"] = "all"
+    """Which inputs the network keeps: `varying`: those that are not the same number in every training row. The others
+    go into the biases before anything is pruned, and the bundle lists those that stay. For dense networks (`mlp`)."""
+
     criterion: NodeCriterion = "taylor"
     """Nodes: what they are ranked by: `l1`, `l2`: norm of their weights; `taylor`: estimated change of the loss
     (Molchanov 2019); `batch_normalization_scale`; `mean_activation`. Weights are ranked by magnitude."""

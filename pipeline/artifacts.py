@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from data.dataset import Dataset
+
 _MODEL = "model.keras"
 _RECORD = "model.json"
 _MASKS = "masks.npz"
@@ -34,6 +36,9 @@ class ModelRecord(FrozenConfig):
 
     class_weights: tuple[float, ...] | None = None
     """Weight of each class code in the loss it was last trained with on labels; None: all 1."""
+
+    kept_inputs: tuple[int, ...] | None = None
+    """Positions, in the flattened input of the schema, of the entries it eats, as a vector; None: all, unflattened."""
 
     regularization: RegularizationConfig = RegularizationConfig()
     """Penalty in that loss; whoever trains the model on keeps it, or says why not."""
@@ -64,6 +69,10 @@ class SavedModel:
         from models.legacy_keras import keras
 
         return keras.models.load_model(self.folder / _MODEL, compile=False, safe_mode=True)
+
+    def rows(self, dataset: Dataset) -> Dataset:
+        """Returns a dataset as this model eats it."""
+        return dataset.keeping(self.record.kept_inputs)
 
     def masks(self) -> dict[str, NDArray[np.bool_]]:
         """Returns layer name -> (shape of its kernel) booleans, True where a weight was kept; empty if not pruned."""

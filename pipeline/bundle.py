@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.c_source import HEADER_FILE, SOURCE_FILE
+from data.c_source import write_c_source
 from data.dataset import Dataset
 from data.preprocessing import Preprocessing
 from models.tflite.c_source import golden_header, model_data_source
@@ -29,16 +29,18 @@ def copy_files(folder: Path, dataset: Dataset, variants: Variants) -> None:
 
     Args:
         folder: the bundle, empty.
-        dataset: whose preprocessing goes along; for vectors in C too.
+        dataset: the rows as the model eats them; their preprocessing goes along, in C too where it is more than
+            `pixel - 128`.
         variants: of the model.
     """
     shutil.copyfile(variants.path(variants.chosen), folder / MODEL)
     (folder / VARIANTS).mkdir()
     for name in variants.names:
         shutil.copyfile(variants.path(name), folder / VARIANTS / f"{name}.tflite")
-    sources = (SOURCE_FILE, HEADER_FILE) if dataset.schema.kind == "vector" else ()
-    for name in (PREPROCESSING, LABELS, *sources):
-        shutil.copyfile(dataset.folder / name, folder / name)
+    shutil.copyfile(dataset.folder / LABELS, folder / LABELS)
+    preprocessing = dataset.preprocessing
+    (folder / PREPROCESSING).write_text(preprocessing.to_json(), encoding="utf-8")
+    write_c_source(preprocessing, folder)
 
 
 def write_c_model(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from pipeline.report import wording
-from pipeline.report.card_usage import device_part, is_image, preprocessing_part, reproduce_part
+from pipeline.report.card_usage import device_part, is_image, preprocessing_part, reproduce_part, takes_some_inputs
 from pipeline.report.findings import chosen_variant, nodes_report, section_of, verdict, yardstick, zeros_report
 from pipeline.report.markdown import plain, table
 from pipeline.report.record import RunRecord
@@ -53,7 +53,10 @@ def _target(record: RunRecord) -> str:
 
 def _input(record: RunRecord) -> str:
     shape = " × ".join(str(size) for size in record.profile["input_shape"])
-    return f"an image of {shape}" if is_image(record) else f"a vector of {shape} features"
+    whole = f"an image of {shape}" if is_image(record) else f"a vector of {shape} features"
+    return (
+        f"{record.summary['input']['shape'][-1]:,d} of the numbers of {whole}" if takes_some_inputs(record) else whole
+    )
 
 
 def _what(record: RunRecord) -> str:

@@ -140,9 +140,9 @@ def _reading(folder: Path, name: str) -> Iterator[None]:
 def _require_match(folder: Path, preprocessing: Preprocessing, summary: Summary, runtime: LiteRT) -> None:
     """Refuses files of a bundle that are each whole, but not of one model."""
     takes, gives = runtime.input.shape[1:], runtime.output.shape[1:]
-    if takes != preprocessing.input_shape:
+    if takes != preprocessing.model_shape:
         told = f"a {MODEL} that takes rows of {takes} and a {PREPROCESSING} that makes rows of"
-        raise _damaged(folder, f"{told} {preprocessing.input_shape}")
+        raise _damaged(folder, f"{told} {preprocessing.model_shape}")
     names = len(preprocessing.class_names)
     if (summary.task == "regression") != (names == 0):
         raise _damaged(folder, f"a {SUMMARY} of {summary.task} and a {PREPROCESSING} of {names} classes")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,7 +54,7 @@ def retraining(
 
     Args:
         stage: its name, which seeds and progress are named after.
-        dataset: the rows.
+        dataset: the rows as the model eats them.
         dense: the model before any compression; the teacher, where there is one.
         section: batch size and optimizer.
         epochs: passes over the training rows.
@@ -66,7 +67,7 @@ def retraining(
     class_weights, targets = record.class_weights, None
     if distillation is not None:
         objective = Distillation(task, distillation, class_weights)
-        targets = distilled_targets(dataset.split("train").y, _answers(dense.load(), dataset))
+        targets = distilled_targets(dataset.split("train").y, _answers(dense.load(), dense.rows(dataset)))
         class_weights = None
     settings = TrainingSettings(
         epochs=epochs,
@@ -90,10 +91,12 @@ def reasons(left_out: dict[str, str]) -> list[dict[str, str]]:
     return [{"name": name, "reason": reason} for name, reason in left_out.items()]
 
 
+def parts_of(dataset: Dataset, name: str) -> Iterator[NDArray[np.float32]]:
+    """Yields model input of all rows of a split, in parts that fit into memory."""
+    for start in range(0, len(dataset.split(name)), _ROWS_AT_ONCE):
+        yield dataset.inputs(name, slice(start, start + _ROWS_AT_ONCE))
+
+
 def _answers(model: Any, dataset: Dataset) -> NDArray[np.float32]:
-    """Answers to all training rows, read in parts that fit into memory."""
-    rows = len(dataset.split("train"))
-    starts = range(0, rows, _ROWS_AT_ONCE)
-    return np.concatenate(
-        [predict(model, dataset.inputs("train", slice(start, start + _ROWS_AT_ONCE))) for start in starts]
-    )
+    """Answers to all training rows."""
+    return np.concatenate([predict(model, part) for part in parts_of(dataset, "train")])

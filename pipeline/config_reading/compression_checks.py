@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 def pruning_adds_up(config: RunConfig) -> Iterator[Disagreement]:
     """Units, steps and the floor of each layer leave something to prune."""
     prune = config.prune
+    if prune is not None and prune.inputs == "varying" and config.model.family != "mlp":
+        message = (
+            f"expected all with a {config.model.family}, got varying. A convolution reads every place; take it out."
+        )
+        yield Disagreement(("prune", "inputs"), message, (("model", "family"),))
     if prune is None or config.search is not None:
         return
     if prune.units not in (("node",), ("weight",), ("node", "weight")):

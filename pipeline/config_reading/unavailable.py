@@ -47,7 +47,6 @@ UNAVAILABLE_KEYS: dict[str, str] = {
     "tune.space": "Tuning anything but regularization is",
     "tune.workers": "Running trials on other processes or machines is",
     "tune.batch_trials": "Running trials on other processes or machines is",
-    "prune.inputs": "Removing inputs is",
 }
 """Dotted key (`*`: any one key; list positions left out) -> what is not there, up to its verb."""
 

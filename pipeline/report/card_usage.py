@@ -45,6 +45,12 @@ def is_image(record: RunRecord) -> bool:
     return bool(record.profile["input_kind"] == "image")
 
 
+def takes_some_inputs(record: RunRecord) -> bool:
+    """Whether inputs that never change were taken from the model."""
+    told = record.details("prune").get("inputs")
+    return told is not None and told["after"] < told["before"]
+
+
 def preprocessing_part(record: RunRecord) -> str:
     """Says how a raw row becomes the model's input."""
     title = "## Preprocessing\n\n"
@@ -52,9 +58,15 @@ def preprocessing_part(record: RunRecord) -> str:
     if is_image(record):
         shape = record.profile["input_shape"]
         meant = _PIXELS.get(eaten, "the float input is `pixel / 255`")
+        taken = (
+            f" Of these, the model takes {record.summary['input']['shape'][-1]:,d} in a row, which "
+            "`penjing_preprocess` of `preprocessing.c` picks."
+            if takes_some_inputs(record)
+            else ""
+        )
         return (
             f"{title}Bring the image to {shape[0]} × {shape[1]} pixels of {wording.plural(shape[2], 'channel')}, each "
-            f"from 0 to 255; {meant}. `preprocessing.json` says how Penjing did it."
+            f"from 0 to 255; {meant}.{taken} `preprocessing.json` says how Penjing did it."
         )
     quantized = eaten != "float32"
     fed = (
@@ -76,7 +88,11 @@ def device_part(record: RunRecord) -> str:
     title = "## On a device"
     if record.summary.get("arena_bytes") is None:
         return f"{title}\n\nTFLite Micro did not run this model on the host; `model.tflite` runs in LiteRT."
-    files = "`model_data.cc`" if is_image(record) else "`model_data.cc` and `preprocessing.c`"
+    files = (
+        "`model_data.cc`"
+        if is_image(record) and not takes_some_inputs(record)
+        else "`model_data.cc` and `preprocessing.c`"
+    )
     text = (
         f"Compile {files} into the firmware. `golden/` holds inputs and the outputs that must come out; its "
         "header is for a test at start-up."

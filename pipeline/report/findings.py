@@ -246,6 +246,20 @@ def _around_pruning(record: RunRecord, unit: str) -> tuple[LedgerRow, LedgerRow]
     return rows[place - 1], rows[place]
 
 
+def inputs_report(record: RunRecord) -> str | None:
+    """Says which inputs the model does not take; None where it was not asked."""
+    told = record.details("prune").get("inputs")
+    if not told:
+        return None
+    gone = told["before"] - told["after"]
+    if gone == 0:
+        return f"All {told['before']:,d} inputs vary in the training rows: none was removed."
+    return (
+        f"{gone:,d} of {wording.plural(told['before'], 'input')} {'is' if gone == 1 else 'are'} the same in every "
+        f"training row: the model takes the other {told['after']:,d}, which preprocessing.json lists."
+    )
+
+
 def nodes_report(record: RunRecord) -> str | None:
     """Says what removing nodes did to the model; None where none were removed."""
     pair = _around_pruning(record, "node")

@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.report import wording
 from pipeline.report.figures import Plots
-from pipeline.report.findings import nodes_report, pruned_part, zeros_report
+from pipeline.report.findings import inputs_report, nodes_report, pruned_part, zeros_report
 from pipeline.report.markup import (
     NOTHING,
     Markup,
@@ -35,7 +35,12 @@ def pruning_section(record: RunRecord, plots: Plots) -> Markup:
     """Returns what pruning removed, where and when; nothing where it was not asked for."""
     if not record.details("prune"):
         return NOTHING
-    return section("pruning", "Pruning", _nodes(record, plots), _weights(record, plots))
+    return section("pruning", "Pruning", _inputs(record), _nodes(record, plots), _weights(record, plots))
+
+
+def _inputs(record: RunRecord) -> Markup:
+    told = inputs_report(record)
+    return NOTHING if told is None else paragraph(told)
 
 
 def _nodes(record: RunRecord, plots: Plots) -> Markup:

@@ -43,12 +43,10 @@ def cluster(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
     """
     section = config.cluster
     use_determinism(workspace.seed_for("cluster"))
-    model = inputs.pruned.load()
+    model, dataset = inputs.pruned.load(), inputs.pruned.rows(inputs.dataset)
     seed = workspace.seed_for("cluster", "k_means")
     plan = plan_clusters(model, section.clusters, section.initialization, section.min_layer_weights, seed)
-    around = retraining(
-        "cluster", inputs.dataset, inputs.dense, section, section.epochs, section.distillation, workspace
-    )
+    around = retraining("cluster", dataset, inputs.dense, section, section.epochs, section.distillation, workspace)
     result = cluster_weights(
         model,
         plan,
@@ -72,4 +70,4 @@ def cluster(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
         "left_out": reasons(plan.left_out),
         **training,
     }
-    return Outcome((measure("cluster", result.model, inputs.dataset, task_for(record.task)),), details)
+    return Outcome((measure("cluster", result.model, dataset, task_for(record.task)),), details)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -59,6 +59,7 @@ def convert(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
         ConversionError: the chosen variant cannot be made, or LiteRT refuses one.
     """
     use_determinism(workspace.seed_for("convert"))
+    inputs = replace(inputs, dataset=inputs.model.rows(inputs.dataset))
     chosen: Variant = "float32" if config.quantize is None else config.quantize.variant
     task = task_for(inputs.model.record.task)
     maker = _maker(inputs, config, workspace)

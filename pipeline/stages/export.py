@@ -7,7 +7,7 @@ the run then does not hand the bundle over.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -78,6 +78,7 @@ def export(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
         GateError: a score on the test split is not a number.
     """
     use_determinism(workspace.seed_for("export"))
+    inputs = replace(inputs, dataset=inputs.model.rows(inputs.dataset))
     task = task_for(inputs.model.record.task)
     model = inputs.model.load()
     dense = model if inputs.dense.folder == inputs.model.folder else inputs.dense.load()
@@ -143,8 +144,12 @@ def _test(inputs: Inputs, task: Task, model: Any, dense: Any, golden: Golden, wo
         scores[name] = _score(task, y, answers[name], name)
         workspace.progress.step("test", done, len(variants.names), {"variant": name, task.metric: scores[name]})
     float_score = _score(task, y, keras_outputs, "Keras")
-    baseline = float_score if dense is model else _score(task, y, predict(dense, x), "Keras, dense")
+    baseline = float_score if dense is model else _score(task, y, _dense_answers(inputs, dense, "test"), "Keras, dense")
     return _Tested(report, golden, answers, baseline, float_score, scores)
+
+
+def _dense_answers(inputs: Inputs, dense: Any, split: str) -> NDArray[np.float32]:
+    return predict(dense, inputs.dense.rows(inputs.dataset).inputs(split))
 
 
 def _score(task: Task, y: NDArray[Any], outputs: NDArray[np.float32], who: str) -> float:
@@ -164,7 +169,7 @@ def _measure(
     x, y = inputs.dataset.inputs("validation"), inputs.dataset.split("validation").y
     score = task.score(y, LiteRT(runnable).predict(x))
     return {
-        "max_score_drop": task.score(y, predict(dense, x)) - score,
+        "max_score_drop": task.score(y, _dense_answers(inputs, dense, "validation")) - score,
         "min_score": score,
         "max_model_bytes": len(file),
         "max_gzip_bytes": gzip_bytes(file),

@@ -13,6 +13,7 @@ from data.dataset import Dataset
 from models.compression_config import PruneConfig
 from models.legacy_keras import use_determinism
 from models.pruning.gradual import prune_nodes
+from models.pruning.inputs import constant_inputs, remove_constant_inputs
 from models.pruning.kernels import layer_sparsity, prunable_kernels
 from models.pruning.sensitivity import Sensitivity, node_sensitivity, scorer, weight_sensitivity
 from models.pruning.weights import MagnitudePruning
@@ -21,7 +22,7 @@ from models.training import train as train_network
 from pipeline.artifacts import SavedModel, save_model
 from pipeline.ledger import LedgerRow
 from pipeline.measure import measure
-from pipeline.retraining import Retraining, reasons, retraining
+from pipeline.retraining import Retraining, parts_of, reasons, retraining
 from pipeline.stages.train import training_details
 from pipeline.workspace import Outcome, Workspace
 
@@ -53,10 +54,11 @@ def prune(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
     """
     section = config.prune
     use_determinism(workspace.seed_for("prune"))
-    record = inputs.dense.record
-    model = inputs.dense.load()
+    model, kept, told = _take_inputs(inputs, section)
+    record = inputs.dense.record.model_copy(update={"kept_inputs": kept})
+    dataset = inputs.dataset.keeping(kept)
     epochs = section.epochs + section.recovery_epochs
-    around = retraining("prune", inputs.dataset, inputs.dense, section, epochs, section.distillation, workspace)
+    around = retraining("prune", dataset, inputs.dense, section, epochs, section.distillation, workspace)
     parts: list[dict[str, Any]] = []
     rows: list[LedgerRow] = []
     masks = None
@@ -66,11 +68,22 @@ def prune(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
         else:
             masks, details = _prune_weights(model, _of_weights(section), around)
         parts.append({"unit": unit, **details})
-        rows.append(measure("prune", model, inputs.dataset, task_for(record.task)))
+        rows.append(measure("prune", model, dataset, task_for(record.task)))
     if len(rows) > 1:
         rows[0] = rows[0].model_copy(update={"variant": "keras, nodes"})
     save_model(workspace.output, model, record, masks)
-    return Outcome(tuple(rows), {"parts": parts})
+    return Outcome(tuple(rows), {"parts": parts, "inputs": told})
+
+
+def _take_inputs(inputs: Inputs, section: PruneConfig) -> tuple[Any, tuple[int, ...] | None, dict[str, int] | None]:
+    """Loads the model, constant inputs taken out where that is asked; returns too which stay, and how many."""
+    model = inputs.dense.load()
+    if section.inputs == "all":
+        return model, None, None
+    found = constant_inputs(parts_of(inputs.dataset, "train"))
+    model, kept = remove_constant_inputs(model, found)
+    before = len(found.constant)
+    return model, kept, {"before": before, "after": before if kept is None else len(kept)}
 
 
 def _of_nodes(section: PruneConfig) -> PruneConfig:

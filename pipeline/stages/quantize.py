@@ -42,7 +42,8 @@ def quantize(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
         ConfigError: a layer cannot be trained so; it is named.
         TrainingError: the loss is not finite any more.
     """
-    section, dataset, before = config.aware, inputs.dataset, inputs.clustered
+    section, before = config.aware, inputs.clustered
+    dataset = before.rows(inputs.dataset)
     use_determinism(workspace.seed_for("quantize"))
     calibration = calibration_rows(
         lambda rows: dataset.inputs("train", rows),

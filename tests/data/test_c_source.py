@@ -202,3 +202,16 @@ def test_images_need_none(ingested):
     assert not (dataset.folder / "preprocessing.c").exists()
     with pytest.raises(ValueError, match="expected a vector input, got images"):
         c_source(dataset.preprocessing)
+
+
+def test_left_out_features_agree_with_python(mixed, tmp_path):
+    kept = (0, 2, 3, 7)
+    preprocessing = mixed.preprocessing.model_copy(update={"kept_inputs": kept})
+    header, source = c_source(preprocessing)
+    (tmp_path / "preprocessing.h").write_text(header)
+    (tmp_path / "preprocessing.c").write_text(source)
+    raw = mixed.raw("test")
+    expected = mixed.preprocessing.transform(raw)[:, kept]
+    np.testing.assert_array_equal(preprocessing.transform(raw), expected)
+    np.testing.assert_array_equal(mixed.keeping(kept).inputs("test"), expected)
+    np.testing.assert_allclose(run(compiled(tmp_path), raw, 4), expected, rtol=1e-6, atol=1e-6)

@@ -140,7 +140,6 @@ def test_nothing_is_told_that_only_follows_from_another_fault(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("prune: {inputs: true}", "prune.inputs: expected a key of 'prune', got 'inputs'."),
         ("engine: {kind: ray}", "engine: expected a key of the config, got 'engine'."),
         ("tune: {oracle: hyperband}", "tune.oracle: expected one of 'random', 'bayesian', got 'hyperband'."),
         ("tune: {oracle: grid}", "tune.oracle: expected one of"),
