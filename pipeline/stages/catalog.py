@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pipeline.config import RunConfig
 
 _ARRAYS = ("numpy",)
-_NETWORK = ("numpy", "tensorflow", "tf_keras")
-_TFLITE = ("ai-edge-litert", "ai-edge-quantizer", "flatbuffers", "tflite-micro", "pyarrow")
+_NETWORK = ("numpy", "tensorflow", "tf_keras", "flatbuffers")
+_TFLITE = ("ai-edge-litert", "ai-edge-quantizer", "tflite-micro", "pyarrow")
 
 
 @dataclass(frozen=True)
