@@ -97,7 +97,8 @@ class PruneConfig(GradientDescentFields):
     """Nodes: in how many steps they go, `epochs` divided among them; 4, or one an epoch, when left out."""
 
     multiple: int = Field(default=1, ge=1, le=256)
-    """Nodes: what stays in each layer is rounded to a multiple of it, as some kernels like best (4, 8, 16)."""
+    """Nodes: what stays in each layer is rounded to a multiple of it, as some kernels like best (4, 8, 16); widths of
+    other numbers may also train more slowly."""
 
     sensitivity: SensitivityConfig = SensitivityConfig()
     """How `sparsity: auto` finds each layer's sparsity."""

@@ -15,7 +15,7 @@ from models.pruning.graph import NodeGraph, node_graph
 from models.pruning.importance import comparable, node_importance
 from models.pruning.nodes import choose, global_counts, least_counts, node_counts, rounded_counts
 from models.pruning.surgery import remove_nodes
-from models.pruning.weights import cubic_sparsity
+from models.pruning.weights import cubic_sparsity, refuse_empty
 from models.training import EpochRecord, Objective, TrainingSettings, predict, train
 
 
@@ -133,7 +133,12 @@ class _Targets:
 
     def check(self, graph: NodeGraph) -> None:
         """Refuses what no step could reach, before any training."""
-        if self.sparsities is None and self.config.scope == "global":
+        if self.sparsities is not None:
+            return
+        if self.config.scope == "local":
+            for name, count in self.before.items():
+                refuse_empty(name, count, self._sparsity, "nodes")
+        else:
             equal = {int(node): 0.0 for group in graph.groups for node in group.nodes}
             global_counts(graph, equal, self._removed(self.config.num_steps), self.least)
 
@@ -148,8 +153,8 @@ class _Targets:
                 name: max(1, count - round(self._fraction(step) * self._final(name) * count))
                 for name, count in self.before.items()
             }
-        last = step == self.config.num_steps
-        return rounded_counts(keep, present, self.config.multiple if last else 1)
+        # At every step, not the last alone: widths that a device's kernels like train faster, too.
+        return rounded_counts(keep, present, self.config.multiple)
 
     def _fraction(self, step: int) -> float:
         return cubic_sparsity(step, 0, self.config.num_steps, 0.0, 1.0)

@@ -53,7 +53,7 @@ class MagnitudePruning:
         sparsities: fraction of zeros in the end by layer name, in place of the config's scope and sparsity.
 
     Raises:
-        ConfigError: the floor of each layer leaves fewer weights than are to be pruned.
+        ConfigError: the floor of each layer leaves fewer weights than are to be pruned, or a layer would be empty.
     """
 
     def __init__(
@@ -76,6 +76,9 @@ class MagnitudePruning:
             name: tf.Variable(tf.ones_like(kernel), trainable=False, name="mask") for name, kernel in kernels.items()
         }
         # Refused here, before any training, rather than at the last step.
+        if sparsities is None and config.scope == "local":
+            for name, kernel in kernels.items():
+                refuse_empty(name, int(kernel.shape.num_elements()), self.sparsity, "weights")
         self._draw(1.0)
 
     @property
@@ -127,6 +130,30 @@ class MagnitudePruning:
         if self._config.scope == "local":
             return {name: local_mask(array, sparsity) for name, array in weights.items()}
         return global_masks(weights, sparsity, self._config.min_layer_density)
+
+
+def refuse_empty(layer: str, count: int, sparsity: float, what: str) -> None:
+    """Refuses a sparsity that leaves nothing of a layer.
+
+    Args:
+        layer: its name.
+        count: how many nodes or weights it has.
+        sparsity: fraction of them that is to go.
+        what: `nodes` or `weights`.
+
+    Raises:
+        ConfigError: `round(sparsity * count)` is all of them.
+    """
+    if round(sparsity * count) < count:
+        return
+    most = math.floor(10_000 * (1.0 - 1.0 / count)) / 10_000
+    advice = (
+        "Lower it, or set prune.scope to global." if count > 1 else "Set prune.scope to global, or widen the layer."
+    )
+    raise ConfigError(
+        f"prune.sparsity: expected at most {most:g} where {layer} keeps one of its {count} {what} under local scope, "
+        f"got {sparsity:g}, which leaves none. {advice}"
+    )
 
 
 def local_mask(weights: NDArray[Any], sparsity: float) -> NDArray[np.bool_]:

@@ -17,6 +17,9 @@ from models.tflite.micro import MicroFailure, run_micro
 from models.tflite.micro_encodings import Encoded, Encoding, encode
 from models.tflite.mixed_precision import Recipe, quantize
 
+_ROWS_COMPARED = 32
+"""Rows on which an encoded file is compared with the dense one at once; the export gate compares more."""
+
 _ENCODINGS: dict[Variant, Encoding] = {"int8_sparse_micro": "sparse", "int8_tables_micro": "tables"}
 
 
@@ -76,10 +79,10 @@ class VariantMaker:
         return quantize(self.make("float32"), recipe, self.calibration, self.input_range)
 
     def _encoded(self, variant: Variant) -> bytes:
-        """Encodes the int8 file; on the calibration rows, too, TFLite Micro must then answer the same, bit for bit."""
+        """Encodes the int8 file; on some calibration rows TFLite Micro must then answer the same, bit for bit."""
         dense = self.make("int8")
         encoded = encode(dense, _ENCODINGS[variant], arena_limit_bytes=self.arena_limit_bytes)
-        rows = LiteRT(dense).quantize(self.calibration)
+        rows = LiteRT(dense).quantize(self.calibration[:_ROWS_COMPARED])
         plain, packed = run_micro(dense, rows), run_micro(encoded.model, rows)
         for result in (plain, packed):
             if isinstance(result, MicroFailure):

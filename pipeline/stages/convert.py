@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -62,7 +64,7 @@ def convert(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
     inputs = replace(inputs, dataset=inputs.model.rows(inputs.dataset))
     chosen: Variant = "float32" if config.quantize is None else config.quantize.variant
     task = task_for(inputs.model.record.task)
-    maker = _maker(inputs, config, workspace)
+    maker, score = _maker(inputs, config, workspace), _scorer(inputs, task)
     rows: list[LedgerRow] = []
     told: list[dict[str, Any]] = []
     refused: list[dict[str, str]] = []
@@ -76,7 +78,7 @@ def convert(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
             refused.append({"variant": variant, "reason": str(error)})
             continue
         (workspace.output / f"{variant}.tflite").write_bytes(file)
-        rows.append(_row(inputs, task, maker, variant, file))
+        rows.append(ledger_row("convert", variant, score(_runnable(maker, variant, file)), maker.model, file))
         told.append(_told(inputs, rows[-1], maker, variant, file))
         workspace.progress.step("convert", done, len(wanted), {"bytes": len(file), task.metric: rows[-1].score})
     details = {
@@ -115,10 +117,15 @@ def _maker(inputs: Inputs, config: Config, workspace: Workspace) -> VariantMaker
     )
 
 
-def _row(inputs: Inputs, task: Task, maker: VariantMaker, variant: Variant, file: bytes) -> LedgerRow:
+def _scorer(inputs: Inputs, task: Task) -> Callable[[bytes], float]:
+    """Scores files on validation rows in LiteRT; the same file, which two variants may share, once."""
     x, y = inputs.dataset.inputs("validation"), inputs.dataset.split("validation").y
-    score = task.score(y, LiteRT(_runnable(maker, variant, file)).predict(x))
-    return ledger_row("convert", variant, score, maker.model, file)
+
+    @functools.cache
+    def score(file: bytes) -> float:
+        return task.score(y, LiteRT(file).predict(x))
+
+    return score
 
 
 def _runnable(maker: VariantMaker, variant: Variant, file: bytes) -> bytes:

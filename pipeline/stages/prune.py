@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -103,7 +103,7 @@ def _prune_nodes(model: Any, section: PruneConfig, around: Retraining) -> tuple[
     found: list[Sensitivity] = []
     if section.sparsity == "auto":
         found = node_sensitivity(model, around.batches, around.objective, score, section, progress)
-    sparsities = _by_sensitivity(found, score(model), section)
+    sparsities = _by_sensitivity(found, score, model, section)
     result = prune_nodes(
         model,
         around.batches,
@@ -143,7 +143,7 @@ def _prune_weights(
     found: list[Sensitivity] = []
     if section.sparsity == "auto":
         found = weight_sensitivity(model, score, section, progress)
-    sparsities = _by_sensitivity(found, score(model), section)
+    sparsities = _by_sensitivity(found, score, model, section)
     pruning = MagnitudePruning(prunable.kernels, section, around.batches.num_batches, sparsities)
     if section.epochs == 0:
         pruning.update(0)
@@ -172,9 +172,11 @@ def _prune_weights(
     return pruning.masks(), details
 
 
-def _by_sensitivity(found: Sequence[Sensitivity], score: float, section: PruneConfig) -> dict[str, float] | None:
+def _by_sensitivity(
+    found: Sequence[Sensitivity], score: Callable[[Any], float], model: Any, section: PruneConfig
+) -> dict[str, float] | None:
     """Returns each layer's own sparsity; None where the config gives a number for all."""
     if section.sparsity != "auto":
         return None
-    drop = section.sensitivity.max_score_drop
-    return {each.name: each.sparsity(score, drop) for each in found}
+    whole, drop = score(model), section.sensitivity.max_score_drop
+    return {each.name: each.sparsity(whole, drop) for each in found}

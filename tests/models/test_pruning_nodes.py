@@ -234,7 +234,7 @@ def test_nodes_go_in_cubic_steps_and_the_epochs_are_numbered_through() -> None:
     [
         ({"scope": "local", "sparsity": 0.5}, {"a": 10, "b": 5}),
         ({"scope": "local", "sparsity": 0.5, "multiple": 4}, {"a": 12, "b": 4}),
-        ({"scope": "local", "sparsity": 0.99}, {"a": 1, "b": 1}),
+        ({"scope": "local", "sparsity": 0.94}, {"a": 1, "b": 1}),
     ],
 )
 def test_local_counts_and_multiples(fields: dict[str, Any], after: dict[str, int]) -> None:
@@ -252,6 +252,18 @@ def test_what_cannot_go_is_refused_before_any_training() -> None:
     config = PruneConfig(unit="node", sparsity=0.95, min_layer_density=0.1, epochs=1, optimizer=FAST)
     memory = Memory()
     with pytest.raises(ConfigError, match=r"prune\.sparsity: expected no more than 27 of 30 nodes to go"):
+        run(config, memory)
+    assert memory.kept == {}
+
+
+def test_a_sparsity_that_leaves_a_layer_empty_is_refused_before_any_training() -> None:
+    config = PruneConfig(unit="node", scope="local", sparsity=0.96, epochs=1, optimizer=FAST)
+    memory = Memory()
+    message = (
+        r"^prune\.sparsity: expected at most 0\.9 where b keeps one of its 10 nodes under local scope, got 0\.96, "
+        r"which leaves none\. Lower it, or set prune\.scope to global\.$"
+    )
+    with pytest.raises(ConfigError, match=message):
         run(config, memory)
     assert memory.kept == {}
 

@@ -123,6 +123,19 @@ def test_ties_fall_by_position():
     assert masks["b"].tolist() == [False, True, True, True]
 
 
+@pytest.mark.parametrize(
+    ("size", "sparsity", "message"),
+    [
+        (6, 0.95, "expected at most 0.8333 where a keeps one of its 6 weights under local scope, got 0.95"),
+        (1, 0.6, "expected at most 0 where a keeps one of its 1 weights under local scope, got 0.6"),
+    ],
+)
+def test_a_layer_left_empty_is_refused_before_training(size, sparsity, message):
+    config = PruneConfig(scope="local", sparsity=sparsity)
+    with pytest.raises(ConfigError, match=f"^prune.sparsity: {re.escape(message)}, which leaves none"):
+        MagnitudePruning({"a": tf.Variable(np.ones((size, 1), np.float32))}, config, 5)
+
+
 def test_a_floor_that_leaves_too_little_is_refused_before_training():
     config = PruneConfig(scope="global", sparsity=0.9, min_layer_density=0.2)
     message = (

@@ -86,7 +86,7 @@ def test_key_is_over_all_that_shapes_an_artifact(tmp_path: Path) -> None:
     assert train.parts["config"]["train"]["epochs"] == 12
     assert train.parts["config"].keys() == {"train"}
     assert train.parts["inputs"] == {"dataset": plan(tmp_path).keys["ingest"], "start": plan(tmp_path).keys["build"]}
-    assert train.parts["versions"].keys() == {"python", "numpy", "tensorflow", "tf_keras"}
+    assert train.parts["versions"].keys() == {"python", "numpy", "tensorflow", "tf_keras", "flatbuffers"}
 
 
 def test_filled_store_is_cached_under_any_name_of_the_run(tmp_path: Path) -> None:
