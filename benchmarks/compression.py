@@ -61,7 +61,7 @@ SIDES: dict[str, dict[str, tuple[str, ...]]] = {
         ),
     },
     "cnn": {
-        "nodes": (CNN, "prune.sparsity=0.5", "convert.variants=[float32, int8, int4]"),
+        "nodes": (CNN, "prune.scope=local", "prune.sparsity=0.5", "convert.variants=[float32, int8, int4]"),
         "nodes, then weights": (
             CNN,
             "prune.sparsity=0.5",
