@@ -15,7 +15,7 @@ import json
 from contextlib import suppress
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any
 
 import typer
 
@@ -37,6 +37,7 @@ from pipeline.session import (
     require_keep,
     run_request,
 )
+from pipeline.streams import complain, open_what_is_closed, stdout_refuses
 from pipeline.terminal import Command, TerminalListener, console_for, garbage_table, ledger_table, plan_table
 
 DEFAULT_CONFIG = Path(__file__).resolve().parent / "configs" / "digits.yaml"
@@ -183,8 +184,8 @@ def predict(
 
     place = Workdir(workdir)
     if place.require(name).has_earlier_bundle:
-        print(f"note: {place.earlier_bundle(name)}", file=sys.stderr)
-    predictions = predict_input(place.run_folder(name) / "export", raw_input)
+        complain(f"note: {place.earlier_bundle(name)}")
+    predictions = predict_input(place.run_folder(name) / "export", raw_input, lambda text: complain(f"note: {text}"))
     if as_json:
         from dataclasses import asdict
 
@@ -250,6 +251,9 @@ def _run(request: Request, *, as_json: bool) -> None:
             again = getattr(error, "exit_code", 1) in (ConfigError.exit_code, DataError.exit_code)
             if listener.num_finished or not again:
                 listener.note(f"what was finished is kept; go on with: {request.command}")
+            report = request.workdir.run_folder(loaded.config.name) / "report.html"
+            if report.exists():
+                listener.note(f"{report} is that of an earlier run")
             raise
         finally:
             listener.close()
@@ -289,40 +293,6 @@ def _print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False))
 
 
-def _stdout_refuses() -> bool:
-    """Hands over what is still to be printed; says so where the disk is full, and nothing to a reader that is gone."""
-    try:
-        sys.stdout.flush()
-    except OSError as error:
-        # What could not be written is tried again at the end of the process, unless it goes nowhere.
-        _to_nowhere(sys.stdout)
-        if not isinstance(error, BrokenPipeError):
-            _complain(f"error: {told_elsewhere(error)}")
-        return True
-    return False
-
-
-def _complain(text: str) -> None:
-    """Prints a line to standard error; where that takes nothing, the exit code still says it."""
-    try:
-        print(text, file=sys.stderr, flush=True)
-    except OSError:
-        _to_nowhere(sys.stderr)
-
-
-def _to_nowhere(stream: TextIO) -> None:
-    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-
-
-def _open_what_is_closed() -> None:
-    """Lets what goes to a closed stream go nowhere; else the next file that is opened would be that stream."""
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:
-            descriptor = os.open(os.devnull, os.O_RDWR)
-            os.set_inheritable(descriptor, True)
-            setattr(sys, name, os.fdopen(descriptor, mode, encoding="utf-8"))
-
-
 def _scope(first: StageName, last: StageName, force: StageName) -> Scope:
     given = {"--from": first or [], "--to": last or [], "--force": force or []}
     for option, names in given.items():
@@ -336,11 +306,11 @@ def _answer() -> int | str | None:
     try:
         app()
     except PenjingError as error:
-        _complain(f"error: {error}")
+        complain(f"error: {error}")
         return error.exit_code
     except OSError as error:
         if not isinstance(error, BrokenPipeError):  # a reader that is gone wants to hear of nothing
-            _complain(f"error: {told_elsewhere(error)}")
+            complain(f"error: {told_elsewhere(error)}")
         return 1
     except SystemExit as end:  # typer's own, for usage errors and for Ctrl-C
         return end.code
@@ -351,20 +321,20 @@ def main() -> None:
     """Runs the command line and ends with its exit code."""
     if LOADING:
         interruption.listen()
-    _open_what_is_closed()
+    open_what_is_closed()
     for stream in (sys.stdout, sys.stderr):  # what a terminal of another encoding cannot show is spelled out
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
         code = _answer()
-        if _stdout_refuses():
+        if stdout_refuses():
             code = code or 1
         interruption.rest()
     except KeyboardInterrupt:
         interruption.rest()
         code = INTERRUPTED
     if code == INTERRUPTED:
-        _complain("interrupted")
+        complain("interrupted")
     sys.exit(code)
 
 

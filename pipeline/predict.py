@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from data.contract import ConfigError, ConversionError, DataError, PenjingError
-from data.preprocessing import Preprocessing
+from data.preprocessing import CategoricalColumn, Preprocessing
 from data.reading import RawInput, read_input
 from models.compression_config import ENCODED
 from models.tasks import task_for
@@ -23,6 +23,7 @@ from models.tflite.interpreter import LiteRT
 from pipeline.bundle_layout import MODEL, PREPROCESSING, SUMMARY, SUMS, VARIANTS
 from pipeline.runs import Workdir
 from pipeline.summary import SCHEMA_VERSION, Summary
+from pipeline.targets import missed_limit
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,14 @@ class Prediction:
     probabilities: dict[str, float] | None
 
 
-def predict(export_folder: Path, input_path: Path) -> list[Prediction]:
+def predict(export_folder: Path, input_path: Path, note: Callable[[str], None] | None = None) -> list[Prediction]:
     """Predicts raw input with a bundle's `model.tflite`, in LiteRT without default delegates.
 
     Args:
         export_folder: a bundle, `runs/<name>/export` or a copy of it elsewhere.
         input_path: a file or folder in the format of the data the model learned from.
+        note: told what a reader of the predictions should know: limits of `target` that the model missed, categories
+            that training did not have.
 
     Returns:
         One prediction a row, in the input's order.
@@ -76,6 +79,9 @@ def predict(export_folder: Path, input_path: Path) -> list[Prediction]:
         rows = read_input(preprocessing, input_path)
     except DataError as error:
         raise _about_input(error, input_path) from error
+    if note is not None:
+        for text in (*_missed(summary), *_unseen(preprocessing, rows)):
+            note(text)
     outputs = runtime.predict(rows.x)
     if summary.task == "regression":
         return _numbers(preprocessing, rows, outputs)
@@ -167,6 +173,27 @@ def _damaged(folder: Path, told: str) -> PenjingError:
         f"bundle: expected a whole bundle of schema version {SCHEMA_VERSION} in {folder}, got: {told}. "
         f"Run its config again: what was finished is taken from the store, and the bundle written anew."
     )
+
+
+def _missed(summary: Summary) -> Iterator[str]:
+    for name, result in summary.target.items():
+        if not result.met:
+            limit = missed_limit({"name": name, **result.model_dump()})
+            yield f"the model missed a limit of its config: target.{name}: {limit}"
+
+
+def _unseen(preprocessing: Preprocessing, rows: RawInput) -> Iterator[str]:
+    """Columns of which some rows hold a category that training did not have."""
+    for position, column in enumerate(preprocessing.columns):
+        if not isinstance(column, CategoricalColumn):
+            continue
+        unseen = np.flatnonzero(rows.raw[:, position] < 0)
+        if unseen.size:
+            first = rows.names[int(unseen[0])]
+            yield (
+                f"column {column.name!r} holds a category that training did not have in {unseen.size} of "
+                f"{len(rows.names)} rows, the first being {first}: such a row says little"
+            )
 
 
 def _classes(preprocessing: Preprocessing, rows: RawInput, outputs: NDArray[np.float32]) -> list[Prediction]:

@@ -278,7 +278,10 @@ def _place(location: Location) -> str:
 
 
 def _similarity(one: str, other: str) -> float:
-    return SequenceMatcher(None, one.lower().replace("-", "_"), other.lower()).ratio()
+    one, other = one.lower().replace("-", "_"), other.lower()
+    alike = SequenceMatcher(None, one, other).ratio()
+    # The right letters in the wrong order: in a short word, swapping two halves the ratio.
+    return max(alike, CLOSE) if sorted(one) == sorted(other) else alike
 
 
 def _is_number(text: str) -> bool:

@@ -488,3 +488,8 @@ def test_what_pruning_would_not_read_or_cannot_do(tmp_path: Path, line: str, mes
 @pytest.mark.parametrize("line", ["{unit: node, steps: 2}", "{unit: node, epochs: 1}", "{unit: [node, weight]}"])
 def test_units_that_can_be_pruned(tmp_path: Path, line: str) -> None:
     assert load(tmp_path, f"{IRIS}prune: {line}\n").config.prune is not None
+
+
+def test_letters_that_were_swapped_in_a_short_word(tmp_path: Path) -> None:
+    (problem,) = problems(tmp_path, IRIS.replace("mlp", "mpl"))
+    assert problem == "run.yaml:4: model.family: expected one of 'mlp', 'cnn', got 'mpl'. Did you mean 'mlp'?"

@@ -117,6 +117,36 @@ def test_classification_answers_label_and_probabilities(labels: Path, tmp_path: 
     assert slim.probability == pytest.approx(1 / (1 + math.exp(_standardized(labels, 2))), rel=1e-6)
 
 
+def test_a_category_that_training_did_not_have_is_told(tmp_path: Path) -> None:
+    lines = [f"{'red' if row % 2 else 'blue'},{row % 5},{'warm' if row % 2 else 'cold'}" for row in range(40)]
+    (tmp_path / "t.csv").write_text("color,width,kind\n" + "\n".join(lines) + "\n")
+    data = TableData(source="table", path=str(tmp_path / "t.csv"), target="kind", types={"width": "numeric"})
+    dataset = _ingested(data, "classification", tmp_path / "dataset")
+    kernel = np.ones((dataset.schema.input_shape[0], 2))
+    bundle = _bundle(tmp_path / "tiny", dataset, _network(kernel.shape[:1], kernel, "softmax"), "classification")
+    (tmp_path / "new.csv").write_text("color,width\nred,2\ngreen,3\n,4\nmauve,5\n")
+    told: list[str] = []
+    assert len(predict(bundle, tmp_path / "new.csv", told.append)) == 4
+    assert told == [
+        "column 'color' holds a category that training did not have in 2 of 4 rows, the first being row 2: "
+        "such a row says little"
+    ]
+
+
+def test_a_missed_limit_is_told(labels: Path, tmp_path: Path) -> None:
+    bundle = tmp_path / "missed"
+    shutil.copytree(labels, bundle)
+    limit = {"max_model_bytes": {"asked": 100, "got": 5896, "met": False}}
+    (bundle / "summary.json").write_text(json.dumps(SUMMARY | {"target": limit}))
+    _sum(bundle)
+    (tmp_path / "new.csv").write_text("width\n2\n")
+    told: list[str] = []
+    predict(bundle, tmp_path / "new.csv", told.append)
+    assert told == [
+        "the model missed a limit of its config: target.max_model_bytes: expected at most 100 bytes, got 5,896."
+    ]
+
+
 def test_a_folder_of_images_is_named_by_its_files(tmp_path: Path) -> None:
     for kind, grey in (("dark", 20), ("light", 230)):
         for number in range(8):
