@@ -10,7 +10,12 @@ from data.contract import ConfigError
 from models.compression_config import PruneConfig
 from models.config import CnnConfig
 from models.shapes import check_shapes
-from pipeline.config_reading.compression_checks import pruning_adds_up, quantization_adds_up, search_is_alone
+from pipeline.config_reading.compression_checks import (
+    criterion_has_its_data,
+    pruning_adds_up,
+    quantization_adds_up,
+    search_is_alone,
+)
 from pipeline.config_reading.disagreement import Disagreement, Location, is_chosen
 
 if TYPE_CHECKING:
@@ -28,6 +33,7 @@ def disagreements(config: RunConfig) -> list[Disagreement]:
         _nothing_is_ignored,
         _training_fits_task,
         pruning_adds_up,
+        criterion_has_its_data,
         quantization_adds_up,
         search_is_alone,
         _export_adds_up,

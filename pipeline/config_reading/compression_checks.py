@@ -41,6 +41,24 @@ def pruning_adds_up(config: RunConfig) -> Iterator[Disagreement]:
         yield Disagreement(("prune", "min_layer_density"), message, (("prune", "sparsity"), ("prune", "scope")))
 
 
+def criterion_has_its_data(config: RunConfig) -> Iterator[Disagreement]:
+    """Nodes are not ranked by a batch normalization that does not follow them."""
+    prune, model = config.prune, config.model
+    if prune is None or prune.criterion != "batch_normalization_scale":
+        return
+    units = prune.units if config.search is None else config.search.unit
+    if not any("node" in unit for unit in units):
+        return
+    if model.family == "cnn" and not model.head_units and all(block.batch_normalization for block in model.blocks):
+        return
+    without = "an mlp" if model.family == "mlp" else "dense layers in the head or blocks without it"
+    message = (
+        f"expected another where some nodes have no batch normalization, got batch_normalization_scale with {without}. "
+        "Choose taylor, l1 or l2."
+    )
+    yield Disagreement(("prune", "criterion"), message, (("model",), ("prune", "unit")))
+
+
 def quantization_adds_up(config: RunConfig) -> Iterator[Disagreement]:
     """Layers, scales, encodings and training with rounding are of the precisions that have them."""
     quantize = config.quantize

@@ -130,3 +130,57 @@ def test_what_cannot_be_is_told_in_one_line(
     assert told.returncode == code, told.stderr
     assert message in told.stderr.replace("\n", " ")
     assert "Traceback" not in told.stderr
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ["prune={unit: node, scope: local, sparsity: 0.999}"],
+            "prune.sparsity: expected at most 0.9843 where dense_1 keeps one of its 64 nodes under local scope, got "
+            "0.999, which leaves none. Lower it, or set prune.scope to global.",
+        ),
+        (
+            ["prune={scope: local, sparsity: 0.9999}"],
+            "prune.sparsity: expected at most 0.9997 where dense_1 keeps one of its 4096 weights under local scope, got "
+            "0.9999, which leaves none.",
+        ),
+        (
+            ["prune=null", "quantize={}", "cluster={clusters: 256, min_layer_weights: 5000}"],
+            "cluster.clusters: expected a layer with enough weights for 256 clusters, got none",
+        ),
+        (
+            ["prune={unit: node, criterion: batch_normalization_scale}"],
+            "prune.criterion: expected another where some nodes have no batch normalization, got "
+            "batch_normalization_scale with an mlp. Choose taylor, l1 or l2.",
+        ),
+        (
+            ["quantize={precision: int4, aware: {}}"],
+            "quantize.aware: expected it with precision int8 alone",
+        ),
+    ],
+)
+def test_what_cannot_be_is_one_message(
+    compressed: Compressed, penjing: Run, overrides: list[str], message: str
+) -> None:
+    told = penjing("run", compressed.config, "name=refused", *overrides, "--workdir", compressed.workdir)
+    assert told.returncode == 2, told.stderr
+    lines = [line for line in told.stderr.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1
+    assert message in lines[0]
+    assert "Traceback" not in told.stderr
+
+
+def test_a_report_of_an_earlier_run_is_told_as_such(compressed: Compressed, penjing: Run) -> None:
+    told = penjing(
+        "run",
+        compressed.config,
+        "prune={scope: local, sparsity: 0.9999}",
+        "--workdir",
+        compressed.workdir,
+        "--to",
+        "prune",
+    )
+    assert told.returncode == 2
+    report = compressed.workdir / "bits" / "report.html"
+    assert f"{report} is that of an earlier run" in " ".join((told.stdout + told.stderr).split())
