@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from models.compression_config import SearchConfig
 from pipeline.report import wording
 from pipeline.report.findings import (
     chosen_variant,
@@ -153,12 +154,26 @@ def _asked(record: RunRecord) -> list[tuple[str, Content]]:
     )
     tune, prune = section_of(record, "tune"), section_of(record, "prune")
     pairs.append(("Tuning", f"{tune['trials']} trials, {tune.get('oracle', '')} search" if tune else "none"))
-    if prune:
-        pairs.append(("Pruning", _asked_of_pruning(prune)))
-    else:
-        pairs.append(("Pruning", "none"))
+    search = section_of(record, "search")
+    if search and record.details("search"):
+        return [*pairs, ("Search", _asked_of_search(search))]
+    pairs.append(("Pruning", _asked_of_pruning(prune) if prune else "none"))
     pairs.append(("Precision", str(section_of(record, "quantize").get("precision", "float32"))))
     return pairs
+
+
+def _asked_of_search(search: dict[str, Any]) -> str:
+    asked = SearchConfig.model_validate(search, strict=False)
+    units = ", ".join(unit.replace("node_and_weight", "nodes and weights") for unit in asked.unit)
+    sparsities = f"{wording.fraction(asked.min_sparsity)} to {wording.fraction(asked.max_sparsity)}"
+    tried = [f"pruning {units}: {sparsities}", f"precision {', '.join(asked.precision)}"]
+    if max(asked.clusters) > 0:
+        tried.append(f"clusters {', '.join(str(count) if count else 'none' for count in asked.clusters)}")
+    if asked.encoding != ("dense",):
+        tried.append(f"encoding {', '.join(asked.encoding)}")
+    if asked.aware != (False,):
+        tried.append("training with rounding")
+    return f"{wording.plural(asked.candidates, 'candidate')}; {'; '.join(tried)}"
 
 
 def _asked_of_pruning(prune: dict[str, Any]) -> str:

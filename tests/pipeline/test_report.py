@@ -693,8 +693,14 @@ def test_the_search_is_drawn_with_a_config_for_every_point_of_the_front() -> Non
     ]
     details = {"trials": trials, "front": [2, 0], "best": 2, "met": True, "dense_score": 0.97, "chosen": "int8"}
     record = full_record()
-    record = replace(record, stages=(*record.stages, StageRecord("search", "aa", 1.0, (), details)))
+    config = (
+        f"{record.config_text}search: {{candidates: 30, unit: [node, node_and_weight], encoding: [dense, sparse]}}\n"
+    )
+    stages = (*record.stages, StageRecord("search", "aa", 1.0, (), details))
+    record = replace(record, config_text=config, stages=stages)
     page = Page(render_report(record))
+    asked = "30 candidates; pruning node, nodes and weights: 20.0 % to 90.0 %; precision int8; encoding dense, sparse"
+    assert asked in page.text
     assert "Of 4 candidates: 50.0 % of the nodes, then half of the weights, local, int8, whole pruning" in page.text
     figure = next(figure for figure in page.figures if figure["id"] == "search")
     traces = {trace["name"]: trace for trace in figure["data"]}
