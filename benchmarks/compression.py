@@ -54,8 +54,8 @@ SIDES: dict[str, dict[str, tuple[str, ...]]] = {
             "prune.weight_sparsity=0.75",
             "train.epochs=8",
             "prune.epochs=2",
-            "prune.recovery_epochs=5",
-            "cluster={clusters: 32, epochs: 3, batch_size: 128, optimizer: {learning_rate: 0.001}, "
+            "prune.recovery_epochs=4",
+            "cluster={clusters: 32, epochs: 4, batch_size: 128, optimizer: {learning_rate: 0.002, schedule: cosine}, "
             "distillation: {fraction: 0.5, temperature: 2}}",
             "convert.variants=[int8, int8_sparse_micro, int8_tables_micro]",
         ),

@@ -142,8 +142,8 @@ def test_what_cannot_be_is_told_in_one_line(
         ),
         (
             ["prune={scope: local, sparsity: 0.9999}"],
-            "prune.sparsity: expected at most 0.9997 where dense_1 keeps one of its 4096 weights under local scope, got "
-            "0.9999, which leaves none.",
+            "prune.sparsity: expected at most 0.9997 where dense_1 keeps one of its 4096 weights under local scope, "
+            "got 0.9999, which leaves none.",
         ),
         (
             ["prune=null", "quantize={}", "cluster={clusters: 256, min_layer_weights: 5000}"],
