@@ -36,7 +36,9 @@ Ranges = Mapping[str, tuple[float, float]]
 # Part of a range that a batch leaves as it was. The ranges start from calibration, so they need not hurry.
 RANGE_MEMORY = 0.99
 
-_SMALLEST_LIMIT = 1e-9  # of an all-zero kernel, whose scale would be 0
+# Least limit of a channel, as a part of the layer's: the bias is held in steps of input times kernel, in 32 bits, and
+# of an emptied filter the steps would be so small that its bias does not fit.
+_LEAST_PART = 2.0**-10
 _RECTIFIERS = ("relu", "relu6")
 # TFLite fixes the outputs of these: 1/256 from zero point -128, and 1/128 from 0. Softmax's needs not be said.
 _FIXED_OUTPUTS = {"sigmoid": (0.0, 255.0 / 256.0), "tanh": (-1.0, 127.0 / 128.0), "softmax": None}
@@ -81,13 +83,20 @@ class RoundedKernel:
 
     def _rounded(self, values: Any) -> Any:
         if not self._per_channel:
-            limit = tf.maximum(tf.reduce_max(tf.abs(values)), _SMALLEST_LIMIT)
+            limit = _largest(values)
             return tf.quantization.fake_quant_with_min_max_vars(values, -limit, limit, narrow_range=True)
         shape = values.shape
         flat = tf.reshape(values, [*shape[:-2], shape[-2] * shape[-1]]) if self._depthwise else values
-        limit = tf.maximum(tf.reduce_max(tf.abs(flat), axis=list(range(len(flat.shape) - 1))), _SMALLEST_LIMIT)
+        channels = tf.reduce_max(tf.abs(flat), axis=list(range(len(flat.shape) - 1)))
+        limit = tf.maximum(channels, _LEAST_PART * _largest(values))
         rounded = tf.quantization.fake_quant_with_min_max_vars_per_channel(flat, -limit, limit, narrow_range=True)
         return tf.reshape(rounded, shape)
+
+
+def _largest(values: Any) -> Any:
+    """Largest magnitude of a kernel; 1 where all is zero and any scale is right."""
+    largest = tf.reduce_max(tf.abs(values))
+    return tf.where(largest > 0.0, largest, 1.0)
 
 
 class RoundedActivation(keras.layers.Layer):  # type: ignore[misc]  # Keras ships no types
@@ -176,6 +185,8 @@ class _Builder:
         inputs = []
         for call in self.calls:
             layer = call.layer
+            calls = sum(node in self.calls for node in layer.inbound_nodes)
+            self._refuse_unless(layer, calls <= 1, "it is called more than once")
             if isinstance(layer, keras.layers.InputLayer):
                 outputs = keras.Input(layer.output_shape[0][1:], name=layer.name)
                 inputs.append(outputs)
@@ -204,7 +215,8 @@ class _Builder:
             return twin(inputs)
         if kind == "BatchNormalization":
             before = layer.inbound_nodes[0].inbound_layers
-            folds = isinstance(before, keras.layers.Conv2D | keras.layers.DepthwiseConv2D) and self._fused(before)
+            convolves = isinstance(before, keras.layers.Conv2D | keras.layers.DepthwiseConv2D)
+            folds = convolves and before.activation is keras.activations.linear and self._fused(before)
             self._refuse_unless(layer, folds, "it does not follow a convolution that it could be folded into")
             return twin(inputs) if self._fused(layer) else self._range(twin(inputs), layer.name)
         if kind in ("Activation", "ReLU", "Softmax"):

@@ -91,10 +91,12 @@ def train_aware(
 
     Raises:
         ConfigError: a layer cannot be rounded; it is named.
+        ConversionError: the converter would refuse the model.
         TrainingError: as `train`.
     """
     twin = rounding_twin(model, {}, _held(model, clustered), input_range)
     observe(twin, calibration)
+    convert_aware(model, ranges_of(twin))  # what the converter refuses is refused before the training, not after it
     result = train(twin, batches, validation, objective, settings, checkpoints=checkpoints, progress=progress)
     return AwareTraining(plain_model(model, twin), ranges_of(twin), result)
 

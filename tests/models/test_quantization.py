@@ -225,3 +225,55 @@ def test_an_mlp_of_tanh_and_sigmoid_is_rounded(vector_schema: Any, blobs: Any, m
         answers = LiteRT(convert_aware(result.model, result.ranges)).predict(blobs[0])
         rounding = predict(rounding_twin(result.model, result.ranges, {}), blobs[0])
         assert np.abs(answers - rounding).max(axis=1).mean() < 0.01
+
+
+def ready(build: Any, rows: np.ndarray) -> tuple[Any, dict[str, tuple[float, float]]]:
+    """A network on top of what `build` lays on the inputs, and the ranges of its activations on some rows."""
+    inputs = keras.Input(rows.shape[1:], name="input")
+    flat = keras.layers.Flatten()(build(inputs))
+    model = keras.Model(inputs, keras.layers.Dense(3, "softmax", name="output")(flat))
+    twin = rounding_twin(model, {}, {})
+    observe(twin, rows)
+    return model, ranges_of(twin)
+
+
+def emptied(layer: Any, inputs: Any) -> Any:
+    """The layer with a bias of its own in every channel, and two channels without weights."""
+    outputs = layer(inputs)
+    kernel, bias = layer.get_weights()
+    kernel.reshape(-1, bias.size)[:, :2] = 0.0
+    bias[:] = np.linspace(0.3, 0.9, bias.size)
+    layer.set_weights([kernel, bias])
+    return outputs
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda inputs: emptied(keras.layers.Conv2D(4, 3, activation="relu", name="a"), inputs),
+        lambda inputs: emptied(keras.layers.DepthwiseConv2D(3, activation="relu", name="a"), inputs),
+        lambda inputs: emptied(keras.layers.Dense(2, activation="relu", name="a"), keras.layers.Flatten()(inputs)),
+    ],
+    ids=["convolution", "depthwise", "a whole dense layer"],
+)
+def test_the_bias_of_an_emptied_channel_fits_its_32_bits(build: Any) -> None:
+    rows = np.random.default_rng(4).random((64, 6, 6, 3)).astype(np.float32)
+    model, ranges = ready(build, rows)
+    runtime = LiteRT(convert_aware(model, ranges))
+    quantized = runtime.quantize(rows)
+    fed = (quantized.astype(np.float32) - runtime.input.zero_point) * np.float32(runtime.input.scale)
+    expected = rounding_twin(model, ranges, {})(fed, training=False).numpy()
+    assert np.abs(runtime.dequantize(runtime.invoke(quantized)) - expected).max() <= 1.01 * runtime.output.scale
+
+
+def test_a_layer_that_is_called_twice_is_refused() -> None:
+    layer = keras.layers.Conv2D(3, 3, padding="same", name="twice")
+    with pytest.raises(ConfigError, match="got 'twice': it is called more than once"):
+        ready(lambda inputs: layer(layer(inputs)), np.zeros((2, 4, 4, 3), np.float32))
+
+
+def test_batch_normalization_behind_a_rectifier_is_refused() -> None:
+    convolution = keras.layers.Conv2D(3, 3, activation="relu", name="a")
+    normalization = keras.layers.BatchNormalization(name="b")
+    with pytest.raises(ConfigError, match="got 'b': it does not follow a convolution that it could be folded into"):
+        ready(lambda inputs: normalization(convolution(inputs)), np.zeros((2, 4, 4, 3), np.float32))
