@@ -19,7 +19,7 @@ from typing import Annotated, Any
 
 import typer
 
-from data.contract import ConfigError, DataError, PenjingError, StoreError
+from data.contract import ConfigError, ConversionError, DataError, PenjingError, StoreError
 from pipeline.garbage import find_garbage, remove
 from pipeline.interruption import Interruption
 from pipeline.native_messages import native_messages_to
@@ -247,10 +247,12 @@ def _run(request: Request, *, as_json: bool) -> None:
         except (PenjingError, OSError, KeyboardInterrupt) as error:
             with suppress(StoreError):  # a full disk is told on the console, and may be the very error
                 listener.record("interrupted" if isinstance(error, KeyboardInterrupt) else f"error: {error}")
-            # Bad data or a bad config would be met again by the same command.
-            again = getattr(error, "exit_code", 1) in (ConfigError.exit_code, DataError.exit_code)
-            if listener.num_finished or not again:
+            # Bad data, a bad config or a conversion that cannot be would be met again by the same command.
+            again = isinstance(error, ConfigError | DataError | ConversionError)
+            if not again:
                 listener.note(f"what was finished is kept; go on with: {request.command}")
+            elif listener.num_finished:
+                listener.note("what was finished is kept for the next run")
             report = request.workdir.run_folder(loaded.config.name) / "report.html"
             if report.exists():
                 listener.note(f"{report} is that of an earlier run")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from models.compression_config import ENCODED
 from pipeline.report import wording
 from pipeline.report.card_usage import device_part, is_image, preprocessing_part, reproduce_part, takes_some_inputs
 from pipeline.report.findings import chosen_variant, nodes_report, section_of, verdict, yardstick, zeros_report
@@ -112,7 +113,10 @@ def _scores(record: RunRecord) -> str:
     rows = [
         ("dense float model, before any compression (Keras)", wording.score(s["baseline_score"])),
         ("the float model that was converted (Keras)", wording.score(s["float_score"])),
-        (f"**model.tflite, {chosen_variant(record)} (LiteRT)**", f"**{wording.score(s['model_score'])}**"),
+        (
+            f"**model.tflite, {chosen_variant(record)} ({_scored_by(record)})**",
+            f"**{wording.score(s['model_score'])}**",
+        ),
     ]
     lines = ["## Scores", table(["model", f"{name}, test split"], rows, 1)]
     beside_it = yardstick(record)
@@ -197,9 +201,22 @@ def _verification(record: RunRecord) -> str:
     return "\n\n".join(lines)
 
 
+def _scored_by(record: RunRecord) -> str:
+    return "LiteRT, the same numbers in `variants/int8.tflite`" if _encoded(record) else "LiteRT"
+
+
+def _encoded(record: RunRecord) -> bool:
+    return chosen_variant(record) in ENCODED.values()
+
+
 def _limits(record: RunRecord) -> str:
     s, rows = record.summary, record.profile["rows"]["test"]
     items = []
+    if _encoded(record):
+        items.append(
+            "`model.tflite` runs in TFLite Micro alone, which unpacks its weights; LiteRT refuses it and runs "
+            "`variants/int8.tflite`, of the same numbers."
+        )
     if record.task == "classification" and rows:
         low, high = accuracy_interval(s["model_score"], rows)
         items.append(

@@ -126,7 +126,9 @@ def _warnings(unreadable: Sequence[tuple[str, str]], loose: Sequence[Path], root
     warnings = []
     if unreadable:
         shown = ", ".join(f"{name} ({reason})" for name, reason in unreadable[:NUM_LISTED])
-        warnings.append(f"{len(unreadable)} unreadable images are left out: {shown}.")
+        warnings.append(
+            f"{len(unreadable)} unreadable image{' is' if len(unreadable) == 1 else 's are'} left out: {shown}."
+        )
     if loose:
         warnings.append(
             f"{len(loose)} images lie outside of the class folders and are left out (the first: "

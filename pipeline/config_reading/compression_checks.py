@@ -81,9 +81,15 @@ def quantization_adds_up(config: RunConfig) -> Iterator[Disagreement]:
         message = f"expected dense with precision {quantize.precision}, got {quantize.encoding}. Choose int8."
         yield Disagreement(("quantize", "encoding"), message, (asked,))
     if quantize.aware is not None and not (quantize.precision == "int8" and quantize.is_plain):
+        found = [
+            f"precision {quantize.precision}" if quantize.precision != "int8" else "",
+            "layers" if quantize.layers else "",
+            f"dense_scales {quantize.dense_scales}" if quantize.dense_scales != "auto" else "",
+        ]
         message = (
-            "expected it with precision int8 alone, without layers and dense_scales, got others. "
-            "Take them out, or quantize.aware: ranges then come from calibration."
+            "expected it with precision int8 alone, without layers and dense_scales, got "
+            f"{', '.join(filter(None, found))}. Change that, or take quantize.aware out: ranges then come from "
+            "calibration."
         )
         yield Disagreement(("quantize", "aware"), message, (asked, ("quantize", "layers")))
 

@@ -163,7 +163,7 @@ def check_encoding(model: bytes, unpacked: bytes) -> Check:
         figure=float(len(bad)),
         limit=0.0,
         stage="convert",
-        message=f"{len(decoded)} encoded tensors unpack to the plain ones, integer for integer."
+        message=f"Encoded tensors unpack to the plain ones, integer for integer: {len(decoded)} of {len(decoded)}."
         if passed
         else f"expected encoded tensors that unpack to the plain ones, got others in {', '.join(bad) or 'all'}. "
         "Set quantize.encoding to dense.",

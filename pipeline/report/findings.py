@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 from ruamel.yaml import YAML
@@ -11,6 +12,9 @@ from ruamel.yaml import YAML
 from pipeline.ledger import LedgerRow
 from pipeline.report import wording
 from pipeline.report.record import RunRecord
+
+NOTABLE_DROP = 0.05
+"""What compression may take off a score before the report says so where no target does."""
 
 FEW_STEPS = 400
 """Steps of gradient descent below which a training has seldom converged."""
@@ -187,10 +191,29 @@ def training_cautions(record: RunRecord) -> list[str]:
     never = [name for j, name in enumerate(names) if matrix and not any(row[j] for row in matrix)]
     if never:
         found.append(
-            f"{wording.listed([str(name) for name in never])} was predicted for no row of the test split. "
+            f"{wording.listed([str(name) for name in never])} {'was' if len(never) == 1 else 'were'} predicted for no "
+            "row of the test split. "
             "Rows may be too few, or classes too uneven: see train.class_weights."
         )
     return found
+
+
+def compression_caution(record: RunRecord) -> str | None:
+    """Says that compression cost much of the score, and where; None where it did not, or a target judges it."""
+    dense, chosen = dense_row(record), chosen_variant(record)
+    last = next((row for row in record.ledger if row.stage == "convert" and row.variant == chosen), None)
+    if dense is None or last is None or {"max_score_drop", "min_score"} & targets_asked(record).keys():
+        return None
+    if dense.score - last.score <= NOTABLE_DROP:
+        return None
+    way = [dense, *(row for row in keras_rows(record) if row.stage in ("prune", "cluster", "quantize")), last]
+    before, after = max(pairwise(way), key=lambda pair: pair[0].score - pair[1].score)
+    metric = wording.metric(record.metric)
+    return (
+        f"Compression took the validation {metric} from {wording.score(dense.score)} to {wording.score(last.score)}, "
+        f"most of it in {after.stage} ({wording.score(before.score)} to {wording.score(after.score)}). Less sparsity "
+        "or more epochs keep more of it; target.max_score_drop sets a limit."
+    )
 
 
 @dataclass(frozen=True)

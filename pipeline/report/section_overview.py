@@ -8,6 +8,7 @@ from models.compression_config import SearchConfig
 from pipeline.report import wording
 from pipeline.report.findings import (
     chosen_variant,
+    compression_caution,
     nodes_report,
     section_of,
     smaller_variants,
@@ -243,6 +244,9 @@ def _cautions(record: RunRecord) -> Markup:
     beside = yardstick(record)
     if beside is not None and not beside.beaten:
         items.append(f"The model is no better than a guess that looks at nothing. {beside.sentence}")
+    costly = compression_caution(record)
+    if costly is not None:
+        items.append(costly)
     items += training_cautions(record)
     other = smaller_variants(record)
     if other is not None:

@@ -134,7 +134,10 @@ class _Search:
             return None if best is None else replace(best.candidate, look="full")
         family = min(whole, key=lambda trial: trial.rank).candidate
         tried = {each.candidate.sparsity: each.met for each in whole if alike(each.candidate, family)}
-        low = max((sparsity for sparsity, met in tried.items() if met), default=0.0)
+        low = max(
+            (sparsity for sparsity, met in tried.items() if met),
+            default=self.config.search.min_sparsity - SPARSITY_STEP,
+        )
         beyond = self.config.search.max_sparsity + SPARSITY_STEP
         high = min((sparsity for sparsity, met in tried.items() if not met and sparsity > low), default=beyond)
         between = round(round((low + high) / 2 / SPARSITY_STEP) * SPARSITY_STEP, 4)

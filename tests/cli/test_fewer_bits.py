@@ -156,7 +156,8 @@ def test_what_cannot_be_is_told_in_one_line(
         ),
         (
             ["quantize={precision: int4, aware: {}}"],
-            "quantize.aware: expected it with precision int8 alone",
+            "quantize.aware: expected it with precision int8 alone, without layers and dense_scales, got precision "
+            "int4. Change that",
         ),
     ],
 )
@@ -184,3 +185,13 @@ def test_a_report_of_an_earlier_run_is_told_as_such(compressed: Compressed, penj
     assert told.returncode == 2
     report = compressed.workdir / "bits" / "report.html"
     assert f"{report} is that of an earlier run" in " ".join((told.stdout + told.stderr).split())
+
+
+def test_an_arena_limit_that_no_encoding_meets_is_a_missed_target(compressed: Compressed, penjing: Run) -> None:
+    limit = "target={max_arena_bytes: 1500}"
+    told = penjing("run", compressed.config, "name=tight", limit, "--workdir", compressed.workdir)
+    assert told.returncode == 4, told.stderr
+    assert "target.max_arena_bytes: expected at most 1,500 bytes, got" in told.stderr
+    summary = json.loads((compressed.workdir / "tight" / "export" / "summary.json").read_text())
+    assert summary["precision"] == "int8_sparse_micro"
+    assert "LiteRT refuses it" in (compressed.workdir / "tight" / "export" / "MODEL_CARD.md").read_text()

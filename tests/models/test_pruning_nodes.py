@@ -294,3 +294,14 @@ def test_a_killed_pruning_ends_in_the_same_bits(stop_after: int) -> None:
 
 def plain(record: EpochRecord) -> EpochRecord:
     return replace(record, seconds=0.0, samples_per_second=0.0)
+
+
+@pytest.mark.parametrize("scope", ["global", "local"])
+@pytest.mark.parametrize("multiple", [2, 4, 8])
+def test_counts_are_multiples_after_several_steps_too(scope: Any, multiple: int) -> None:
+    config = PruneConfig(
+        unit="node", scope=scope, sparsity=0.5, multiple=multiple, epochs=4, recovery_epochs=0, optimizer=FAST
+    )
+    after = run(config).after
+    assert after["a"] % multiple == 0
+    assert after["b"] % multiple == 0 or after["b"] == 10

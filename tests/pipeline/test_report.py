@@ -19,7 +19,7 @@ from pipeline.candidates import Candidate
 from pipeline.ledger import LedgerRow
 from pipeline.report import wording
 from pipeline.report.figures import Plots, decades, padded
-from pipeline.report.findings import smaller_variants, training_cautions, verdict, zeros_report
+from pipeline.report.findings import compression_caution, smaller_variants, training_cautions, verdict, zeros_report
 from pipeline.report.html import SHORT_TITLES, render_report
 from pipeline.report.markup import TableColumn, table, tag
 from pipeline.report.pictures import picture
@@ -642,6 +642,26 @@ def test_what_training_gives_reason_to_look_at() -> None:
         f"The last of {epochs} epochs of training was the best",
         "dog was predicted for no row of the test split. Rows may be too few, or classes too uneven",
     ]
+
+
+def test_a_score_that_compression_took_is_told_where_no_target_does() -> None:
+    record = replace(full_record(), config_text="name: digits\n")
+    assert compression_caution(record) is None
+    prune = next(stage for stage in record.stages if stage.name == "prune")
+    convert = next(stage for stage in record.stages if stage.name == "convert")
+    worse = {
+        "prune": replace(prune, ledger=(prune.ledger[0].model_copy(update={"score": 0.61}),)),
+        "convert": replace(convert, ledger=tuple(row.model_copy(update={"score": 0.6}) for row in convert.ledger)),
+    }
+    changed = replace(record, stages=tuple(worse.get(stage.name, stage) for stage in record.stages))
+    told = compression_caution(changed)
+    assert told is not None
+    assert told.startswith(
+        "Compression took the validation accuracy from 0.9776 to 0.6000, most of it in prune (0.9776 to 0.6100)."
+    )
+    assert told in Page(render_report(changed)).text
+    judged = replace(changed, config_text="target: {max_score_drop: 0.5}\n")
+    assert compression_caution(judged) is None
 
 
 def test_a_wrong_image_is_told_by_its_file() -> None:
