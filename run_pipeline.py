@@ -31,7 +31,6 @@ from pipeline.session import (
     Request,
     RunResult,
     asks_for_search,
-    metric_of,
     plan_request,
     redraw,
     require_keep,
@@ -262,7 +261,7 @@ def _run(request: Request, *, as_json: bool) -> None:
     if as_json:
         _print_json(result.published.summary or result.so_far)
     else:
-        _print_result(result, metric_of(loaded.config.task), request.workdir)
+        _print_result(result, result.metric, request.workdir)
     if result.published.verdict is not None:
         raise result.published.verdict
 

@@ -82,7 +82,7 @@ def prepare(network: str, rows: int, folder: Path) -> None:
     space.output.rename(folder / "dataset")
     dataset = Dataset.open(folder / "dataset")
     space = workspace(folder)
-    build.build(build.Inputs(dataset), build.Config("classification", NETWORKS[network][0]), space)
+    build.build(build.Inputs(dataset), build.Config("classification", None, NETWORKS[network][0]), space)
     space.output.rename(folder / "model")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,18 +94,21 @@ class Dataset:
         stored = Preprocessing.from_json(_read_text(self.folder / "preprocessing.json"))
         return stored.model_copy(update={"kept_inputs": self.kept_inputs})
 
-    def batches(self, name: str, batch_size: int, seed: int, targets: NDArray[Any] | None = None) -> Batches:
+    def batches(
+        self, name: str, batch_size: int | Literal["full"], seed: int, targets: NDArray[Any] | None = None
+    ) -> Batches:
         """Returns the rows of a split in shuffled batches of float32 model input.
 
         Args:
             name: `train`, `validation` or `test`.
-            batch_size: rows of a batch.
+            batch_size: rows of a batch; `full`: all of them.
             seed: of the shuffle.
             targets: (rows, ...) in place of the split's own, in its order.
         """
         split = self.split(name)
         y = split.y if targets is None else targets
-        return ArrayBatches(split.x, y, batch_size, seed, self.schema.storage_divisor, self.kept_inputs)
+        size = len(split) if batch_size == "full" else batch_size
+        return ArrayBatches(split.x, y, size, seed, self.schema.storage_divisor, self.kept_inputs)
 
     def inputs(self, name: str, rows: slice | NDArray[Any] | None = None) -> NDArray[np.float32]:
         """Returns model input of some rows of a split.

@@ -22,6 +22,7 @@ class EpochRecord:
         loss: mean training loss over the epoch's rows, penalty included, while weights still moved.
         score: validation score after the epoch, higher is better.
         learning_rate: of the epoch's last step.
+        gradient_norm: root mean square, over the epoch's steps, of the norm of the gradient of the whole objective.
         seconds: wall-clock seconds, evaluation included.
         samples_per_second: training rows a second, evaluation left out.
     """
@@ -30,6 +31,7 @@ class EpochRecord:
     loss: float
     score: float
     learning_rate: float
+    gradient_norm: float
     seconds: float
     samples_per_second: float
 

@@ -10,10 +10,33 @@ from data.contract import FrozenConfig
 
 ClassWeights = Literal["balanced"] | dict[str, Annotated[float, Field(gt=0.0, le=1e6)]]
 Units = Annotated[int, Field(ge=1, le=4096)]
-Activation = Literal["relu", "relu6", "sigmoid", "tanh"]
+Activation = Literal["relu", "relu6", "leaky_relu", "elu", "sigmoid", "tanh", "hard_swish"]
 TaskName = Literal["classification", "regression"]
+MetricName = Literal["accuracy", "balanced_accuracy", "macro_f1", "r2", "d2"]
+LossName = Literal["cross_entropy", "focal", "mse", "mae", "huber"]
+BatchSize = Annotated[int, Field(ge=1, le=65536)] | Literal["full"]
+DropoutFraction = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+METRICS: dict[str, tuple[MetricName, ...]] = {
+    "classification": ("accuracy", "balanced_accuracy", "macro_f1"),
+    "regression": ("r2", "d2"),
+}
+"""Scores that fit each task; the first one is taken where a config names none."""
+
+LOSSES: dict[str, tuple[LossName, ...]] = {
+    "classification": ("cross_entropy", "focal"),
+    "regression": ("mse", "mae", "huber"),
+}
+"""Losses that fit each task; the first one is taken where a config names none."""
 
 # ----------------------------------------------------------------------------------------- model
+
+
+class LinearConfig(FrozenConfig):
+    """One dense layer on the flattened input: logistic, softmax or linear regression by gradient descent."""
+
+    family: Literal["linear"]
+    """Kind of network."""
 
 
 class MlpConfig(FrozenConfig):
@@ -26,7 +49,10 @@ class MlpConfig(FrozenConfig):
     """Neurons of each hidden layer."""
 
     activation: Activation = "relu"
-    """Activation of the hidden layers."""
+    """Activation of the hidden layers; `leaky_relu` has slope 0.2 below zero."""
+
+    dropout_fraction: DropoutFraction = 0.0
+    """Chance of each hidden unit to be left out of a training step (Srivastava 2014); 0: none is."""
 
 
 class BlockConfig(FrozenConfig):
@@ -46,6 +72,10 @@ class BlockConfig(FrozenConfig):
 
     separable: bool = False
     """Depthwise convolution, then a 1x1 convolution, each batch-normalized and activated."""
+
+    residual: bool = False
+    """Add the block's input to its convolution before the last activation (He 2016), through a 1x1 convolution where
+    their shapes differ."""
 
     batch_normalization: bool = True
     """Normalize before the activation; folded into the convolution on conversion."""
@@ -74,10 +104,14 @@ class CnnConfig(FrozenConfig):
     """Neurons of dense layers between the blocks' features and the output."""
 
     activation: Activation = "relu"
-    """Activation of blocks and dense layers."""
+    """Activation of blocks and dense layers; `leaky_relu` has slope 0.2 below zero."""
+
+    dropout_fraction: DropoutFraction = 0.0
+    """Chance of each feature below a dense layer, the output's included, to be left out of a training step; 0: none
+    is."""
 
 
-ModelConfig = Annotated[MlpConfig | CnnConfig, Field(discriminator="family")]
+ModelConfig = Annotated[LinearConfig | MlpConfig | CnnConfig, Field(discriminator="family")]
 
 # -------------------------------------------------------------------------------------- training
 
@@ -85,14 +119,46 @@ ModelConfig = Annotated[MlpConfig | CnnConfig, Field(discriminator="family")]
 class OptimizerConfig(FrozenConfig):
     """Which gradient descent, and how fast."""
 
-    name: Literal["sgd", "momentum", "adam"] = "adam"
-    """Plain gradient descent, with momentum 0.9, or Adam (Kingma & Ba 2015)."""
+    name: Literal["sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw"] = "adam"
+    """Plain gradient descent, with momentum, Nesterov's, RMSprop (Tieleman & Hinton 2012), Adam (Kingma & Ba 2015), or
+    Adam with decoupled weight decay (Loshchilov & Hutter 2019)."""
 
     learning_rate: float = Field(default=0.002, gt=0.0, le=10.0)
-    """Step size at the start."""
+    """Step size at the start, or at the end of the warm-up."""
 
-    schedule: Literal["constant", "cosine"] = "cosine"
-    """`cosine`: falls to 0 over the whole training (Loshchilov & Hutter 2017)."""
+    schedule: Literal["constant", "cosine", "step"] = "cosine"
+    """`cosine`: falls to 0 over the whole training (Loshchilov & Hutter 2017); `step`: is multiplied by `drop_factor`
+    every `drop_epochs`."""
+
+    warmup_steps: int = Field(default=0, ge=0)
+    """Steps over which the rate rises from 0 in a straight line, before the schedule begins."""
+
+    drop_epochs: int = Field(default=10, ge=1)
+    """Schedule `step`: epochs between two drops."""
+
+    drop_factor: float = Field(default=0.1, gt=0.0, lt=1.0)
+    """Schedule `step`: what the rate is multiplied by."""
+
+    momentum: float = Field(default=0.9, ge=0.0, lt=1.0)
+    """`momentum` and `nesterov`: share of the last step that is kept."""
+
+    weight_decay: float = Field(default=0.01, ge=0.0, le=1.0)
+    """`adamw`: share of each kernel's weights that a step takes away, times the learning rate."""
+
+    @model_validator(mode="after")
+    def _nothing_is_ignored(self) -> OptimizerConfig:
+        rules = (
+            (self.schedule == "step", "schedule: step", ("drop_epochs", "drop_factor")),
+            (self.name in ("momentum", "nesterov"), "name: momentum or nesterov", ("momentum",)),
+            (self.name == "adamw", "name: adamw", ("weight_decay",)),
+        )
+        for held, where, names in rules:
+            for name in names:
+                if not held and getattr(self, name) != type(self).model_fields[name].default:
+                    raise ValueError(
+                        f"expected {name} with {where} alone, got it with another. Nothing would read it: take it out."
+                    )
+        return self
 
 
 class StopConfig(FrozenConfig):
@@ -104,22 +170,46 @@ class StopConfig(FrozenConfig):
     loss_below: float | None = Field(default=None, gt=0.0)
     """Ends the training once an epoch's mean training loss is below this; off when left out."""
 
+    gradient_norm_below: float | None = Field(default=None, gt=0.0)
+    """Ends the training once the norm of the gradient is below this: the root mean square over an epoch's steps, the
+    norm itself with `batch_size: full`; off when left out."""
+
+    steps: int | None = Field(default=None, ge=1)
+    """Most gradient steps, whatever `epochs` says; none when left out."""
+
 
 class GradientDescentFields(FrozenConfig):
     """What every stage that trains by itself can be told."""
 
-    batch_size: int = Field(default=64, ge=1, le=65536)
-    """Rows a gradient is taken over."""
+    batch_size: BatchSize = 64
+    """Rows a gradient is taken over; `full`: all training rows, one step an epoch."""
 
     optimizer: OptimizerConfig = OptimizerConfig()
     """Which gradient descent."""
+
+
+class LossConfig(FrozenConfig):
+    """What is minimized; numbers to predict count in standard deviations of the training targets."""
+
+    name: LossName | None = None
+    """Classification: `cross_entropy`, or `focal`, which looks less at easy rows (Lin 2017). Regression: `mse`, `mae`,
+    or `huber`. The first of each when left out."""
+
+    label_smoothing_fraction: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """`cross_entropy`: share of each label's weight that is spread over all classes (Szegedy 2016)."""
+
+    focal_gamma: float = Field(default=2.0, ge=0.0, le=10.0)
+    """`focal`: how much less easy rows count; 0 is cross-entropy."""
+
+    huber_delta: float = Field(default=1.0, gt=0.0)
+    """`huber`: error from which on the loss grows in a straight line, in standard deviations of the target."""
 
 
 class RegularizationConfig(FrozenConfig):
     """A penalty on the kernels, added to the loss: l1 * sum|w| + l2 * sum w^2."""
 
     l1: float = Field(default=0.0, ge=0.0)
-    """Strength of the sum of absolute values."""
+    """Strength of the sum of absolute values; a proximal step after each update makes weights exactly zero."""
 
     l2: float = Field(default=0.0, ge=0.0)
     """Strength of the sum of squares."""
@@ -136,6 +226,9 @@ class TrainConfig(GradientDescentFields):
 
     stop: StopConfig = StopConfig()
     """Rules that end the training earlier."""
+
+    loss: LossConfig = LossConfig()
+    """What is minimized, while pruning too."""
 
     class_weights: ClassWeights | None = None
     """Weight of each class in the loss, while pruning too: `balanced` (inverse frequency), or by class name; all 1 when

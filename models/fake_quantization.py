@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.contract import ConfigError
+from models.activations import activation_name
 from models.kernel_maps import KernelMap, can_be_mapped, copy_weights, mapped_layer
 from models.legacy_keras import keras, tf
 
@@ -42,7 +43,15 @@ _LEAST_PART = 2.0**-10
 _RECTIFIERS = ("relu", "relu6")
 # TFLite fixes the outputs of these: 1/256 from zero point -128, and 1/128 from 0. Softmax's needs not be said.
 _FIXED_OUTPUTS = {"sigmoid": (0.0, 255.0 / 256.0), "tanh": (-1.0, 127.0 / 128.0), "softmax": None}
-_SAME_SCALE = ("MaxPooling2D", "AveragePooling2D", "GlobalMaxPooling2D", "Flatten", "Reshape", "Dropout")
+_SAME_SCALE = (
+    "MaxPooling2D",
+    "AveragePooling2D",
+    "GlobalMaxPooling2D",
+    "Flatten",
+    "Reshape",
+    "Dropout",
+    "StatelessDropout",
+)
 _OWN_SCALE = ("GlobalAveragePooling2D", "Add", "Concatenate")
 _ROUNDED = "_rounded"
 
@@ -203,7 +212,7 @@ class _Builder:
         kind = type(layer).__name__
         if can_be_mapped(layer):
             rounded = RoundedKernel(not isinstance(layer, keras.layers.Dense), self.held.get(layer.name))
-            name = keras.activations.serialize(layer.activation)
+            name = activation_name(layer.activation)
             split = name in _FIXED_OUTPUTS
             outputs = mapped_layer(layer, rounded, **({"activation": "linear"} if split else {}))(inputs)
             if split:
@@ -220,7 +229,7 @@ class _Builder:
             self._refuse_unless(layer, folds, "it does not follow a convolution that it could be folded into")
             return twin(inputs) if self._fused(layer) else self._range(twin(inputs), layer.name)
         if kind in ("Activation", "ReLU", "Softmax"):
-            name = keras.activations.serialize(layer.activation) if kind == "Activation" else kind.lower()
+            name = activation_name(layer.activation) if kind == "Activation" else kind.lower()
             if name in _FIXED_OUTPUTS:
                 return self._saturated(inputs, layer.name, name)
             plain = kind != "ReLU" or (layer.negative_slope == 0.0 and layer.threshold == 0.0)
@@ -237,9 +246,7 @@ class _Builder:
         kind = type(after[0]).__name__
         if kind == "BatchNormalization":
             return can_be_mapped(layer)
-        return kind == "ReLU" or (
-            kind == "Activation" and keras.activations.serialize(after[0].activation) in _RECTIFIERS
-        )
+        return kind == "ReLU" or (kind == "Activation" and activation_name(after[0].activation) in _RECTIFIERS)
 
     def _range(self, tensor: Any, name: str, fixed: Any = None) -> Any:
         ends = self.ranges.get(name, (0.0, 0.0)) if fixed is None else fixed

@@ -19,6 +19,9 @@ ACTIVATIONS: Mapping[str, Callable[[NDArray[np.float32]], NDArray[np.float32]]] 
     "relu": lambda z: np.maximum(z, np.float32(0.0)),
     "relu6": lambda z: np.clip(z, np.float32(0.0), np.float32(6.0)),
     "sigmoid": lambda z: np.float32(0.5) * (np.float32(1.0) + np.tanh(np.float32(0.5) * z)),
+    "leaky_relu": lambda z: np.where(z > 0, z, np.float32(0.2) * z),
+    "elu": lambda z: np.where(z > 0, z, np.expm1(np.minimum(z, np.float32(0.0)))),
+    "hard_swish": lambda z: z * np.clip(z + np.float32(3.0), np.float32(0.0), np.float32(6.0)) * np.float32(1.0 / 6.0),
     "tanh": np.tanh,
     "linear": lambda z: z,
 }

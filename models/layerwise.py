@@ -14,6 +14,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from data.contract import Batches, Checkpoints, ConfigError, Progress, derive_seed
+from models.activations import activation_name
+from models.architectures.dropout import StatelessDropout
 from models.config import PretrainConfig
 from models.layer_batches import LayerBatches, activations
 from models.legacy_keras import clone, keras, tf
@@ -199,7 +201,7 @@ class _Lesson:
     ) -> TrainingResult:
         reconstruct = self.config.kind != "supervised"
         corruption = self.config.corruption_fraction if self.config.kind == "denoising_autoencoder" else 0.0
-        below = [(*layer.get_weights(), layer.get_config()["activation"]) for layer in self.below]
+        below = [(*layer.get_weights(), activation_name(layer.activation)) for layer in self.below]
         x = activations(validation[0], below)
         student = self._student(x.shape[1])
         objective: Objective = Reconstruction() if reconstruct else self.task
@@ -231,7 +233,7 @@ class _Lesson:
         return keras.Model(inputs, top(hidden), name=f"pretrain_{self.layer.name}")
 
     def _decoder(self, features: int) -> Any:
-        lower = self.below[-1].get_config()["activation"] if self.below else None
+        lower = activation_name(self.below[-1].activation) if self.below else None
         pixels = lower is None and len(self.model.input_shape) == IMAGE_RANK
         return keras.layers.Dense(
             features,
@@ -249,7 +251,7 @@ class _Lesson:
 def _hidden_layers(model: Any) -> list[Any]:
     """The dense layers below the output, from the input on."""
     for layer in model.layers:
-        if type(layer) not in (keras.layers.InputLayer, keras.layers.Flatten, keras.layers.Dense):
+        if type(layer) not in (keras.layers.InputLayer, keras.layers.Flatten, keras.layers.Dense, StatelessDropout):
             raise ConfigError(
                 f"train.mode: expected end_to_end for a model with a layer of type {type(layer).__name__} "
                 f"({layer.name}), got layer_wise. Layer-wise pretraining is built for mlp."

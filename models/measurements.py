@@ -21,9 +21,9 @@ def count_parameters(model: Any) -> int:
         model: a Keras model.
 
     Returns:
-        Elements of all weights, trainable or not.
+        Elements of all weights, trainable or not; counters of steps are none.
     """
-    return sum(int(weight.size) for weight in model.get_weights())
+    return sum(int(weight.size) for weight in _weights(model))
 
 
 def count_nonzero(model: Any) -> int:
@@ -35,7 +35,11 @@ def count_nonzero(model: Any) -> int:
     Returns:
         Non-zero elements of all weights, trainable or not.
     """
-    return sum(int(np.count_nonzero(weight)) for weight in model.get_weights())
+    return sum(int(np.count_nonzero(weight)) for weight in _weights(model))
+
+
+def _weights(model: Any) -> list[Any]:
+    return [weight for weight in model.get_weights() if np.issubdtype(weight.dtype, np.floating)]
 
 
 def count_macs(model: Any) -> int:
@@ -95,7 +99,7 @@ def zstd_bytes(data: bytes) -> int:
 
 def _layer_macs(layer: Any) -> int:
     kind = type(layer).__name__
-    if not layer.weights or kind == "BatchNormalization":
+    if not layer.weights or kind in ("BatchNormalization", "StatelessDropout"):
         return 0
     count = _COUNTED.get(kind)
     if count is None:

@@ -30,30 +30,37 @@ def kernels_of(model: Any) -> list[Any]:
     return [getattr(layer, name) for layer, name in zip(layers, names, strict=True)]
 
 
-def penalty(config: RegularizationConfig, kernels: list[Any]) -> Any:
-    """Elastic net: `l1 * sum |w| + l2 * sum w^2` over all kernels together.
-
-    Args:
-        config: the two strengths; a strength of 0 adds no operation.
-        kernels: variables or tensors, float32.
-
-    Returns:
-        Scalar float32 tensor, >= 0.
+def require_kernels(config: RegularizationConfig, kernels: list[Any]) -> None:
+    """Checks that a penalty has something to act on.
 
     Raises:
-        ConfigError: a strength is above 0 and there is no kernel to act on.
-
-    Reference:
-        Zou & Hastie 2005, Regularization and variable selection via the elastic net, eq. (3).
+        ConfigError: a strength is above 0 and there is no kernel.
     """
     if (config.l1 > 0.0 or config.l2 > 0.0) and not kernels:
         raise ConfigError(
             "train.regularization: expected a model with Dense, Conv2D or DepthwiseConv2D layers, got none. "
             "Leave the section out."
         )
-    terms = []
-    if config.l1 > 0.0:
-        terms += [config.l1 * tf.reduce_sum(tf.abs(kernel)) for kernel in kernels]
-    if config.l2 > 0.0:
-        terms += [config.l2 * tf.reduce_sum(tf.square(kernel)) for kernel in kernels]
-    return tf.add_n(terms) if terms else tf.constant(0.0)
+
+
+def l1_penalty(strength: float, kernels: list[Any]) -> Any:
+    """The part of the elastic net without a derivative, `strength * sum |w|` over all kernels together.
+
+    It is told, not differentiated: a proximal step after each update answers for it (`models.proximal`).
+
+    Args:
+        strength: above 0.
+        kernels: variables or tensors, float32, at least one.
+
+    Returns:
+        Scalar float32 tensor, >= 0.
+
+    Reference:
+        Zou & Hastie 2005, Regularization and variable selection via the elastic net, eq. (3).
+    """
+    return strength * tf.add_n([tf.reduce_sum(tf.abs(kernel)) for kernel in kernels])
+
+
+def l2_penalty(strength: float, kernels: list[Any]) -> Any:
+    """The smooth part of the elastic net, `strength * sum w^2` over all kernels together; as `l1_penalty`."""
+    return strength * tf.add_n([tf.reduce_sum(tf.square(kernel)) for kernel in kernels])

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 
 from data.contract import ConfigError
-from models.config import BlockConfig, CnnConfig, MlpConfig
+from models.config import BlockConfig, CnnConfig, LinearConfig, MlpConfig, ModelConfig
 
 IMAGE_DIMENSIONS = 3
 
@@ -15,7 +15,7 @@ MAX_WEIGHTS = 100_000_000
 """Weights of the largest network that is built: Adam keeps three numbers for each, a checkpoint as many again."""
 
 
-def check_shapes(config: MlpConfig | CnnConfig, input_shape: Sequence[int]) -> None:
+def check_shapes(config: ModelConfig, input_shape: Sequence[int]) -> None:
     """Checks that a network can be built on an input.
 
     Args:
@@ -35,7 +35,7 @@ def check_shapes(config: MlpConfig | CnnConfig, input_shape: Sequence[int]) -> N
         )
 
 
-def num_weights(config: MlpConfig | CnnConfig, input_shape: Sequence[int]) -> int:
+def num_weights(config: ModelConfig, input_shape: Sequence[int]) -> int:
     """Counts the kernels' weights below the output layer; biases and normalization are left out.
 
     Args:
@@ -45,6 +45,8 @@ def num_weights(config: MlpConfig | CnnConfig, input_shape: Sequence[int]) -> in
     Raises:
         ConfigError: as `feature_map_shapes`.
     """
+    if isinstance(config, LinearConfig):
+        return 0
     if isinstance(config, MlpConfig):
         return _dense_weights(max(0, math.prod(input_shape)), config.units)
     maps = feature_map_shapes(config, input_shape)
@@ -52,6 +54,8 @@ def num_weights(config: MlpConfig | CnnConfig, input_shape: Sequence[int]) -> in
     for block in config.blocks:
         area = block.kernel**2
         total += channels * (area + block.filters if block.separable else area * block.filters)
+        if block.residual and (block.stride > 1 or channels != block.filters):
+            total += channels * block.filters
         channels = block.filters
     features = channels if config.head == "global_average" else math.prod(maps[-1])
     return total + _dense_weights(features, config.head_units)
@@ -100,6 +104,11 @@ def feature_map_shapes(config: CnnConfig, input_shape: Sequence[int]) -> list[tu
 
 
 def _convolved(block: BlockConfig, sides: tuple[int, int], where: str, origin: str) -> tuple[int, int]:
+    if block.residual and block.padding == "valid" and block.kernel > 1:
+        raise ConfigError(
+            f"{where}.residual: expected it with padding same alone, got it with valid: the convolution's maps are "
+            "smaller than what they are added to. Set its padding to same, or take residual out."
+        )
     if block.padding == "same":
         height, width = (-(-side // block.stride) for side in sides)
         return height, width

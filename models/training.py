@@ -5,19 +5,18 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from data.contract import Batches, Checkpoints, Progress, TrainingError
 from models.checkpointing import EpochRecord, TrainingState, load_state, save_state
-from models.config import OptimizerConfig, RegularizationConfig, StopConfig
 from models.legacy_keras import tf
 from models.optimizers import GradientDescent
 from models.prediction import Predict, compile_predict, predict
-from models.regularization import kernels_of, penalty
+from models.regularization import kernels_of, l1_penalty, l2_penalty, require_kernels
+from models.training_settings import Objective, TrainingResult, TrainingSettings, WeightConstraint
 from models.training_steps import BatchStream, Pulse, compile_steps
 
 __all__ = ["EpochRecord", "Objective", "TrainingResult", "TrainingSettings", "WeightConstraint", "predict", "train"]
@@ -25,77 +24,8 @@ __all__ = ["EpochRecord", "Objective", "TrainingResult", "TrainingSettings", "We
 # Steps of one call of the graph: Python's share is lost in them, and Ctrl-C still waits a moment only.
 STEPS_PER_CALL = 32
 
-
-class Objective(Protocol):
-    """What is minimized, and how the result is judged."""
-
-    def loss(self, y_true: Any, outputs: Any, weights: Any | None) -> Any:
-        """Returns the mean loss of a batch, a scalar tensor; `weights`: (rows,) or None."""
-
-    def score(self, y: NDArray[Any], outputs: NDArray[Any]) -> float:
-        """Returns a score of NumPy outputs, higher is better."""
-
-
-class WeightConstraint(Protocol):
-    """Something that every weight update must respect, such as a pruning mask."""
-
-    @property
-    def update_steps(self) -> Sequence[int]:
-        """Steps, counted from 1, after which `update` is called, in Python."""
-
-    @property
-    def settled_step(self) -> int:
-        """Step from which on evaluations count for best weights and stop rules."""
-
-    @property
-    def variables(self) -> Sequence[Any]:
-        """The constraint's tf.Variables, kept in checkpoints."""
-
-    def update(self, step: int) -> None:
-        """Changes the constraint after a step and makes the weights meet it."""
-
-    def apply(self) -> None:
-        """Adds to the graph what makes the weights meet the constraint, after each optimizer step."""
-
-
-@dataclass(frozen=True)
-class TrainingSettings:
-    """How to train.
-
-    Attributes:
-        epochs: most passes over the training rows.
-        optimizer: which gradient descent.
-        seed: of operations that draw without a seed of their own; batches bring their own.
-        stop: rules that end the training earlier.
-        regularization: penalty on the kernels.
-        class_weights: weight of each class code in the loss; None: all 1.
-        label: what progress calls this training.
-    """
-
-    epochs: int
-    optimizer: OptimizerConfig
-    seed: int
-    stop: StopConfig = field(default_factory=StopConfig)
-    regularization: RegularizationConfig = field(default_factory=RegularizationConfig)
-    class_weights: tuple[float, ...] | None = None
-    label: str = "train"
-
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """How a training went.
-
-    Attributes:
-        history: one record for each epoch, those before a resume included.
-        stopped_by: `epochs`, `patience` or `loss_below`.
-        best_epoch: epoch whose weights the model ends with, counted from 1.
-        best_score: its validation score.
-    """
-
-    history: tuple[EpochRecord, ...]
-    stopped_by: str
-    best_epoch: int
-    best_score: float
+# Epochs of a single step share a checkpoint: keeping the state would take longer than making it.
+FULL_BATCHES_PER_CHECKPOINT = 8
 
 
 def train(
@@ -154,15 +84,25 @@ class _Training:
         self.model, self.batches, self.validation = model, batches, validation
         self.objective, self.settings, self.constraint = objective, settings, constraint
         self.checkpoints, self.progress = checkpoints, progress
-        self.pulse = Pulse(progress, settings.label, settings.epochs, batches.num_batches)
-        self.num_steps = settings.epochs * batches.num_batches
+        self.num_steps = settings.num_steps(batches.num_batches)
+        self.num_epochs = -(-self.num_steps // batches.num_batches)
+        self.pulse = Pulse(progress, settings.label, self.num_epochs, batches.num_batches)
         self.settled_step = 0 if constraint is None else constraint.settled_step
         if self.settled_step > self.num_steps:
             raise TrainingError(
                 f"{settings.label}.epochs: expected at least {self.settled_step} steps for the constraint to settle, "
                 f"got {self.num_steps}. Train for more epochs."
             )
-        self.optimizer = GradientDescent(model.trainable_variables, settings.optimizer, self.num_steps)
+        self.kernels = kernels_of(model)
+        require_kernels(settings.regularization, self.kernels)
+        self.optimizer = GradientDescent(
+            model.trainable_variables,
+            settings.optimizer,
+            self.num_steps,
+            steps_per_epoch=batches.num_batches,
+            l1=settings.regularization.l1,
+            penalized=self.kernels,
+        )
         self.variables = {
             "model": model.weights,
             "optimizer": self.optimizer.variables,
@@ -175,36 +115,43 @@ class _Training:
         state = load_state(self.checkpoints, self.variables, fingerprint)
         if state.stopped_by is None:
             tf.random.set_seed(self.settings.seed)
-            stream = BatchStream(self.batches, len(state.history), self.settings.epochs)
+            stream = BatchStream(self.batches, len(state.history), self.num_epochs)
+            every = FULL_BATCHES_PER_CHECKPOINT if self.batches.num_batches == 1 else 1
             run_steps = compile_steps(self._step, stream.iterator)
             answer = compile_predict(self.model)
             while state.stopped_by is None:
                 self._epoch(state, stream, run_steps, answer)
-                if self.checkpoints is not None:
+                due = state.stopped_by is not None or len(state.history) % every == 0
+                if self.checkpoints is not None and due:
                     save_state(self.checkpoints, state, self.variables, fingerprint)
         self.model.set_weights(state.best_weights)
         return TrainingResult(tuple(state.history), state.stopped_by, state.best_epoch, state.best_score)
 
     def _step(self, x: Any, y: Any) -> Any:
-        weights = self.settings.class_weights
+        weights, penalty = self.settings.class_weights, self.settings.regularization
         row_weights = None if weights is None else tf.gather(tf.constant(weights, tf.float32), y)
         with tf.GradientTape() as tape:
             outputs = self.model(x, training=True)
             loss = self.objective.loss(y, outputs, row_weights)
-            if self.settings.regularization != RegularizationConfig():
-                loss += penalty(self.settings.regularization, kernels_of(self.model))
+            if penalty.l2 > 0.0:
+                loss += l2_penalty(penalty.l2, self.kernels)
             if self.model.losses:
                 loss += tf.add_n(self.model.losses)
-        self.optimizer.apply(tape.gradient(loss, self.model.trainable_variables))
+        gradients = tape.gradient(loss, self.model.trainable_variables)
+        self.optimizer.require_gradients(gradients)
+        squared_norm = self.optimizer.squared_gradient_norm(gradients)
+        if penalty.l1 > 0.0:
+            loss += l1_penalty(penalty.l1, self.kernels)
+        self.optimizer.apply(gradients)
         if self.constraint is not None:
             self.constraint.apply()
-        return loss * tf.cast(tf.shape(y)[0], tf.float32)
+        return tf.stack([loss * tf.cast(tf.shape(y)[0], tf.float32), squared_norm])
 
     def _epoch(self, state: TrainingState, stream: BatchStream, run_steps: Any, answer: Predict) -> None:
         started = time.perf_counter()
         epoch = len(state.history) + 1
         try:
-            loss = self._descend(epoch, run_steps)
+            loss, norm, rows = self._descend(epoch, run_steps)
         except tf.errors.OpError as error:
             failure = stream.failure()
             if failure is not None:
@@ -218,24 +165,34 @@ class _Training:
         trained = time.perf_counter()
         score = self._score(epoch, loss, answer)
         seconds = time.perf_counter() - started
-        rate = self.optimizer.learning_rate(epoch * self.batches.num_batches - 1)
-        speed = self.batches.num_rows / (trained - started)
-        state.history.append(EpochRecord(epoch, loss, score, rate, seconds, speed))
+        rate = self.optimizer.learning_rate(self._steps_done(epoch) - 1)
+        state.history.append(EpochRecord(epoch, loss, score, rate, norm, seconds, rows / (trained - started)))
         self._judge(state)
         self._tell(state)
 
-    def _descend(self, epoch: int, run_steps: Any) -> float:
-        """Runs the steps of an epoch, in calls that end where the constraint changes; returns the mean loss."""
-        first, last = ((epoch - back) * self.batches.num_batches for back in (1, 0))
+    def _steps_done(self, epoch: int) -> int:
+        """Returns the steps that are taken by the end of an epoch, the last of which may be cut short."""
+        return min(epoch * self.batches.num_batches, self.num_steps)
+
+    def _descend(self, epoch: int, run_steps: Any) -> tuple[float, float, int]:
+        """Runs the steps of an epoch, in calls that end where the constraint changes.
+
+        Returns:
+            The rows' mean loss, the root mean square of the gradient's norm, and the number of rows.
+        """
+        first, last = self._steps_done(epoch - 1), self._steps_done(epoch)
         updates = [] if self.constraint is None else [s for s in self.constraint.update_steps if first < s <= last]
-        total, step = 0.0, first
+        total, squares, step = 0.0, 0.0, first
         for stop in sorted({*updates, *range(first + STEPS_PER_CALL, last, STEPS_PER_CALL), last}):
-            total += run_steps(stop - step)
+            sums = run_steps(stop - step)
+            total, squares = total + float(sums[0]), squares + float(sums[1])
             step = stop
             self.pulse.beat(step)
             if self.constraint is not None and stop in updates:
                 self.constraint.update(stop)
-        return total / self.batches.num_rows
+        whole = last == epoch * self.batches.num_batches
+        rows = self.batches.num_rows if whole else (last - first) * self.batches.batch_size
+        return total / rows, math.sqrt(squares / (last - first)), rows
 
     def _score(self, epoch: int, loss: float, answer: Predict) -> float:
         x, y = self.validation
@@ -259,21 +216,27 @@ class _Training:
         """Keeps the weights if they are the best so far, and applies the stop rules."""
         epoch, stop = len(state.history), self.settings.stop
         record = state.history[-1]
-        if epoch * self.batches.num_batches >= self.settled_step:
+        done = self._steps_done(epoch)
+        if done >= self.settled_step:
             if state.best_epoch == 0 or record.score > state.best_score:
                 state.best_epoch, state.best_score = epoch, record.score
                 state.best_weights = self.model.get_weights()
             if stop.loss_below is not None and record.loss < stop.loss_below:
                 state.stopped_by = "loss_below"
+            elif stop.gradient_norm_below is not None and record.gradient_norm < stop.gradient_norm_below:
+                state.stopped_by = "gradient_norm_below"
             elif stop.patience is not None and epoch - state.best_epoch >= stop.patience:
                 state.stopped_by = "patience"
-        if state.stopped_by is None and epoch == self.settings.epochs:
-            state.stopped_by = "epochs"
+        if state.stopped_by is None and done == self.num_steps:
+            state.stopped_by = "epochs" if epoch == self.settings.epochs and not self._is_cut() else "steps"
+
+    def _is_cut(self) -> bool:
+        return self.num_steps < self.settings.epochs * self.batches.num_batches
 
     def _tell(self, state: TrainingState) -> None:
         if self.progress is None:
             return
-        record, epochs = state.history[-1], self.settings.epochs
+        record, epochs = state.history[-1], self.num_epochs
         left = 0.0 if state.stopped_by is not None else (epochs - record.epoch) * record.seconds
         figures: Mapping[str, float | str] = {
             "loss": record.loss,

@@ -97,18 +97,19 @@ class BatchStream:
         return np.asarray(x, self._types[0]), np.asarray(y, self._types[1])
 
 
-def compile_steps(step: Callable[[Any, Any], Any], iterator: Any) -> Callable[[int], float]:
+def compile_steps(step: Callable[[Any, Any], Any], iterator: Any) -> Callable[[int], NDArray[np.float32]]:
     """Compiles a training step into a graph that runs many of them a call.
 
     A small network is bound by what happens between steps, not in them: one call for many steps, its
     number of steps a tensor, needs neither Python between them nor a second trace.
 
     Args:
-        step: adds one step to a graph: (x, y) -> scalar float32 loss, summed over the rows.
+        step: adds one step to a graph: (x, y) -> (2,) float32, the loss summed over the rows and the gradient's
+            squared norm.
         iterator: tf.data iterator of (x, y).
 
     Returns:
-        A function from a number of steps to the sum of their losses.
+        A function from a number of steps to the sums of both over the steps.
     """
 
     def body(index: Any, total: Any, steps: Any) -> tuple[Any, Any, Any]:
@@ -117,10 +118,14 @@ def compile_steps(step: Callable[[Any, Any], Any], iterator: Any) -> Callable[[i
 
     @tf.function(input_signature=[tf.TensorSpec([], tf.int32)], autograph=False)  # type: ignore[untyped-decorator]
     def run(steps: Any) -> Any:
-        start = (tf.constant(0), tf.constant(0.0), steps)
+        start = (tf.constant(0), tf.zeros(2), steps)
         return tf.while_loop(lambda index, _, steps: index < steps, body, start)[1]
 
-    return lambda steps: float(run(tf.constant(steps)))
+    def sums(steps: int) -> NDArray[np.float32]:
+        found: NDArray[np.float32] = run(tf.constant(steps)).numpy()
+        return found
+
+    return sums
 
 
 def _options() -> Any:

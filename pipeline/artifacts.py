@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from data.contract import FrozenConfig, Schema
 from models.compression_config import ENCODED, Variant
-from models.config import RegularizationConfig, TaskName
+from models.config import LossConfig, MetricName, RegularizationConfig, TaskName
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from data.dataset import Dataset
+    from models.tasks import Task
 
 _MODEL = "model.keras"
 _RECORD = "model.json"
@@ -31,6 +32,12 @@ class ModelRecord(FrozenConfig):
     task: TaskName
     """What it predicts."""
 
+    metric: MetricName | None = None
+    """What its score is; the task's own where a config names none."""
+
+    loss: LossConfig = LossConfig()
+    """What it was last trained to minimize; whoever trains the model on keeps it."""
+
     data_schema: Schema
     """What it eats and answers."""
 
@@ -42,6 +49,12 @@ class ModelRecord(FrozenConfig):
 
     regularization: RegularizationConfig = RegularizationConfig()
     """Penalty in that loss; whoever trains the model on keeps it, or says why not."""
+
+    def as_task(self) -> Task:
+        """Returns the task with the loss and the score of this model."""
+        from models.tasks import task_for
+
+        return task_for(self.task, self.loss, self.metric)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from data.config import DataConfig
 from data.contract import FrozenConfig
 from models.compression_config import ClusterConfig, ConvertConfig, PruneConfig, QuantizeConfig, SearchConfig
-from models.config import ModelConfig, PretrainConfig, TaskName, TrainConfig, TuneConfig
+from models.config import METRICS, MetricName, ModelConfig, PretrainConfig, TaskName, TrainConfig, TuneConfig
 from pipeline.config_reading.checks import disagreements
 from pipeline.config_reading.disagreement import DisagreementError
 
@@ -34,7 +34,7 @@ class TargetConfig(FrozenConfig):
     """How far the score may fall below the dense float model's, in units of the score (0.01: one point of accuracy)."""
 
     min_score: Annotated[float, Field(le=1.0)] | None = None
-    """Lowest score of `model.tflite`: accuracy, or R²."""
+    """Lowest score of `model.tflite`, by `metric`."""
 
     max_model_bytes: Annotated[int, Field(ge=1)] | None = None
     """Largest `model.tflite`, in bytes."""
@@ -66,6 +66,11 @@ class RunConfig(FrozenConfig):
 
     task: TaskName
     """What is predicted: one of several classes, or a number."""
+
+    metric: MetricName | None = None
+    """The score that decides, of epochs, trials and targets, higher is better. Classification: `accuracy`,
+    `balanced_accuracy` (the mean over the classes), `macro_f1`. Regression: `r2`, `d2` (as R², of absolute errors). The
+    first of each when left out."""
 
     data: DataConfig
     """Where the rows come from and how they are split."""
@@ -103,6 +108,11 @@ class RunConfig(FrozenConfig):
 
     target: TargetConfig = TargetConfig()
     """Limits the model must meet; none when left out."""
+
+    @property
+    def score_name(self) -> MetricName:
+        """What a score of this run is."""
+        return METRICS[self.task][0] if self.metric is None else self.metric
 
     @field_validator("name")
     @classmethod

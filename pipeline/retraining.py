@@ -14,7 +14,6 @@ from data.dataset import Dataset
 from models.compression_config import DistillationConfig
 from models.config import GradientDescentFields
 from models.distillation import Distillation, distilled_targets
-from models.tasks import task_for
 from models.training import Objective, TrainingSettings, predict
 from pipeline.artifacts import SavedModel
 from pipeline.workspace import Workspace
@@ -62,7 +61,7 @@ def retraining(
         workspace: the stage's.
     """
     record = dense.record
-    task = task_for(record.task)
+    task = record.as_task()
     objective: Objective = task
     class_weights, targets = record.class_weights, None
     if distillation is not None:

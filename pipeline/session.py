@@ -57,6 +57,7 @@ class RunResult:
 
     name: str
     task: str
+    metric: str
     stages: tuple[tuple[Artifact, bool], ...]
     published: Published
 
@@ -67,7 +68,7 @@ class RunResult:
         return {
             "name": self.name,
             "task": self.task,
-            "metric": metric_of(self.task),
+            "metric": self.metric,
             "ledger": [row.model_dump(mode="json") for manifest in manifests for row in manifest.ledger],
             "seconds": round(sum(manifest.seconds for manifest in manifests), 3),
         }
@@ -84,11 +85,6 @@ def _quoted(word: str) -> str:
 def _is_text(word: str) -> bool:
     """Whether a word of the command line is text: Python keeps what cannot be decoded as halves of surrogate pairs."""
     return not any("\ud800" <= letter <= "\udfff" for letter in word)
-
-
-def metric_of(task: str) -> str:
-    """Returns what the score of a task is."""
-    return "r2" if task == "regression" else "accuracy"
 
 
 def asks_for_search(config: Path, overrides: Sequence[str]) -> bool:
@@ -156,7 +152,7 @@ def run_request(request: Request, listener: Listener, loaded: LoadedConfig, plan
         with workdir.store(listener.note).lock("publish", run.name):
             published = publish(workdir, run, stages)
         state = "done" if published.verdict is None else "failed"
-        return RunResult(run.name, run.task, stages, published)
+        return RunResult(run.name, run.task, loaded.config.score_name, stages, published)
     except KeyboardInterrupt:
         state = "interrupted"
         raise

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from models.config import MetricName
 from pipeline.ledger import LedgerRow
 
 SCHEMA_VERSION: Literal[1] = 1
@@ -67,8 +68,9 @@ class Summary(_Contract):
     task: Literal["classification", "regression"]
     """What is predicted: a class, or a number."""
 
-    metric: Literal["accuracy", "r2"]
-    """What every score is: accuracy (a fraction), or R² (1 is perfect, below 0 is worse than the mean)."""
+    metric: MetricName
+    """What every score is: `accuracy`, `balanced_accuracy`, `macro_f1` (fractions), `r2` or `d2` (1 is perfect, below 0
+    is worse than the mean or the median)."""
 
     precision: str
     """Variant that `model.tflite` is: its precision, or `int8_sparse_micro` or `int8_tables_micro`, which are int8 with

@@ -6,7 +6,7 @@ from typing import Any
 
 from data.contract import ConfigError, Schema, derive_seed
 from models.architectures import cnn, mlp
-from models.config import CnnConfig, MlpConfig
+from models.config import CnnConfig, LinearConfig, ModelConfig
 from models.legacy_keras import keras
 from models.shapes import check_shapes
 from models.tasks import task_for
@@ -14,7 +14,7 @@ from models.tasks import task_for
 NUM_CLASSES_MINIMUM = 2
 
 
-def build(config: MlpConfig | CnnConfig, schema: Schema, task_name: str, seed: int) -> Any:
+def build(config: ModelConfig, schema: Schema, task_name: str, seed: int) -> Any:
     """Builds an untrained functional model with stable layer names, the last one `output`.
 
     Each kernel is drawn from a seed derived from `seed` and its layer's name, so a layer starts from
@@ -43,6 +43,8 @@ def build(config: MlpConfig | CnnConfig, schema: Schema, task_name: str, seed: i
     inputs = keras.Input(shape=schema.input_shape, name="input")
     if isinstance(config, CnnConfig):
         features = cnn.features(config, inputs, seed)
+    elif isinstance(config, LinearConfig):
+        features = mlp.flat(inputs)
     else:
         features = mlp.features(config, inputs, seed)
     outputs = task.output_layer(schema, derive_seed(seed, "output"))(features)

@@ -6,7 +6,9 @@ import math
 from typing import Any
 
 from data.contract import derive_seed
-from models.architectures.mlp import dense_stack, kernel_initializer
+from models.activations import RECTIFIERS
+from models.activations import activation as keras_activation
+from models.architectures.mlp import dense_stack, dropped, kernel_initializer
 from models.config import BlockConfig, CnnConfig
 from models.legacy_keras import keras
 
@@ -19,8 +21,9 @@ def features(config: CnnConfig, inputs: Any, seed: int) -> Any:
     """Lays the blocks on an image, then the head.
 
     Layers are named `block_1_conv`, `block_1_bn`, `block_1_activation`, `block_1_pool`, …; a separable
-    block has `_depthwise` and `_pointwise` in place of `_conv`. Where batch normalization follows, a
-    convolution has no bias.
+    block has `_depthwise` and `_pointwise` in place of `_conv`, a residual one `_add` and, where shapes differ,
+    `_shortcut` (He et al. 2016, Deep residual learning, section 3.2, option B) too. Where batch normalization follows,
+    a convolution has no bias.
 
     Args:
         config: blocks and head; its shapes are checked.
@@ -37,18 +40,24 @@ def features(config: CnnConfig, inputs: Any, seed: int) -> Any:
         vector = keras.layers.GlobalAveragePooling2D(name="global_average")(maps)
     else:
         vector = keras.layers.Flatten(name="flatten")(maps)
-    return dense_stack(vector, config.head_units, config.activation, seed)
+    vector = dropped(vector, config.dropout_fraction, "features", seed)
+    return dense_stack(vector, config.head_units, config.activation, seed, config.dropout_fraction)
 
 
 def _block(maps: Any, block: BlockConfig, activation: str, name: str, seed: int) -> Any:
+    before = maps
     if block.separable:
         maps = _depthwise(maps, block, activation, f"{name}_depthwise", seed)
-        maps = _normalized(maps, block, activation, f"{name}_depthwise")
-        maps = _convolution(maps, block, 1, 1, activation, f"{name}_pointwise", seed)
-        maps = _normalized(maps, block, activation, f"{name}_pointwise")
+        maps = _activated(_normalized(maps, block, f"{name}_depthwise"), activation, f"{name}_depthwise")
+        last = f"{name}_pointwise"
+        maps = _normalized(_convolution(maps, block, 1, 1, activation, last, seed), block, last)
     else:
+        last = name
         maps = _convolution(maps, block, block.kernel, block.stride, activation, f"{name}_conv", seed)
-        maps = _normalized(maps, block, activation, name)
+        maps = _normalized(maps, block, last)
+    if block.residual:
+        maps = keras.layers.Add(name=f"{name}_add")([maps, _shortcut(before, maps, block, f"{name}_shortcut", seed)])
+    maps = _activated(maps, activation, last)
     if block.pool > 1:
         maps = keras.layers.MaxPooling2D(block.pool, name=f"{name}_pool")(maps)
     return maps
@@ -69,7 +78,7 @@ def _convolution(maps: Any, block: BlockConfig, kernel: int, stride: int, activa
 def _depthwise(maps: Any, block: BlockConfig, activation: str, name: str, seed: int) -> Any:
     # Keras takes kernel² x channels for the fan-in of a depthwise kernel; each output sums kernel² inputs only.
     # He and Glorot uniform with the true fans (Glorot's fan-in and fan-out are equal here).
-    gain = 6.0 if activation in ("relu", "relu6") else 3.0
+    gain = 6.0 if activation in RECTIFIERS else 3.0
     limit = math.sqrt(gain / block.kernel**2)
     return keras.layers.DepthwiseConv2D(
         block.kernel,
@@ -81,7 +90,18 @@ def _depthwise(maps: Any, block: BlockConfig, activation: str, name: str, seed: 
     )(maps)
 
 
-def _normalized(maps: Any, block: BlockConfig, activation: str, name: str) -> Any:
-    if block.batch_normalization:
-        maps = keras.layers.BatchNormalization(momentum=NORMALIZATION_MOMENTUM, name=f"{name}_bn")(maps)
-    return keras.layers.Activation(activation, name=f"{name}_activation")(maps)
+def _shortcut(before: Any, after: Any, block: BlockConfig, name: str, seed: int) -> Any:
+    """A block's input as it is added to its convolution: itself, or brought to its shape."""
+    if before.shape[1:] == after.shape[1:]:
+        return before
+    return _normalized(_convolution(before, block, 1, block.stride, "linear", name, seed), block, name)
+
+
+def _normalized(maps: Any, block: BlockConfig, name: str) -> Any:
+    if not block.batch_normalization:
+        return maps
+    return keras.layers.BatchNormalization(momentum=NORMALIZATION_MOMENTUM, name=f"{name}_bn")(maps)
+
+
+def _activated(maps: Any, activation: str, name: str) -> Any:
+    return keras.layers.Activation(keras_activation(activation), name=f"{name}_activation")(maps)

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from data.contract import derive_seed
+from models.activations import RECTIFIERS
+from models.activations import activation as keras_activation
+from models.architectures.dropout import StatelessDropout
 from models.config import MlpConfig
 from models.legacy_keras import keras
-
-RECTIFIERS = ("relu", "relu6")
 
 
 def features(config: MlpConfig, inputs: Any, seed: int) -> Any:
@@ -23,18 +24,23 @@ def features(config: MlpConfig, inputs: Any, seed: int) -> Any:
     Returns:
         Symbolic tensor (rows, config.units[-1]).
     """
-    flat = keras.layers.Flatten(name="flatten")(inputs) if len(inputs.shape) > 2 else inputs
-    return dense_stack(flat, config.units, config.activation, seed)
+    return dense_stack(flat(inputs), config.units, config.activation, seed, config.dropout_fraction)
 
 
-def dense_stack(inputs: Any, units: Sequence[int], activation: str, seed: int) -> Any:
+def flat(inputs: Any) -> Any:
+    """Returns symbolic inputs as (rows, features): images through a layer `flatten`, vectors as they are."""
+    return keras.layers.Flatten(name="flatten")(inputs) if len(inputs.shape) > 2 else inputs
+
+
+def dense_stack(inputs: Any, units: Sequence[int], activation: str, seed: int, dropout_fraction: float = 0.0) -> Any:
     """Lays activated dense layers `dense_1`, `dense_2`, … one on the other.
 
     Args:
         inputs: symbolic tensor (rows, features).
         units: neurons of each layer; none: the inputs are returned.
         activation: of every layer.
-        seed: seed of the initial weights.
+        seed: seed of the initial weights and of dropout.
+        dropout_fraction: chance of each answer of a layer to be left out while training, by layers `dense_1_dropout`, …
 
     Returns:
         Symbolic tensor (rows, units[-1]).
@@ -43,8 +49,18 @@ def dense_stack(inputs: Any, units: Sequence[int], activation: str, seed: int) -
     for index, count in enumerate(units, start=1):
         name = f"dense_{index}"
         initializer = kernel_initializer(activation, derive_seed(seed, name))
-        hidden = keras.layers.Dense(count, activation=activation, kernel_initializer=initializer, name=name)(hidden)
+        function = keras_activation(activation)
+        hidden = keras.layers.Dense(count, activation=function, kernel_initializer=initializer, name=name)(hidden)
+        hidden = dropped(hidden, dropout_fraction, name, seed)
     return hidden
+
+
+def dropped(features: Any, fraction: float, name: str, seed: int) -> Any:
+    """Returns features with a layer `<name>_dropout` behind them; as they are for a fraction of 0."""
+    if fraction == 0.0:
+        return features
+    name = f"{name}_dropout"
+    return StatelessDropout(fraction, derive_seed(seed, name), name=name)(features)
 
 
 def kernel_initializer(activation: str, seed: int) -> Any:

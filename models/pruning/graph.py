@@ -15,17 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.activations import ELEMENTWISE, activation_name
+from models.architectures.dropout import StatelessDropout
 from models.legacy_keras import keras
 
 Nodes = NDArray[np.int64]
 """Numbers of nodes: (shape of a tensor without its batch axis), or (channels,)."""
 
 _layers = keras.layers
-_ELEMENTWISE = frozenset(
-    {"linear", "relu", "relu6", "leaky_relu", "elu", "selu", "gelu", "sigmoid", "hard_sigmoid", "tanh", "swish"}
-    | {"silu", "softplus", "softsign", "exponential", "mish"}
-)
-"""Activations that answer each element by itself; a softmax looks at all channels."""
 
 
 @dataclass(frozen=True)
@@ -230,7 +227,7 @@ def _channels(nodes: Nodes) -> Nodes:
 
 def _activated(walk: _Walk, layer: Any, nodes: Nodes) -> Nodes:
     activation = getattr(layer, "activation", None)
-    if activation is not None and keras.activations.serialize(activation) not in _ELEMENTWISE:
+    if activation is not None and activation_name(activation) not in ELEMENTWISE:
         walk.keep(nodes)
     return nodes
 
@@ -315,7 +312,8 @@ def _handlers() -> dict[type, _Handler]:
         (_merge, "Add Subtract Multiply Average Maximum Minimum"),
         (_concatenate, "Concatenate"),
     )
-    return {getattr(_layers, name): handler for handler, names in by_handler for name in names.split()}
+    own: dict[type, _Handler] = {StatelessDropout: _same}
+    return own | {getattr(_layers, name): handler for handler, names in by_handler for name in names.split()}
 
 
 _HANDLERS = _handlers()

@@ -40,7 +40,7 @@ def prunable_kernels(model: Any) -> PrunableKernels:
     for layer in model.layers:
         if type(layer) in (keras.layers.Dense, keras.layers.Conv2D):
             kernels[layer.name] = layer.kernel
-        elif layer.weights:
+        elif any(weight.dtype.is_floating for weight in layer.weights):
             left_out[layer.name] = _reason(layer)
     if not kernels:
         raise ConfigError(

@@ -19,6 +19,7 @@ from data.contract import ConversionError
 from models.legacy_keras import keras, tf
 from models.tflite import audit
 from models.tflite.flatbuffer import pack
+from models.tflite.integer_operators import join_integer_operators
 
 ConverterPrecision = Literal["float32", "float16", "dynamic_range", "int8"]
 """What TensorFlow's converter makes; `models.tflite.mixed_precision` makes others of its float32."""
@@ -67,9 +68,14 @@ def convert(model: Any, precision: ConverterPrecision, calibration: NDArray[np.f
             f"convert.variants: expected a model of TFLite's built-in operators, got {_first_line(error)} for "
             f"{precision!r}. Replace the layer it names, or leave this precision out."
         ) from error
+    unpacked = audit.read_model(converted)
+    joined = precision == "int8" and join_integer_operators(unpacked)
+    named = _name_signature(unpacked)
+    if joined or named:
+        converted = pack(unpacked)
     if precision == "int8":
         _refuse_float_operators(converted)
-    return _with_signature(converted)
+    return converted
 
 
 def _converter(model: Any) -> Any:
@@ -93,11 +99,10 @@ def _has_recurrent_layers(model: Any) -> bool:
     return any(isinstance(layer, keras.layers.RNN) for layer in model.submodules)
 
 
-def _with_signature(converted: bytes) -> bytes:
-    """Names the input and the output, which the converter does for SavedModels alone."""
-    unpacked = audit.read_model(converted)
+def _name_signature(unpacked: Any) -> bool:
+    """Names the input and the output, which the converter does for SavedModels alone; returns whether it had to."""
     if unpacked.signatureDefs:
-        return converted
+        return False
     graph = unpacked.subgraphs[0]
     signature = schema.SignatureDefT()
     signature.signatureKey = SIGNATURE
@@ -105,7 +110,7 @@ def _with_signature(converted: bytes) -> bytes:
     signature.inputs = [_named_tensor(INPUT, graph.inputs[0])]
     signature.outputs = [_named_tensor(OUTPUT, graph.outputs[0])]
     unpacked.signatureDefs = [signature]
-    return pack(unpacked)
+    return True
 
 
 def _named_tensor(name: str, index: int) -> Any:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from data.config import ArraysData, BuiltinData, IdxData, ImagesData, TableData, known_input_shape
 from data.contract import ConfigError
 from models.compression_config import PruneConfig
-from models.config import CnnConfig
+from models.config import LOSSES, METRICS, CnnConfig, LinearConfig
 from models.shapes import check_shapes
 from pipeline.config_reading.compression_checks import (
     criterion_has_its_data,
@@ -31,6 +31,7 @@ def disagreements(config: RunConfig) -> list[Disagreement]:
         _family_fits_data,
         _mode_fits_model,
         _nothing_is_ignored,
+        _goal_fits_task,
         _training_fits_task,
         pruning_adds_up,
         criterion_has_its_data,
@@ -122,6 +123,9 @@ def split_location(text: str) -> tuple[Location, str]:
 def _mode_fits_model(config: RunConfig) -> Iterator[Disagreement]:
     layer_wise = config.train.mode == "layer_wise"
     mode: Location = ("train", "mode")
+    if layer_wise and isinstance(config.model, LinearConfig):
+        message = "expected 'end_to_end' with a linear model, got 'layer_wise'. It has no hidden layer to pretrain."
+        yield Disagreement(mode, message, (("model", "family"),))
     if layer_wise and isinstance(config.model, CnnConfig):
         message = "expected 'end_to_end' with a cnn, got 'layer_wise'. Layers are pretrained one by one in an mlp only."
         yield Disagreement(mode, message, (("model", "family"),))
@@ -169,6 +173,30 @@ def _unread_by_pruning(prune: PruneConfig) -> Iterator[Disagreement]:
             if not held and is_chosen(prune, name):
                 message = f"expected it with {where} alone, got it with another. Nothing would read it: take it out."
                 yield Disagreement(("prune", name), message, (("prune", "unit"), ("prune", "sparsity")))
+
+
+def _goal_fits_task(config: RunConfig) -> Iterator[Disagreement]:
+    """Loss and metric, and the fields of a loss that is not chosen."""
+    loss, task = config.train.loss, config.task
+    chosen = LOSSES[task][0] if loss.name is None else loss.name
+    if chosen not in LOSSES[task]:
+        message = f"expected {_one_of(LOSSES[task])} with task: {task}, got '{chosen}'."
+        yield Disagreement(("train", "loss", "name"), message, (("task",),))
+    if config.score_name not in METRICS[task]:
+        message = f"expected {_one_of(METRICS[task])} with task: {task}, got '{config.score_name}'."
+        yield Disagreement(("metric",), message, (("task",),))
+    owners = (("label_smoothing_fraction", "cross_entropy"), ("focal_gamma", "focal"), ("huber_delta", "huber"))
+    for name, owner in owners:
+        if chosen != owner and is_chosen(loss, name):
+            message = (
+                f"expected it with train.loss.name: {owner} alone, got it with {chosen}. "
+                "Nothing would read it: take it out."
+            )
+            yield Disagreement(("train", "loss", name), message, (("train", "loss", "name"), ("task",)))
+
+
+def _one_of(names: tuple[str, ...]) -> str:
+    return " or ".join(f"'{name}'" for name in names)
 
 
 def _training_fits_task(config: RunConfig) -> Iterator[Disagreement]:

@@ -8,14 +8,10 @@ from typing import Any
 
 Location = tuple[str | int, ...]
 
-_OTHER_OPTIMIZER = "Nesterov momentum, AdamW and RMSprop are"
-_OTHER_SCHEDULE = "Step schedules and warm-up are"
-_OTHER_ACTIVATION = "Activations other than relu, relu6, sigmoid and tanh are"
 _RECURRENT = "Recurrent networks are"
 _BASELINE = "Classical models are"
 _OWN_MODEL = "Models from a file or a function of your own are"
 _REMOTE = "Reading from URLs is"
-_DROPOUT = "Dropout is"
 
 UNAVAILABLE_KEYS: dict[str, str] = {
     "engine": "Running trials on other processes or machines is",
@@ -27,21 +23,8 @@ UNAVAILABLE_KEYS: dict[str, str] = {
     "data.augmentation": "Augmenting images is",
     "model.file": _OWN_MODEL,
     "model.builder": _OWN_MODEL,
-    "model.dropout": _DROPOUT,
-    "model.dropout_fraction": _DROPOUT,
-    "model.residual": "Residual blocks are",
-    "model.blocks.residual": "Residual blocks are",
-    "model.blocks.dropout": _DROPOUT,
-    "model.blocks.dropout_fraction": _DROPOUT,
     "train.workers": "One training on several workers is",
     "train.control": "Training a control side by side is",
-    "train.loss": "Choosing the loss is",
-    "train.metric": "Choosing the metric is",
-    "train.label_smoothing": "Label smoothing is",
-    "train.stop.steps": "Stopping after a number of steps is",
-    "train.stop.gradient_norm_below": "Stopping by the norm of the gradient is",
-    "*.optimizer.warmup_steps": _OTHER_SCHEDULE,
-    "*.optimizer.nesterov": _OTHER_OPTIMIZER,
     "pretrain.control": "Training a control side by side is",
     "tune.objective": "Tuning for the pruned model is",
     "tune.space": "Tuning anything but regularization is",
@@ -55,7 +38,6 @@ UNAVAILABLE_VALUES: tuple[tuple[str, str, str], ...] = (
     ("task", "clustering", "Clustering rows is"),
     ("data.source", "series", "Reading series is"),
     ("data.path", "*://*", _REMOTE),
-    ("model.family", "linear", "Linear models are"),
     ("model.family", "rnn", _RECURRENT),
     ("model.family", "lstm", _RECURRENT),
     ("model.family", "gru", _RECURRENT),
@@ -64,17 +46,6 @@ UNAVAILABLE_VALUES: tuple[tuple[str, str, str], ...] = (
     ("model.family", "svm", _BASELINE),
     ("model.family", "decision_tree", _BASELINE),
     ("model.family", "random_forest", _BASELINE),
-    ("model.activation", "leaky_relu", _OTHER_ACTIVATION),
-    ("model.activation", "elu", _OTHER_ACTIVATION),
-    ("model.activation", "hard_swish", _OTHER_ACTIVATION),
-    ("*.optimizer.name", "nesterov", _OTHER_OPTIMIZER),
-    ("*.optimizer.name", "adamw", _OTHER_OPTIMIZER),
-    ("*.optimizer.name", "rmsprop", _OTHER_OPTIMIZER),
-    ("*.optimizer.schedule", "step", _OTHER_SCHEDULE),
-    ("*.optimizer.schedule", "warmup", _OTHER_SCHEDULE),
-    ("*.optimizer.schedule", "warm_up", _OTHER_SCHEDULE),
-    ("*.optimizer.schedule", "warm-up", _OTHER_SCHEDULE),
-    ("*.batch_size", "full", "Full-batch gradient descent is"),
     ("tune.oracle", "hyperband", "The Hyperband oracle is"),
     ("tune.oracle", "grid", "The grid oracle is"),
 )

@@ -148,9 +148,13 @@ def yardstick(record: RunRecord) -> Yardstick | None:
     if balance and score is not None and sum(balance["test"].values()):
         name = max(balance["train"], key=lambda each: balance["train"][each])
         guess = balance["test"].get(name, 0) / sum(balance["test"].values())
+        classes = len(balance["test"])
+        guess = {"balanced_accuracy": 1.0 / classes, "macro_f1": 2.0 * guess / (1.0 + guess) / classes}.get(
+            record.metric, guess
+        )
         return Yardstick(
-            f"Always answering {name}, the most frequent class of the training rows, has an accuracy of "
-            f"{wording.score(guess)}.",
+            f"Always answering {name}, the most frequent class of the training rows, has "
+            f"{wording.with_article(wording.metric(record.metric))} of {wording.score(guess)}.",
             bool(score > guess),
         )
     points = record.details("export").get("scatter") or {"true": []}
@@ -181,6 +185,7 @@ def training_cautions(record: RunRecord) -> list[str]:
             f"The last of {len(history)} epochs of training was the best: more epochs (train.epochs) may do better."
         )
     rows, size = record.profile.get("rows", {}).get("train"), section_of(record, "train").get("batch_size")
+    size = rows if size == "full" else size
     if history and rows and size and len(history) * -(-rows // size) < FEW_STEPS:
         found.append(
             f"Training took {len(history) * -(-rows // size)} steps in all ({len(history)} epochs of {rows:,d} rows): "

@@ -75,16 +75,30 @@ def history_figures(
         best: epoch whose weights were kept; None where it is not recorded.
 
     Returns:
-        Two figures: loss, and score with the kept epoch marked; none where there is no epoch.
+        Three figures: loss, score with the kept epoch marked, and the gradient's norm; none where there is no epoch.
     """
     if not history:
         return []
     loss = _history_figure(prefix, what, history, "loss", "Training loss", BLUE, None)
-    return [loss, _history_figure(prefix, what, history, "score", f"Validation {metric}", GREEN, best)]
+    score = _history_figure(prefix, what, history, "score", f"Validation {metric}", GREEN, best)
+    norms = [record["gradient_norm"] for record in history if "gradient_norm" in record]
+    if len(norms) < len(history):
+        return [loss, score]
+    # A norm of exactly zero has no place on a logarithmic axis.
+    scale = {"type": "log", "exponentformat": "power"} if min(norms) > 0.0 else {"rangemode": "tozero"}
+    norm = _history_figure(prefix, what, history, "gradient_norm", "Norm of the gradient", GREY, None, scale)
+    return [loss, score, norm]
 
 
 def _history_figure(
-    prefix: str, what: str, history: Sequence[Mapping[str, Any]], name: str, title: str, color: str, best: int | None
+    prefix: str,
+    what: str,
+    history: Sequence[Mapping[str, Any]],
+    name: str,
+    title: str,
+    color: str,
+    best: int | None,
+    scale: Mapping[str, Any] | None = None,
 ) -> Figure:
     epochs = [record["epoch"] for record in history]
     values = [record.get(name) for record in history]
@@ -100,8 +114,8 @@ def _history_figure(
         traces.append(
             {"type": "scatter", "mode": "markers", "x": [best], "y": [kept], "marker": ring, "hovertemplate": hover}
         )
-    settings = layout(_epochs(len(epochs)), axis(title))
-    return Figure(f"{prefix}-{name}", title, f"{alt} {note}".strip(), traces, settings, 280, note)
+    settings = layout(_epochs(len(epochs)), axis(title, **(scale or {})))
+    return Figure(f"{prefix}-{name.replace('_', '-')}", title, f"{alt} {note}".strip(), traces, settings, 280, note)
 
 
 def _curve(name: str, x: Sequence[int], y: Sequence[Any], color: str, symbol: str, hover: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from models.config import METRICS
 from pipeline.ledger import LedgerRow
 
 
@@ -71,5 +72,6 @@ class RunRecord:
 
     @property
     def metric(self) -> str:
-        """Name of the score: `accuracy`, or `r2`."""
-        return "r2" if self.task == "regression" else "accuracy"
+        """Name of the score, as stages record it; the task's first one where none has."""
+        named = (self.details(name).get("metric") for name in ("export", "train"))
+        return next((str(name) for name in named if name), METRICS[self.task][0])

@@ -22,6 +22,9 @@ from pipeline.report.markup import (
 from pipeline.report.plots_training import PENALTY_NAMES, history_figures, layerwise_figure, tuning_figure
 from pipeline.report.record import RunRecord
 
+MOST_EPOCHS_TOLD = 200
+"""Rows of a table of epochs; a full batch makes thousands of them."""
+
 
 def training_section(record: RunRecord, plots: Plots) -> Markup:
     """Returns the network's layers, each layer's pretraining, and the learning curves of the stage train."""
@@ -80,31 +83,47 @@ def learning_curves(identifier: str, title: str, details: Mapping[str, Any], met
     ended = wording.plural(len(history), "epoch")
     rule = str(details.get("stopped_by") or "epochs")
     if rule != "epochs":
-        ended += f", stopped early by the rule {wording.words(rule)}"
+        ended += f", stopped early by the rule train.stop.{rule}"
     spent = sum(record.get("seconds") or 0.0 for record in history)
     return subsection(
         title,
         paragraph(f"{ended}; {wording.seconds(spent)} of training.", class_="quiet"),
         plots.place(*figures),
-        disclosure("Every epoch as a table", _epochs(title, history, metric)),
+        disclosure("The epochs as a table", _epochs(title, history, metric)),
     )
 
 
 def _epochs(title: str, history: Sequence[Mapping[str, Any]], metric: str) -> Markup:
-    heads = ("Training loss", f"Validation {wording.metric(metric)}", "Learning rate", "Rows a second", "Seconds")
+    heads = (
+        "Training loss",
+        f"Validation {wording.metric(metric)}",
+        "Gradient norm",
+        "Learning rate",
+        "Rows a second",
+        "Seconds",
+    )
     columns = [TableColumn("Epoch", True), *(TableColumn(head, True) for head in heads)]
     rows: list[list[Content]] = [
         [
             str(record["epoch"]),
             wording.score(record.get("loss")),
             wording.score(record.get("score")),
+            wording.figure(record.get("gradient_norm"), 3),
             wording.figure(record.get("learning_rate"), 3),
             wording.count(record.get("samples_per_second")),
             wording.ABSENT if record.get("seconds") is None else f"{record['seconds']:.2f}",
         ]
-        for record in history
+        for record in _thinned(history)
     ]
-    return table(f"{title}, epoch by epoch", columns, rows)
+    told = "epoch by epoch" if len(rows) == len(history) else f"{len(rows)} of {len(history):,d} epochs"
+    return table(f"{title}, {told}", columns, rows)
+
+
+def _thinned(history: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """At most so many records, evenly apart, the first and the last among them."""
+    if len(history) <= MOST_EPOCHS_TOLD:
+        return list(history)
+    return [history[round(i * (len(history) - 1) / (MOST_EPOCHS_TOLD - 1))] for i in range(MOST_EPOCHS_TOLD)]
 
 
 def tuning_section(record: RunRecord, plots: Plots) -> Markup:

@@ -8,7 +8,13 @@ from typing import Any
 ABSENT = "–"
 
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-METRIC_NAMES = {"accuracy": "accuracy", "r2": "R²"}
+METRIC_NAMES = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro F1",
+    "r2": "R²",
+    "d2": "D²",
+}
 
 
 def count(value: float | None) -> str:

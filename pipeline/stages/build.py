@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 from data.dataset import Dataset
 from models.architectures.builder import build as build_network
-from models.config import ModelConfig, TaskName
+from models.config import MetricName, ModelConfig, TaskName
 from models.legacy_keras import use_determinism
-from models.tasks import task_for
 from pipeline.artifacts import ModelRecord, save_model
 from pipeline.measure import measure
 from pipeline.workspace import Outcome, Workspace
@@ -26,6 +25,7 @@ class Config:
     """Sections of the config that are read."""
 
     task: TaskName
+    metric: MetricName | None
     model: ModelConfig
 
 
@@ -38,8 +38,9 @@ def build(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
     use_determinism(workspace.seed_for("build"))
     schema = inputs.dataset.schema
     model = build_network(config.model, schema, config.task, workspace.seed_for("build"))
-    save_model(workspace.output, model, ModelRecord(task=config.task, data_schema=schema))
-    row = measure("build", model, inputs.dataset, task_for(config.task))
+    record = ModelRecord(task=config.task, data_schema=schema, metric=config.metric)
+    save_model(workspace.output, model, record)
+    row = measure("build", model, inputs.dataset, record.as_task())
     layers = [
         {
             "name": layer.name,

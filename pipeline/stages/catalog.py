@@ -56,11 +56,11 @@ STAGES: tuple[Stage, ...] = (
         wanted=_always,
         reads_source=True,
     ),
-    Stage("build", takes=("dataset",), sections=("task", "model"), libraries=_NETWORK, wanted=_always),
+    Stage("build", takes=("dataset",), sections=("task", "metric", "model"), libraries=_NETWORK, wanted=_always),
     Stage(
         "pretrain",
         takes=("dataset", "built"),
-        sections=("pretrain", "train.class_weights"),
+        sections=("pretrain", "train.class_weights", "train.loss"),
         libraries=_NETWORK,
         wanted=lambda config: config.train.mode == "layer_wise",
     ),

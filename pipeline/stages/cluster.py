@@ -10,7 +10,6 @@ from models.clustering import cluster as cluster_weights
 from models.clustering import distinct_values, plan_clusters
 from models.compression_config import ClusterConfig
 from models.legacy_keras import use_determinism
-from models.tasks import task_for
 from pipeline.artifacts import SavedModel, save_model
 from pipeline.measure import measure
 from pipeline.retraining import reasons, retraining
@@ -70,4 +69,4 @@ def cluster(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
         "left_out": reasons(plan.left_out),
         **training,
     }
-    return Outcome((measure("cluster", result.model, dataset, task_for(record.task)),), details)
+    return Outcome((measure("cluster", result.model, dataset, record.as_task()),), details)

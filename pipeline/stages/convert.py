@@ -15,7 +15,7 @@ from data.dataset import Dataset
 from models.compression_config import ENCODED, ConvertConfig, QuantizeConfig, Variant
 from models.legacy_keras import use_determinism
 from models.measurements import zstd_bytes
-from models.tasks import Task, task_for
+from models.tasks import Task
 from models.tflite.calibration import calibration_rows
 from models.tflite.interpreter import LiteRT, latency_us
 from models.tflite.runtimes import LITERT, TFLITE_MICRO, XNNPACK, RuntimeSupport, runtime_support
@@ -63,7 +63,7 @@ def convert(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
     use_determinism(workspace.seed_for("convert"))
     inputs = replace(inputs, dataset=inputs.model.rows(inputs.dataset))
     chosen: Variant = "float32" if config.quantize is None else config.quantize.variant
-    task = task_for(inputs.model.record.task)
+    task = inputs.model.record.as_task()
     maker, score = _maker(inputs, config, workspace), _scorer(inputs, task)
     rows: list[LedgerRow] = []
     told: list[dict[str, Any]] = []

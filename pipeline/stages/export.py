@@ -17,7 +17,7 @@ from data.contract import GateError
 from data.dataset import Dataset
 from models.legacy_keras import use_determinism
 from models.measurements import count_macs, count_nonzero, count_parameters, gzip_bytes, zstd_bytes
-from models.tasks import Task, task_for
+from models.tasks import Task
 from models.tflite.audit import operators
 from models.tflite.interpreter import LiteRT, TensorInfo, latency_us
 from models.training import predict
@@ -79,7 +79,7 @@ def export(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
     """
     use_determinism(workspace.seed_for("export"))
     inputs = replace(inputs, dataset=inputs.model.rows(inputs.dataset))
-    task = task_for(inputs.model.record.task)
+    task = inputs.model.record.as_task()
     model = inputs.model.load()
     dense = model if inputs.dense.folder == inputs.model.folder else inputs.dense.load()
     chosen = inputs.variants.chosen

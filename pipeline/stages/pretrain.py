@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from data.dataset import Dataset
-from models.config import ClassWeights, PretrainConfig
+from models.config import ClassWeights, LossConfig, PretrainConfig
 from models.layerwise import pretrain as pretrain_layers
 from models.legacy_keras import use_determinism
-from models.tasks import task_for
 from pipeline.artifacts import SavedModel, save_model
 from pipeline.measure import measure
 from pipeline.stages.train import class_weights
@@ -25,10 +24,11 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Config:
-    """Sections of the config that are read, and one field: `train`'s class weights also hold here."""
+    """Sections of the config that are read, and two fields: `train`'s loss and class weights also hold here."""
 
     pretrain: PretrainConfig
     class_weights: ClassWeights | None
+    loss: LossConfig
 
 
 def pretrain(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
@@ -39,7 +39,7 @@ def pretrain(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
         TrainingError: the loss is not finite any more.
     """
     use_determinism(workspace.seed_for("pretrain"))
-    task = task_for(inputs.built.record.task)
+    task = inputs.built.record.model_copy(update={"loss": config.loss}).as_task()
     supervised = config.pretrain.kind == "supervised"
     result = pretrain_layers(
         inputs.built.load(),

@@ -17,7 +17,6 @@ from models.pruning.inputs import constant_inputs, remove_constant_inputs
 from models.pruning.kernels import layer_sparsity, prunable_kernels
 from models.pruning.sensitivity import Sensitivity, node_sensitivity, scorer, weight_sensitivity
 from models.pruning.weights import MagnitudePruning
-from models.tasks import task_for
 from models.training import train as train_network
 from pipeline.artifacts import SavedModel, save_model
 from pipeline.ledger import LedgerRow
@@ -68,7 +67,7 @@ def prune(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
         else:
             masks, details = _prune_weights(model, _of_weights(section), around)
         parts.append({"unit": unit, **details})
-        rows.append(measure("prune", model, dataset, task_for(record.task)))
+        rows.append(measure("prune", model, dataset, record.as_task()))
     if len(rows) > 1:
         rows[0] = rows[0].model_copy(update={"variant": "keras, nodes"})
     save_model(workspace.output, model, record, masks)

@@ -9,7 +9,6 @@ from models.clustering import distinct_values
 from models.compression_config import AwareConfig
 from models.legacy_keras import use_determinism
 from models.quantization import train_aware
-from models.tasks import task_for
 from models.tflite.calibration import calibration_rows
 from pipeline.artifacts import SavedModel, save_model
 from pipeline.measure import measure
@@ -68,5 +67,5 @@ def quantize(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
     )
     values = distinct_values(result.model, clustered)
     save_model(workspace.output, result.model, before.record, before.masks(), clusters=values, ranges=result.ranges)
-    row = measure("quantize", result.model, dataset, task_for(before.record.task))
+    row = measure("quantize", result.model, dataset, before.record.as_task())
     return Outcome((row,), {"ranges": result.ranges, **training_details(result.training)})

@@ -22,7 +22,7 @@ from models.compression_config import (
     SearchConfig,
 )
 from models.legacy_keras import use_determinism
-from models.tasks import Task, task_for
+from models.tasks import Task
 from models.training import predict
 from pipeline.artifacts import SavedModel
 from pipeline.candidates import (
@@ -77,7 +77,7 @@ def search(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
         ConfigError: no candidate could be made at all.
     """
     use_determinism(workspace.seed_for("search"))
-    task = task_for(inputs.dense.record.task)
+    task = inputs.dense.record.as_task()
     run = _Search(inputs, config, workspace, task, _dense_score(inputs, task))
     run.look_at_all()
     done = [trial for trial in run.trials if trial.state == "done"]

@@ -12,7 +12,6 @@ from data.contract import ConfigError, Schema
 from data.dataset import Dataset
 from models.config import ClassWeights, TrainConfig
 from models.legacy_keras import use_determinism
-from models.tasks import task_for
 from models.training import TrainingResult, TrainingSettings
 from models.training import train as train_network
 from pipeline.artifacts import SavedModel, save_model
@@ -44,10 +43,11 @@ def train(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
     """
     section = config.train
     use_determinism(workspace.seed_for("train"))
-    task = task_for(inputs.start.record.task)
     model = inputs.start.load()
     weights = class_weights(section.class_weights, inputs.dataset)
-    record = inputs.start.record.model_copy(update={"class_weights": weights, "regularization": section.regularization})
+    learned = {"class_weights": weights, "regularization": section.regularization, "loss": section.loss}
+    record = inputs.start.record.model_copy(update=learned)
+    task = record.as_task()
     settings = TrainingSettings(
         epochs=section.epochs,
         optimizer=section.optimizer,

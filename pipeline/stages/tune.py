@@ -10,7 +10,7 @@ from data.contract import TrainingError
 from data.dataset import Dataset
 from models.config import RegularizationConfig, TrainConfig, TuneConfig
 from models.legacy_keras import use_determinism
-from models.tasks import Task, task_for
+from models.tasks import Task
 from pipeline.artifacts import SavedModel
 from pipeline.ledger import LedgerRow
 from pipeline.measure import measure
@@ -57,7 +57,7 @@ def tune(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
     killed or a wider search repeats none that is finished.
     """
     use_determinism(workspace.seed_for("tune"))
-    task = task_for(inputs.trained.record.task)
+    task = inputs.trained.record.as_task()
     incoming = measure("tune", inputs.trained.load(), inputs.dataset, task)
     own = config.train.regularization
     search = _Search(inputs.trained, [_entry(0, _kind_of(own), own, incoming.score, "done", 0.0)])

@@ -7,9 +7,11 @@ import pytest
 
 from data.contract import ConfigError
 from models.architectures.builder import build
-from models.config import BlockConfig, CnnConfig, MlpConfig
-from models.legacy_keras import clone
+from models.config import BlockConfig, CnnConfig, LinearConfig, MlpConfig
+from models.legacy_keras import clone, keras
 from models.prediction import predict
+from models.pruning.graph import node_graph
+from models.shapes import num_weights
 from models.tflite.convert import convert
 from models.tflite.micro import MicroResult, run_micro
 
@@ -38,6 +40,46 @@ def test_parameter_counts_of_cnns(image_schema):
     config = CnnConfig(family="cnn", blocks=blocks, head="dense", head_units=(5,))
     # conv 9*4+4; depthwise 9*4 + 4*4, pointwise 4*8 + 4*8; depthwise 9*8+8, pointwise 8*2+2; dense 4*4*2 -> 5 -> 3
     assert parameters(config, image_schema) == 40 + 36 + 16 + 32 + 32 + 80 + 18 + 165 + 18
+
+
+def test_parameter_counts_of_linear_models(vector_schema, image_schema):
+    assert parameters(LinearConfig(family="linear"), vector_schema) == 7 * 3
+    assert parameters(LinearConfig(family="linear"), image_schema, "regression") == 65
+    names = [layer.name for layer in build(LinearConfig(family="linear"), image_schema, "classification", 1).layers]
+    assert names == ["input", "flatten", "output"]
+
+
+def test_residual_blocks(image_schema):
+    """The second block adds its input as it is; the third, of another shape, through a 1x1 convolution."""
+    blocks = (
+        BlockConfig(filters=4),
+        BlockConfig(filters=4, residual=True),
+        BlockConfig(filters=6, residual=True, stride=2, separable=True),
+    )
+    config = CnnConfig(family="cnn", blocks=blocks)
+    model = build(config, image_schema, "classification", 1)
+    # conv 36 + 16; conv 144 + 16; depthwise 36 + 16, pointwise 24 + 24, shortcut 24 + 24; 6 x 3 + 3
+    assert model.count_params() == 52 + 160 + 52 + 48 + 48 + 21
+    assert num_weights(config, (8, 8, 1)) == 36 + 144 + 36 + 24 + 24
+    names = [layer.name for layer in model.layers]
+    assert "block_2_shortcut" not in names
+    assert {"block_2_add", "block_3_add", "block_3_shortcut", "block_3_shortcut_bn"} <= set(names)
+    x = np.random.default_rng(1).random((2, 8, 8, 1), dtype=np.float32)
+
+    def answer(name):
+        return predict(keras.Model(model.inputs, model.get_layer(name).output), x)
+
+    expected = np.maximum(answer("block_2_bn") + answer("block_1_activation"), 0)
+    np.testing.assert_allclose(answer("block_2_activation"), expected, atol=1e-6)
+    assert answer("block_3_pointwise_activation").shape == (2, 4, 4, 6)
+    shared = next(group for group in node_graph(model).groups if "block_2_conv" in group.layers)
+    assert shared.layers == ("block_1_conv", "block_2_conv")
+
+
+def test_a_residual_block_keeps_its_size(image_schema):
+    config = CnnConfig(family="cnn", blocks=(BlockConfig(filters=4, residual=True, padding="valid"),))
+    with pytest.raises(ConfigError, match=re.escape("model.blocks[0].residual: expected it with padding same alone")):
+        build(config, image_schema, "classification", 1)
 
 
 def test_layer_names_are_stable(image_schema):

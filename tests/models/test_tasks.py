@@ -6,13 +6,20 @@ import sys
 
 import numpy as np
 import pytest
-from sklearn.metrics import accuracy_score, log_loss, r2_score
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    d2_absolute_error_score,
+    f1_score,
+    log_loss,
+    r2_score,
+)
 
 from data.contract import ConfigError
-from models.config import RegularizationConfig
+from models.config import LossConfig, RegularizationConfig
 from models.legacy_keras import keras, tf
-from models.regularization import kernels_of, penalty
-from models.tasks import r2, task_for
+from models.regularization import kernels_of, l1_penalty, l2_penalty, require_kernels
+from models.tasks import d2, r2, task_for
 
 
 def test_accuracy_and_decisions():
@@ -52,6 +59,68 @@ def test_losses_against_scikit_learn_and_by_hand():
     assert float(squared(y, tf.constant(outputs), np.array([1.0, 0.5], np.float32))) == 1.5
 
 
+def test_smoothed_and_focal_loss_by_hand():
+    logits = np.array([[0.3, -1.0, 2.0], [4.0, 0.0, -2.0]])
+    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    y, weights = np.array([2, 1]), np.array([1.0, 3.0], np.float32)
+    outputs = tf.constant(p, tf.float32)
+    smoothed = task_for("classification", LossConfig(label_smoothing_fraction=0.3)).loss
+    labels = 0.7 * np.eye(3)[y] + 0.1
+    per_row = -(labels * np.log(p)).sum(axis=1)
+    assert float(smoothed(y, outputs, None)) == pytest.approx(per_row.mean(), rel=1e-4)
+    assert float(smoothed(y, outputs, weights)) == pytest.approx((per_row * weights).mean(), rel=1e-4)
+    focal = task_for("classification", LossConfig(name="focal", focal_gamma=1.5)).loss
+    q = p[[0, 1], y]
+    per_row = -((1 - q) ** 1.5) * np.log(q)
+    assert float(focal(y, outputs, None)) == pytest.approx(per_row.mean(), rel=1e-4)
+    assert float(focal(y, outputs, weights)) == pytest.approx((per_row * weights).mean(), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("loss", "by_hand"),
+    [
+        (LossConfig(name="mse"), (0.25 + 4.0 + 9.0) / 3),
+        (LossConfig(name="mae"), (0.5 + 2.0 + 3.0) / 3),
+        (LossConfig(name="huber"), (0.125 + 1.5 + 2.5) / 3),
+        (LossConfig(name="huber", huber_delta=2.5), (0.125 + 2.0 + 2.5 * (3.0 - 1.25)) / 3),
+    ],
+)
+def test_losses_of_numbers_by_hand(loss, by_hand):
+    y, outputs = np.array([1.0, 2.0, -1.0], np.float32), np.array([[0.5], [4.0], [2.0]], np.float32)
+    assert float(task_for("regression", loss).loss(y, tf.constant(outputs), None)) == pytest.approx(by_hand)
+
+
+def test_scores_are_scikit_learns():
+    generator = np.random.default_rng(4)
+    y, outputs = generator.integers(0, 4, 60), generator.random((60, 5))
+    decided = outputs.argmax(axis=1)
+    assert task_for("classification", metric="balanced_accuracy").score(y, outputs) == pytest.approx(
+        np.mean([np.mean(decided[y == code] == code) for code in range(4)])
+    )
+    four = outputs[:, :4]
+    decided = four.argmax(axis=1)
+    balanced = task_for("classification", metric="balanced_accuracy").score(y, four)
+    assert balanced == pytest.approx(balanced_accuracy_score(y, decided))
+    macro = task_for("classification", metric="macro_f1").score(y, four)
+    assert macro == pytest.approx(f1_score(y, decided, average="macro"))
+    numbers, answers = generator.normal(size=50), generator.normal(size=(50, 1))
+    expected = d2_absolute_error_score(numbers, answers)
+    assert task_for("regression", metric="d2").score(numbers, answers) == pytest.approx(expected, abs=1e-12)
+    assert (d2(np.ones(3), np.ones(3)), d2(np.ones(3), np.zeros(3))) == (1.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "loss", "metric", "message"),
+    [
+        ("regression", LossConfig(name="focal"), None, "train.loss.name: expected one of mse, mae, huber, got focal."),
+        ("classification", None, "r2", "metric: expected one of accuracy, balanced_accuracy, macro_f1, got r2."),
+    ],
+)
+def test_what_another_task_has_is_refused(name, loss, metric, message):
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        task_for(name, loss, metric)
+
+
 def test_unknown_task():
     with pytest.raises(ConfigError, match=re.escape("task: expected classification or regression, got 'clustering'.")):
         task_for("clustering")
@@ -73,10 +142,11 @@ def test_tensorflow_imported_too_early_is_said():
 
 def test_penalty_by_hand():
     kernels = [tf.constant([[1.0, -2.0]]), tf.constant([0.5])]
-    assert float(penalty(RegularizationConfig(l1=0.1, l2=0.01), kernels)) == pytest.approx(0.1 * 3.5 + 0.01 * 5.25)
-    assert float(penalty(RegularizationConfig(), kernels)) == 0.0
+    assert float(l1_penalty(0.1, kernels)) == pytest.approx(0.1 * 3.5)
+    assert float(l2_penalty(0.01, kernels)) == pytest.approx(0.01 * 5.25)
+    require_kernels(RegularizationConfig(), [])
     with pytest.raises(ConfigError, match=r"train\.regularization: expected a model with Dense"):
-        penalty(RegularizationConfig(l1=0.1), [])
+        require_kernels(RegularizationConfig(l1=0.1), [])
 
 
 def test_kernels_and_no_biases_are_penalized():

@@ -11,7 +11,7 @@ from models.architectures.builder import build
 from models.config import MlpConfig, OptimizerConfig, RegularizationConfig, StopConfig
 from models.legacy_keras import keras, tf
 from models.tasks import task_for
-from models.training import STEPS_PER_CALL, TrainingSettings, predict, train
+from models.training import FULL_BATCHES_PER_CHECKPOINT, STEPS_PER_CALL, TrainingSettings, predict, train
 from models.training_steps import Pulse
 
 TASK = task_for("classification")
@@ -64,9 +64,9 @@ def test_gradient_descent_against_numpy(class_weights, vector_schema, blobs, mem
         ScriptedScores([1.0, 2.0]),
         settings(2, "sgd", 0.1, "constant", class_weights=class_weights, regularization=penalized),
     )
-    kernel, bias, losses = np.zeros((6, 3)), np.zeros(3), []
+    kernel, bias, losses, norms = np.zeros((6, 3)), np.zeros(3), [], []
     for epoch in range(2):
-        total = 0.0
+        total = squares = 0.0
         for index in range(3):
             rows, codes = batches.batch(epoch, index)
             weights = np.ones(len(codes)) if class_weights is None else np.array(class_weights)[codes]
@@ -77,11 +77,18 @@ def test_gradient_descent_against_numpy(class_weights, vector_schema, blobs, mem
             total += loss * len(codes)
             delta = weights[:, None] * (p - np.eye(3)[codes]) / len(codes)
             bias = bias - 0.1 * delta.sum(axis=0)
-            kernel = kernel - 0.1 * (rows.T @ delta + 0.01 * np.sign(kernel) + 0.04 * kernel)
+            gradient = rows.T @ delta + 0.04 * kernel
+            held = np.sign(gradient) * np.maximum(np.abs(gradient) - 0.01, 0)
+            whole = np.where(kernel == 0, held, gradient + 0.01 * np.sign(kernel))
+            squares += np.square(whole).sum() + np.square(delta.sum(axis=0)).sum()
+            moved = kernel - 0.1 * gradient
+            kernel = np.sign(moved) * np.maximum(np.abs(moved) - 0.1 * 0.01, 0)
         losses.append(total / 150)
+        norms.append(np.sqrt(squares / 3))
     np.testing.assert_allclose(model.get_weights()[0], kernel, atol=2e-6)
     np.testing.assert_allclose(model.get_weights()[1], bias, atol=2e-6)
     np.testing.assert_allclose([record.loss for record in result.history], losses, rtol=1e-5)
+    np.testing.assert_allclose([record.gradient_norm for record in result.history], norms, rtol=1e-5)
     assert [record.learning_rate for record in result.history] == [0.1, 0.1]
 
 
@@ -136,6 +143,10 @@ def test_same_as_keras_fit(vector_schema, blobs, memory_batches):
         ([0.5, 0.4, 0.6, 0.5], StopConfig(patience=2), 4, "epochs", 3),
         ([-0.5, -0.6], StopConfig(patience=1), 2, "patience", 1),
         ([0.5, 0.4], StopConfig(loss_below=100.0), 1, "loss_below", 1),
+        ([0.5, 0.4], StopConfig(gradient_norm_below=100.0), 1, "gradient_norm_below", 1),
+        ([0.5, 0.6], StopConfig(steps=4), 2, "steps", 2),  # of three batches an epoch
+        ([0.5], StopConfig(steps=1), 1, "steps", 1),
+        ([0.1, 0.2, 0.3, 0.4], StopConfig(steps=12), 4, "epochs", 4),
     ],
 )
 def test_stop_rules(scores, stop, epochs, stopped_by, best_epoch, vector_schema, blobs, memory_batches):
@@ -153,6 +164,35 @@ def test_stop_rules(scores, stop, epochs, stopped_by, best_epoch, vector_schema,
     assert [record.score for record in result.history] == scores[:epochs]
     for kept, best in zip(model.get_weights(), seen[best_epoch - 1], strict=True):
         np.testing.assert_array_equal(kept, best)
+
+
+def test_an_epoch_that_is_cut_short_counts_the_rows_it_saw(vector_schema, blobs, memory_batches):
+    """Two epochs of three batches of 64, 64 and 22 rows, and a third of one batch; the rate of the last is near 0."""
+    batches = memory_batches(*blobs, 64)
+    cut = train(mlp(vector_schema), batches, blobs, TASK, settings(9, rate=1e-9, stop=StopConfig(steps=7)))
+    model = mlp(vector_schema)
+    x, y = batches.batch(2, 0)
+    assert len(cut.history) == 3
+    assert cut.history[2].loss == pytest.approx(float(TASK.loss(y, model(x), None)), rel=1e-5)
+    assert cut.history[2].learning_rate == pytest.approx(1e-9 * 0.5 * (1 + np.cos(np.pi * 6 / 7)))
+
+
+def test_full_batches_share_checkpoints_and_resume_exactly(vector_schema, blobs, memory_batches, checkpoints, killed):
+    def run(kept):
+        model = mlp(vector_schema)
+        batches = memory_batches(*blobs, len(blobs[0]))
+        return model, train(model, batches, blobs, TASK, settings(30, "momentum", 0.05), checkpoints=kept)
+
+    checkpoints.kill_after = 2
+    with pytest.raises(killed):
+        run(checkpoints)
+    assert len(checkpoints.load()[1]["history"]) == 2 * FULL_BATCHES_PER_CHECKPOINT
+    checkpoints.kill_after = None
+    (whole, first), (resumed, second) = run(None), run(checkpoints)
+    assert [record.loss for record in first.history] == [record.loss for record in second.history]
+    for expected, got in zip(whole.get_weights(), resumed.get_weights(), strict=True):
+        np.testing.assert_array_equal(expected, got)
+    assert checkpoints.saves == 2 + 2  # after epochs 24 and 30
 
 
 def test_progress_says_epoch_loss_score_speed_and_time_left(vector_schema, blobs, memory_batches, progress):

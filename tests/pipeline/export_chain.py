@@ -64,7 +64,7 @@ def make_chain(folder: Path, data: Any, task: Any, precision: Any, pruning: Prun
     folder_of, _ = stage("ingest", lambda w: ingest.ingest(ingest.Inputs(), ingest.Config(task, data), w))
     rows = Dataset.open(folder_of)
     model = MlpConfig(family="mlp", units=(16,))
-    built, _ = stage("build", lambda w: build.build(build.Inputs(rows), build.Config(task, model), w))
+    built, _ = stage("build", lambda w: build.build(build.Inputs(rows), build.Config(task, None, model), w))
     start = SavedModel.open(built, "build")
     fast = OptimizerConfig(learning_rate=0.01)
     trained = train.Config(TrainConfig(epochs=8, batch_size=32, optimizer=fast))

@@ -273,7 +273,7 @@ def test_module_of_a_child_process_counts() -> None:
             "calibration_rows: int = Field(default=257",
             None,
         ),
-        ("models/config.py", '"""Step size at the start."""', '"""How far at first."""', set()),
+        ("models/config.py", '"""Step size at the start, or', '"""How far at first, or', set()),
         ("pipeline/oracles.py", "_INITIAL_POINTS = 6", "_INITIAL_POINTS = 7", {"tune", "search"}),
         ("models/layerwise.py", '"""', '"""Changed. ', set()),
         ("data/ingest.py", "from __future__", "import os\nfrom __future__", {"ingest"}),

@@ -316,7 +316,7 @@ def test_learning_curves_hold_every_epoch_and_ring_the_kept_one(full: Page) -> N
     assert score[0]["y"] == [record["score"] for record in history]
     assert (score[1]["x"], score[1]["y"]) == ([26], [history[25]["score"]])
     assert len(full.table("Learning curves, epoch by epoch")) == 31
-    assert "30 epochs, stopped early by the rule patience" in full.text
+    assert "30 epochs, stopped early by the rule train.stop.patience" in full.text
 
 
 def test_sparsity_and_schedule(full: Page) -> None:

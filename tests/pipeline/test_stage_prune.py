@@ -34,7 +34,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, SavedModel]
     dataset = Dataset.open(space.output)
     space = workspace_in(folder / "build")
     model = MlpConfig(family="mlp", units=(16,))
-    build.build(build.Inputs(dataset), build.Config("classification", model), space)
+    build.build(build.Inputs(dataset), build.Config("classification", None, model), space)
     return dataset, SavedModel.open(space.output, "build")
 
 

@@ -1,0 +1,89 @@
+"""What a training is told, and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from models.checkpointing import EpochRecord
+from models.config import OptimizerConfig, RegularizationConfig, StopConfig
+
+
+class Objective(Protocol):
+    """What is minimized, and how the result is judged."""
+
+    def loss(self, y_true: Any, outputs: Any, weights: Any | None) -> Any:
+        """Returns the mean loss of a batch, a scalar tensor; `weights`: (rows,) or None."""
+
+    def score(self, y: NDArray[Any], outputs: NDArray[Any]) -> float:
+        """Returns a score of NumPy outputs, higher is better."""
+
+
+class WeightConstraint(Protocol):
+    """Something that every weight update must respect, such as a pruning mask."""
+
+    @property
+    def update_steps(self) -> Sequence[int]:
+        """Steps, counted from 1, after which `update` is called, in Python."""
+
+    @property
+    def settled_step(self) -> int:
+        """Step from which on evaluations count for best weights and stop rules."""
+
+    @property
+    def variables(self) -> Sequence[Any]:
+        """The constraint's tf.Variables, kept in checkpoints."""
+
+    def update(self, step: int) -> None:
+        """Changes the constraint after a step and makes the weights meet it."""
+
+    def apply(self) -> None:
+        """Adds to the graph what makes the weights meet the constraint, after each optimizer step."""
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How to train.
+
+    Attributes:
+        epochs: most passes over the training rows.
+        optimizer: which gradient descent.
+        seed: of operations that draw without a seed of their own; batches bring their own.
+        stop: rules that end the training earlier.
+        regularization: penalty on the kernels.
+        class_weights: weight of each class code in the loss; None: all 1.
+        label: what progress calls this training.
+    """
+
+    epochs: int
+    optimizer: OptimizerConfig
+    seed: int
+    stop: StopConfig = field(default_factory=StopConfig)
+    regularization: RegularizationConfig = field(default_factory=RegularizationConfig)
+    class_weights: tuple[float, ...] | None = None
+    label: str = "train"
+
+    def num_steps(self, num_batches: int) -> int:
+        """Returns the most steps that are taken, at `num_batches` a pass over the rows."""
+        most = self.epochs * num_batches
+        return most if self.stop.steps is None else min(most, self.stop.steps)
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """How a training went.
+
+    Attributes:
+        history: one record for each epoch, those before a resume included.
+        stopped_by: `epochs`, or the field of `StopConfig` whose rule held first.
+        best_epoch: epoch whose weights the model ends with, counted from 1.
+        best_score: its validation score.
+    """
+
+    history: tuple[EpochRecord, ...]
+    stopped_by: str
+    best_epoch: int
+    best_score: float
