@@ -71,6 +71,32 @@ def run_micro(
     Returns:
         Outputs and arena size; or why there are none.
     """
+    ran = _run(model, inputs, 1, timeout_seconds)
+    return ran if isinstance(ran, MicroFailure) else MicroResult(ran[0][0][:, 0], ran[1])
+
+
+def run_micro_tensors(
+    model: bytes, inputs: NDArray[Any], num_outputs: int, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
+) -> list[NDArray[Any]] | MicroFailure:
+    """Runs rows through a model of several outputs, as `run_micro` does.
+
+    Args:
+        model: as for `run_micro`.
+        inputs: as for `run_micro`.
+        num_outputs: how many outputs the model has.
+        timeout_seconds: as for `run_micro`.
+
+    Returns:
+        For each output (rows, *its shape), the leading dimension of the shape kept; or why there are none.
+    """
+    ran = _run(model, inputs, num_outputs, timeout_seconds)
+    return ran if isinstance(ran, MicroFailure) else ran[0]
+
+
+def _run(
+    model: bytes, inputs: NDArray[Any], num_outputs: int, timeout_seconds: float
+) -> tuple[list[NDArray[Any]], int] | MicroFailure:
+    """Returns each output of all rows, and the bytes of the arena."""
     if len(inputs) == 0:
         return MicroFailure("no rows were given to run", refused=True)
     with tempfile.TemporaryDirectory(prefix="penjing-micro-") as name:
@@ -79,7 +105,7 @@ def run_micro(
         np.save(folder / "inputs.npy", inputs, allow_pickle=False)
         try:
             child = subprocess.run(  # noqa: S603 - this interpreter, a module of this repository
-                [sys.executable, "-m", "models.tflite.micro_child", str(folder)],
+                [sys.executable, "-m", "models.tflite.micro_child", str(folder), str(num_outputs)],
                 cwd=_ROOT,
                 env={**os.environ, "PYTHONPATH": str(_ROOT)},
                 stdin=subprocess.DEVNULL,
@@ -96,7 +122,8 @@ def run_micro(
         arena = _ARENA.search(errors)
         if arena is None:
             return MicroFailure("TFLite Micro ran, but did not report its arena", refused=False)
-        return MicroResult(np.load(folder / "outputs.npy", allow_pickle=False), int(arena.group(1)))
+        outputs = [np.load(folder / f"output_{each}.npy", allow_pickle=False) for each in range(num_outputs)]
+        return outputs, int(arena.group(1))
 
 
 def _reason(returncode: int, errors: str) -> str:

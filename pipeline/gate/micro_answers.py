@@ -5,6 +5,7 @@ docs/runtimes.md argues the limits, with the measurements behind them.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from models.tflite.audit import final_softmax_scale
 from models.tflite.micro import MicroFailure, MicroResult, run_micro
+from models.tflite.operator_agreement import compare_operators
 from pipeline.gate.answers import FLOAT_ERROR, top_two_gap
 from pipeline.gate.records import Answers, Check, GateInputs
 
@@ -21,6 +23,13 @@ times as many, which is as far."""
 
 STEEP_ROWS = 0.05
 """Largest fraction of the rows that may be further apart than that, as far as logits one step apart explain it."""
+
+OPERATOR_STEPS = 1
+"""Steps that an operator of TFLite Micro may be from LiteRT's, given the same integers: one rounding of a sum."""
+
+ROUNDED_ROWS, ROUNDED_FLIPS = 0.25, 0.01
+"""Where every operator keeps that: largest fractions of the rows that may end beyond the limit, and be decided
+otherwise, because roundings add up."""
 
 
 def run(inputs: GateInputs, answers: Answers) -> MicroResult | MicroFailure:
@@ -37,50 +46,98 @@ def check_micro(inputs: GateInputs, answers: Answers, result: MicroResult | Micr
     """TFLite Micro answers as LiteRT without default delegates does.
 
     Within 2 steps; a few rows as far as a softmax takes logits that are one step apart; and with the same decision
-    unless the two top outputs are so near. A model that it refuses is reported; a crash fails.
+    unless the two top outputs are so near. Where it is further off, each operator is looked at alone: given the same
+    integers it must be within one step. A model that it refuses is reported; a crash fails.
     """
     quantized = answers.runtime.output.quantized
     limit = _limit(answers.outputs.dtype) if quantized else FLOAT_ERROR
     if isinstance(result, MicroFailure):
-        return Check(
-            name="TFLite Micro",
-            passed=result.refused,
-            figure="not run",
-            limit=limit,
-            stage="convert",
-            message=f"{result.reason}. The model is for LiteRT only."
+        message = (
+            f"{result.reason}. The model is for LiteRT only."
             if result.refused
-            else f"expected TFLite Micro to run or to refuse the model, got: {result.reason}. Do not ship it.",
+            else f"expected TFLite Micro to run or to refuse the model, got: {result.reason}. Do not ship it."
         )
+        return Check("TFLite Micro", result.refused, "not run", limit, "convert", message)
     apart = _differences(inputs, answers, result.outputs)
     allowed = limit + (_of_one_logit_step(inputs, answers) if quantized else np.zeros_like(apart))
-    beyond = (apart > limit).any(axis=-1)
-    unexplained = int((apart > allowed).any(axis=-1).sum())
-    flips = _undue_flips(inputs, answers, result.outputs, allowed)
-    rows = len(result.outputs)
-    passed = unexplained == 0 and beyond.mean() <= STEEP_ROWS and flips == 0
-    unit = " steps" if quantized else ""
-    furthest = f"{float(apart.max()):.3g}{unit} from LiteRT over {rows} rows"
-    told = f"{furthest}, {flips} of them decided otherwise without a near tie"
-    steep = (
-        f"; {int(beyond.sum())} of them beyond {limit:g}{unit}, where the softmax is steep: no further than logits one "
-        "step apart explain"
-        if beyond.any()
-        else ""
+    seen = _Seen(
+        furthest=float(apart.max()),
+        rows=len(apart),
+        beyond=int((apart > limit).any(axis=-1).sum()),
+        unexplained=int((apart > allowed).any(axis=-1).sum()),
+        undue_flips=_undue_flips(inputs, answers, result.outputs, allowed),
+        flips=int(_flipped(inputs, answers, result.outputs).sum()),
+        limit=f"{limit:g}{' steps' if quantized else ''}",
+        arena=f"arena {result.arena_bytes} bytes, measured on this host.",
     )
-    return Check(
-        name="TFLite Micro",
-        passed=passed,
-        figure=float(apart.max()),
-        limit=limit,
-        stage="convert",
-        message=f"{told}{steep}; arena {result.arena_bytes} bytes, measured on this host."
-        if passed
-        else f"expected at most {limit:g}{unit} and no row decided otherwise, got {told}; "
-        f"{int(beyond.sum())} rows beyond the limit (of at most {int(STEEP_ROWS * rows)}), {unexplained} further than "
-        f"logits one step apart explain. Its sigmoid and tanh are other kernels than LiteRT's; with relu or relu6 the "
-        f"two are nearer.",
-    )
+    passed = seen.unexplained == 0 and seen.undue_flips == 0 and seen.beyond <= STEEP_ROWS * seen.rows
+    message = seen.as_passed()
+    if not passed:
+        passed, message = _by_operator(inputs, answers, result, seen) if quantized else (False, seen.as_failed(""))
+    return Check("TFLite Micro", passed, seen.furthest, limit, "convert", message)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """How far TFLite Micro's answers are from LiteRT's, in rows, and how it is told."""
+
+    furthest: float
+    rows: int
+    beyond: int
+    unexplained: int
+    undue_flips: int
+    flips: int
+    limit: str
+    arena: str
+
+    def as_passed(self) -> str:
+        steep = (
+            f"; {self.beyond} of them beyond {self.limit}, where the softmax is steep: no further than logits one step "
+            "apart explain"
+            if self.beyond
+            else ""
+        )
+        return f"{self._told()}, {self.undue_flips} of them decided otherwise without a near tie{steep}; {self.arena}"
+
+    def as_rounded(self, worst: int) -> str:
+        return (
+            f"{self._told()}, {self.beyond} of them beyond {self.limit} and {self.flips} decided otherwise, in near "
+            f"ties: roundings that add up, since given the same integers no operator is more than {worst} step from "
+            f"LiteRT's; {self.arena}"
+        )
+
+    def as_failed(self, operators: str) -> str:
+        return (
+            f"expected at most {self.limit} and no row decided otherwise, got {self._told()}, {self.undue_flips} of "
+            f"them decided otherwise without a near tie; {self.beyond} rows beyond the limit (of at most "
+            f"{int(STEEP_ROWS * self.rows)}), {self.unexplained} further than logits one step apart "
+            f"explain{operators}. Use relu or relu6, where roundings are not amplified, or another precision."
+        )
+
+    def _told(self) -> str:
+        unit = " steps" if self.limit.endswith(" steps") else ""
+        return f"{self.furthest:.3g}{unit} from LiteRT over {self.rows} rows"
+
+
+def _by_operator(inputs: GateInputs, answers: Answers, result: MicroResult, seen: _Seen) -> tuple[bool, str]:
+    """Looks at each operator alone where the ends of the network are further apart than they should be.
+
+    LiteRT rounds a sum that lies between two integers upwards, TFLite Micro away from zero. What is steep (a sigmoid,
+    tanh, elu) makes several steps of that one, layer after layer; every kernel is sound all the same.
+    """
+    found = compare_operators(inputs.runnable, answers.quantized[_rows(inputs)], inputs.micro_timeout_seconds)
+    if isinstance(found, MicroFailure):
+        return False, seen.as_failed(f" (its operators could not be compared one by one: {found.reason})")
+    if not np.array_equal(found.outputs, result.outputs):
+        return False, seen.as_failed("; asked again, TFLite Micro gave other answers")
+    worst = max(found.operators, key=lambda each: each.steps)
+    if worst.steps > OPERATOR_STEPS:
+        told = f"; given the same integers, operator {worst.position} ({worst.name}) is {worst.steps} steps off"
+        return False, seen.as_failed(told)
+    if seen.beyond > ROUNDED_ROWS * seen.rows or seen.flips > ROUNDED_FLIPS * seen.rows:
+        told = f"; each operator is within a step, but too many rows are far off, or decided otherwise ({seen.flips})"
+        return False, seen.as_failed(told)
+    return True, seen.as_rounded(worst.steps)
 
 
 def _rows(inputs: GateInputs) -> NDArray[np.int64]:
@@ -122,6 +179,13 @@ def _undue_flips(inputs: GateInputs, answers: Answers, outputs: NDArray[Any], al
     """Rows decided otherwise although the two top outputs are further apart than each may move."""
     if inputs.task.name == "regression":
         return 0
+    near = top_two_gap(answers.outputs[_rows(inputs)]) <= allowed.max(axis=-1)
+    return int((_flipped(inputs, answers, outputs) & ~near).sum())
+
+
+def _flipped(inputs: GateInputs, answers: Answers, outputs: NDArray[Any]) -> NDArray[np.bool_]:
+    """(rows,) whether a row is decided otherwise than by LiteRT; never, where a number is predicted."""
+    if inputs.task.name == "regression":
+        return np.zeros(len(outputs), np.bool_)
     reference = answers.outputs[_rows(inputs)]
-    flipped = inputs.task.decide(outputs) != inputs.task.decide(reference)
-    return int((flipped & (top_two_gap(reference) > allowed.max(axis=-1))).sum())
+    return np.asarray(inputs.task.decide(outputs) != inputs.task.decide(reference))

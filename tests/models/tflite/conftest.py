@@ -21,7 +21,7 @@ def tiny_mlp(seed: int = 0, activation: str = "relu") -> Any:
     inputs = keras.Input((8, 8, 1), name="input")
     hidden = keras.layers.Flatten(name="flatten")(inputs)
     hidden = keras.layers.Dense(20, activation=activation, name="dense_1")(hidden)
-    return _drawn(keras.Model(inputs, keras.layers.Dense(10, activation="softmax", name="output")(hidden)), seed)
+    return drawn(keras.Model(inputs, keras.layers.Dense(10, activation="softmax", name="output")(hidden)), seed)
 
 
 def tiny_cnn(seed: int = 0) -> Any:
@@ -34,10 +34,10 @@ def tiny_cnn(seed: int = 0) -> Any:
     x = keras.layers.Conv2D(12, 1, use_bias=False, name="conv_2")(x)
     x = keras.layers.ReLU(name="relu_3")(keras.layers.BatchNormalization(name="bn_3")(x))
     x = keras.layers.GlobalAveragePooling2D(name="mean")(x)
-    return _drawn(keras.Model(inputs, keras.layers.Dense(10, activation="softmax", name="output")(x)), seed)
+    return drawn(keras.Model(inputs, keras.layers.Dense(10, activation="softmax", name="output")(x)), seed)
 
 
-def _drawn(model: Any, seed: int) -> Any:
+def drawn(model: Any, seed: int) -> Any:
     """Weights from NumPy, so that they are the same in any process; variances stay positive."""
     generator = np.random.default_rng(seed)
     weights = [generator.normal(0, 0.4, weight.shape) for weight in model.get_weights()]
