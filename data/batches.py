@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,33 @@ from numpy.typing import NDArray
 
 from data.contract import derive_seed
 from data.kept_inputs import keep_inputs
+
+
+class JoinedRows:
+    """Rows of several arrays, one after the other, gathered without a copy of them all.
+
+    Example:
+        >>> JoinedRows([np.array([[1.0], [2.0]]), np.array([[3.0]])])[np.array([2, 0])].tolist()
+        [[3.0], [1.0]]
+    """
+
+    def __init__(self, parts: Sequence[NDArray[Any]]) -> None:
+        """Takes arrays (rows, ...) of one type that differ in their number of rows alone."""
+        self._parts = list(parts)
+
+    def __len__(self) -> int:
+        return sum(len(part) for part in self._parts)
+
+    def __getitem__(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Returns (n, ...): the rows of these numbers (n,), counted over all arrays."""
+        first = self._parts[0]
+        gathered = np.empty((len(rows), *first.shape[1:]), first.dtype)
+        start = 0
+        for part in self._parts:
+            inside = (rows >= start) & (rows < start + len(part))
+            gathered[inside] = part[rows[inside] - start]
+            start += len(part)
+        return gathered
 
 
 class ArrayBatches:
@@ -25,7 +53,7 @@ class ArrayBatches:
 
     def __init__(
         self,
-        x: NDArray[Any],
+        x: NDArray[Any] | JoinedRows,
         y: NDArray[Any],
         batch_size: int,
         seed: int,

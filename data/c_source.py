@@ -106,10 +106,10 @@ float penjing_category(enum penjing_column column, const char *category);
 
 
 def _postprocess_declaration(preprocessing: Preprocessing) -> str:
-    if preprocessing.class_names:
+    if not preprocessing.predicts_a_number:
         return ""
     return f"""
-/* The model's output in the unit of the target, {_commented(preprocessing.target_name)}. */
+/* The model's output in the unit of the target, {_commented(str(preprocessing.target_name))}. */
 float penjing_postprocess(float output);
 """
 
@@ -137,7 +137,7 @@ def _source(preprocessing: Preprocessing) -> str:
 #include <string.h>
 
 {"".join(tables)}{_functions(preprocessing)}{_preprocess(preprocessing, body)}
-{_lookup(cases)}{"" if preprocessing.class_names else _postprocess(preprocessing)}"""
+{_lookup(cases)}{_postprocess(preprocessing) if preprocessing.predicts_a_number else ""}"""
 
 
 def _preprocess(preprocessing: Preprocessing, body: str) -> str:

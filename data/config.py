@@ -13,15 +13,80 @@ BUILTIN_IMAGE_SHAPES = {"digits": (8, 8, 1)}
 
 Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
 
+LabelUse = Literal["needed", "optional", "unread"]
+"""What a run does with the labels of a source: cannot do without; reads them where they are; leaves them."""
+
+
+class UnlabeledTable(FrozenConfig):
+    """A CSV, TSV or Parquet file that has the columns `data` learns from; other columns are not looked at."""
+
+    source: Literal["table"]
+    """Kind of source."""
+
+    path: str
+    """The file. Missing features are treated as `data.missing` says."""
+
+
+class UnlabeledImages(FrozenConfig):
+    """A folder of PNG, JPEG or BMP files, at any depth; they are resized and colored as those of `data`."""
+
+    source: Literal["images"]
+    """Kind of source."""
+
+    path: str
+    """The folder. Where train/ and test/ folders lie in it, only the images below train/ are taken."""
+
+    skip_unreadable: bool = False
+    """Leave unreadable images out, listed in the profile, instead of refusing the folder."""
+
+
+class UnlabeledArrays(FrozenConfig):
+    """A NumPy array of inputs, in the units of `data`: one .npz, or .npy files in a folder."""
+
+    source: Literal["arrays"]
+    """Kind of source."""
+
+    path: str
+    """The .npz file, or the folder that holds the .npy file."""
+
+    x: str = "x"
+    """Name of the inputs: a key of the .npz, or `<x>.npy`."""
+
+
+class UnlabeledIdx(FrozenConfig):
+    """MNIST's file of training images, plain or .gz."""
+
+    source: Literal["idx"]
+    """Kind of source."""
+
+    path: str
+    """Folder with train-images-idx3-ubyte."""
+
+
+UnlabeledData = UnlabeledTable | UnlabeledImages | UnlabeledArrays | UnlabeledIdx
+
 
 class SplitFields(FrozenConfig):
-    """Fields that every source shares: how rows are divided."""
+    """Fields that every source shares: how rows are divided, and which of them have labels."""
 
     validation_fraction: Fraction = 0.15
     """Fraction of all rows that decisions are made on (of the training rows, where the source ships a test split)."""
 
     test_fraction: Fraction = 0.15
     """Fraction of all rows kept for the last table; ignored by design where the source ships its own test split."""
+
+    normal: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    """Task reconstruction: classes whose rows are normal. Training and validation hold normal rows alone; rows of all
+    other classes are abnormal and lie in the test split alone. No label is read when left out."""
+
+    num_labels: Annotated[int, Field(ge=1)] | None = None
+    """Training rows that keep their labels, of each class its share; the others become rows without labels, which
+    layer-wise pretraining of an unsupervised kind learns from. Other trainings learn from the few alone: the control
+    of such an experiment. All when left out."""
+
+    unlabeled: UnlabeledData | None = Field(default=None, discriminator="source")
+    """More rows of the same kind, whose labels are missing or not looked at: layer-wise pretraining of an unsupervised
+    kind learns from them too. None when left out."""
 
     @model_validator(mode="after")
     def _leave_training_rows(self) -> SplitFields:
@@ -53,8 +118,9 @@ class TableData(SplitFields):
     """The file; .csv, .tsv or .parquet (.csv and .tsv may end in .gz too). A .csv whose header has semicolons and no
     comma is separated by these, and its numbers may have decimal commas (1,5)."""
 
-    target: str
-    """Column to predict."""
+    target: str | None = None
+    """Column to predict; tasks reconstruction and clustering need none. Reconstruction looks at it with `normal`
+    alone, clustering to compare its clusters with; it is never an input."""
 
     features: tuple[str, ...] | None = None
     """Columns to learn from; all but the target, the group and the dropped ones when left out."""
@@ -85,7 +151,8 @@ class ImagesData(SplitFields):
     """Kind of source."""
 
     path: str
-    """The folder: class folders, or train/ (validation/) test/ folders that hold them."""
+    """The folder: class folders, or train/ (validation/) test/ folders that hold them. Tasks reconstruction and
+    clustering take images that are not sorted into classes too, at any depth."""
 
     size: tuple[Annotated[int, Field(ge=4, le=1024)], Annotated[int, Field(ge=4, le=1024)]] = (32, 32)
     """Height and width in pixels that every image is resized to, bilinearly; the aspect ratio is not kept. The
@@ -111,7 +178,8 @@ class ArraysData(SplitFields):
     """Name of the inputs: a key of the .npz, or `<x>.npy`. Also `<x>_test` where there is a test split."""
 
     y: str = "y"
-    """Name of the targets: a key of the .npz, or `<y>.npy`. Also `<y>_test` where there is a test split."""
+    """Name of the targets: a key of the .npz, or `<y>.npy`. Also `<y>_test` where there is a test split. Tasks
+    reconstruction and clustering need none."""
 
     kind: Literal["auto", "image", "vector"] = "auto"
     """What a row is; `auto`: rows of two or three dimensions are images where 0 to 255 holds their values without
@@ -125,13 +193,27 @@ class IdxData(SplitFields):
     """Kind of source."""
 
     path: str
-    """Folder with train-images-idx3-ubyte, train-labels-idx1-ubyte and their t10k counterparts."""
+    """Folder with train-images-idx3-ubyte, train-labels-idx1-ubyte and their t10k counterparts. Tasks reconstruction
+    and clustering need no labels."""
 
     class_names: tuple[str, ...] | None = None
     """Names of the classes in the order of their codes; the codes themselves when left out."""
 
 
 DataConfig = Annotated[BuiltinData | TableData | ImagesData | ArraysData | IdxData, Field(discriminator="source")]
+
+
+def label_use(config: DataConfig, task: str) -> LabelUse:
+    """Returns what a run does with the labels of its source."""
+    if task in ("classification", "regression"):
+        return "needed"
+    if task == "reconstruction":
+        return "unread" if config.normal is None else "needed"
+    if isinstance(config, TableData):
+        return "unread" if config.target is None else "needed"
+    if isinstance(config, ArraysData) and config.y != ArraysData.model_fields["y"].default:
+        return "needed"
+    return "needed" if isinstance(config, IdxData) and config.class_names is not None else "optional"
 
 
 def known_input_shape(config: DataConfig) -> tuple[int, ...] | None:

@@ -100,10 +100,10 @@ class Schema(FrozenConfig):
     """Stored arrays become model input as `float32(x) / storage_divisor`: 255 for pixels, else 1."""
 
     class_names: tuple[str, ...]
-    """Names of the classes in the order of their codes; empty for regression."""
+    """Names of the classes in the order of their codes; empty for regression and where there are no labels."""
 
-    target_name: str
-    """Name of the predicted column, or `class`."""
+    target_name: str | None
+    """Name of the predicted column, or `class`; null where there are no labels."""
 
     target_mean: float = 0.0
     """Regression: mean of the training targets; stored targets are `(y - mean) / scale`."""
@@ -116,7 +116,7 @@ class Schema(FrozenConfig):
 
     @property
     def num_classes(self) -> int:
-        """Number of classes; 0 for regression."""
+        """Number of classes; 0 for regression and where there are no labels."""
         return len(self.class_names)
 
 
@@ -129,7 +129,7 @@ class Split:
 
     Attributes:
         x: (rows, *input_shape), as stored (uint8 pixels, float32 features).
-        y: (rows,), int32 class codes or float32 standardized targets.
+        y: (rows,), int32 class codes or float32 standardized targets; int32 zeros where there are no labels.
         rows: (rows,), int64 position of each row in the source, for reports.
     """
 

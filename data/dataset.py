@@ -11,13 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from data.batches import ArrayBatches
+from data.batches import ArrayBatches, JoinedRows
 from data.contract import SPLIT_NAMES, Batches, DataError, Schema, Split
 from data.kept_inputs import keep_inputs
 from data.preprocessing import Preprocessing
 
 TEST_NAMES = "test_names.json"
 """Names that the source has for the rows of the test split."""
+
+UNLABELED_NAME = "unlabeled"
+"""What the arrays of rows without labels are called: `unlabeled_x.npy`, `unlabeled_rows.npy`."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,11 @@ class Dataset:
             raise ValueError(f"split: expected validation or test, got {name!r}. Training rows are not kept raw.")
         return self._array(f"{name}_x.npy" if self.schema.kind == "image" else f"{name}_raw.npy")
 
+    @property
+    def num_unlabeled(self) -> int:
+        """Rows without labels that lie beside the training rows."""
+        return int(self.profile["rows"].get("unlabeled", 0))
+
     def test_names(self) -> list[str] | None:
         """Returns what the source calls each row of the test split, as an image's path; None where it has no names."""
         path = self.folder / TEST_NAMES
@@ -100,12 +108,15 @@ class Dataset:
         """Returns the rows of a split in shuffled batches of float32 model input.
 
         Args:
-            name: `train`, `validation` or `test`.
+            name: `train`, `validation` or `test`; `pretrain`: the training rows and those without labels, whose
+                targets are -1 (NaN for regression), shuffled together.
             batch_size: rows of a batch; `full`: all of them.
             seed: of the shuffle.
             targets: (rows, ...) in place of the split's own, in its order.
         """
-        split = self.split(name)
+        if name == "pretrain" and self.num_unlabeled:
+            return self._pretraining_batches(batch_size, seed, targets)
+        split = self.split("train" if name == "pretrain" else name)
         y = split.y if targets is None else targets
         size = len(split) if batch_size == "full" else batch_size
         return ArrayBatches(split.x, y, size, seed, self.schema.storage_divisor, self.kept_inputs)
@@ -122,6 +133,17 @@ class Dataset:
         """
         stored = keep_inputs(self.split(name).x[slice(None) if rows is None else rows], self.kept_inputs)
         return stored.astype(np.float32) / np.float32(self.schema.storage_divisor)
+
+    def _pretraining_batches(
+        self, batch_size: int | Literal["full"], seed: int, targets: NDArray[Any] | None
+    ) -> Batches:
+        train = self.split("train")
+        x = JoinedRows([train.x, self._array(f"{UNLABELED_NAME}_x.npy")])
+        if targets is None:
+            unknown = -1 if train.y.dtype.kind == "i" else np.nan
+            targets = np.concatenate([train.y, np.full(self.num_unlabeled, unknown, train.y.dtype)])
+        size = len(x) if batch_size == "full" else batch_size
+        return ArrayBatches(x, targets, size, seed, self.schema.storage_divisor, self.kept_inputs)
 
     def _array(self, file_name: str) -> NDArray[Any]:
         path = self.folder / file_name

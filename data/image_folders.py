@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from data.config import LabelUse
 from data.contract import DataError
 from data.paths import entries_of, existing
 
@@ -32,7 +33,7 @@ class ImageFile:
 
     Attributes:
         path: the file.
-        class_name: name of its class folder.
+        class_name: name of its class folder; empty where folders are no classes.
         split: split folder above the class folder; None where there is none.
     """
 
@@ -41,7 +42,51 @@ class ImageFile:
     split: SplitName | None
 
 
-def image_files(root: Path) -> list[ImageFile]:
+def image_files(root: Path, labels: LabelUse) -> list[ImageFile]:
+    """Lists the images of a folder, perhaps under split folders, sorted.
+
+    Where labels are optional, folders are classes if there are two or more and every image lies in one of them.
+
+    Raises:
+        DataError: as `sorted_images` and `unsorted_images`.
+    """
+    existing(root, "folder")
+    if labels == "needed" or (labels == "optional" and _folders_are_classes(root)):
+        return sorted_images(root)
+    return unsorted_images(root)
+
+
+def _folders_are_classes(root: Path) -> bool:
+    folders = _class_folders(root)
+    splits_alone = all(split is None and folder.name.lower() in SPLIT_FOLDERS for folder, split in folders)
+    return not splits_alone and len({folder.name for folder, _ in folders}) >= 2 and not loose_images(root)
+
+
+def unsorted_images(root: Path) -> list[ImageFile]:
+    """Lists the images of a folder at any depth, sorted; what lies below train/, validation/ and test/ is of a split.
+
+    Raises:
+        DataError: there are no images, none below one of the split folders, a link leads out, or a name is not UTF-8.
+    """
+    existing(root, "folder")
+    places: list[tuple[Path, SplitName | None]] = [(root, None)]
+    folders = _folders(root, root)
+    splits = [SPLIT_FOLDERS.get(folder.name.lower()) for folder in folders]
+    if "train" in splits and None not in splits:
+        places = list(zip(folders, splits, strict=True))
+    images: list[ImageFile] = []
+    for place, split in places:
+        found = [path for path in files_below(place, root) if is_image_name(path)]
+        if not found:
+            where = str(root) if split is None else str(place.relative_to(root))
+            raise DataError(
+                f"data.path: expected PNG, JPEG or BMP files in {where!r}, got none. Add images, or correct the path."
+            )
+        images += [ImageFile(path, "", split) for path in found]
+    return images
+
+
+def sorted_images(root: Path) -> list[ImageFile]:
     """Lists the images of a folder of class folders, perhaps under split folders, sorted.
 
     Hidden files and files that are no images by their suffix are passed over.

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from data.config import ArraysData, BuiltinData, DataConfig, IdxData, ImagesData, TableData
 from data.contract import SPLIT_NAMES, Progress, Schema
 from data.dataset import TEST_NAMES
+from data.normal import check_test_rows, mark_normal
 from data.pictures import GREY_WEIGHTS, PictureSteps
 from data.preprocessing import Preprocessing
 from data.profile import (
@@ -23,10 +24,17 @@ from data.profile import (
     target_warnings,
 )
 from data.sources.loaded import Loaded, LoadedImages, LoadedTable
-from data.splits import TRAIN, split_rows
+from data.splits import LEFT_OUT, TRAIN, UNLABELED, keep_labels, split_rows
 from data.storage import digest_arrays, write_array, write_text
 from data.storing import Stored, store_images, store_table
 from data.targets import check_targets
+from data.unlabeled import (
+    UnlabeledRows,
+    load_unlabeled,
+    store_unlabeled,
+    unlabeled_profile,
+    unlabeled_warnings,
+)
 
 
 def ingest(config: DataConfig, task: str, folder: Path, seed: int, progress: Progress) -> dict[str, Any]:
@@ -34,9 +42,10 @@ def ingest(config: DataConfig, task: str, folder: Path, seed: int, progress: Pro
 
     Args:
         config: the `data` section.
-        task: `classification` or `regression`.
-        folder: where schema.json, profile.json, preprocessing.json, labels.txt, the arrays of the splits,
-            test_names.json (where rows have names) and preprocessing.c and .h (for vectors) are written.
+        task: `classification`, `regression`, or `reconstruction` and `clustering`, which need no labels.
+        folder: where schema.json, profile.json, preprocessing.json, labels.txt, the arrays of the splits and of the
+            rows without labels, test_names.json (where rows have names) and preprocessing.c and .h (for vectors) are
+            written.
         seed: the run's seed.
         progress: told how far it is.
 
@@ -48,9 +57,7 @@ def ingest(config: DataConfig, task: str, folder: Path, seed: int, progress: Pro
         DataError: the data cannot be used as the config asks.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    loaded = load(config, task, folder, progress)
-    check_targets(loaded, task)
-    assignment = split_rows(loaded, config, seed)
+    loaded, assignment = _divided(load(config, task, folder, progress), config, task, seed)
     common = _common(config, loaded, *_store_targets(loaded, assignment, folder))
     if isinstance(loaded, LoadedImages):
         stored = store_images(loaded, assignment, common, folder, progress)
@@ -63,11 +70,32 @@ def ingest(config: DataConfig, task: str, folder: Path, seed: int, progress: Pro
         write_text(folder / TEST_NAMES, json.dumps(names, indent=0, ensure_ascii=False) + "\n")
     schema = _schema(stored.preprocessing)
     _write_contracts(schema, stored.preprocessing, folder)
+    unlabeled = _unlabeled(config, loaded, assignment, stored, folder, progress)
     profile = _profile(loaded, task, assignment, stored, schema, folder)
+    if unlabeled:
+        _tell_unlabeled(profile, unlabeled, schema, store_unlabeled(unlabeled, stored.preprocessing, folder))
     text = json.dumps(profile, indent=2, ensure_ascii=False, allow_nan=False)
     write_text(folder / "profile.json", text + "\n")
     result: dict[str, Any] = json.loads(text)
     return result
+
+
+def _divided(loaded: Loaded, config: DataConfig, task: str, seed: int) -> tuple[Loaded, NDArray[np.int8]]:
+    """Checks the targets and assigns every row to a split; rows that fit none are left out, with a warning."""
+    check_targets(loaded, task)
+    if config.normal is not None:
+        loaded = mark_normal(loaded, config.normal)
+    assignment = split_rows(loaded, config, seed)
+    stray = assignment == LEFT_OUT
+    if stray.any():
+        reason = "other rows of their groups are in training or validation"
+        loaded = loaded.without_rows(~stray, f"{int(stray.sum())} abnormal rows are left out: {reason}.")
+        assignment = assignment[~stray]
+    if config.normal is not None:
+        check_test_rows(loaded, assignment)
+    if config.num_labels is not None:
+        assignment = keep_labels(loaded, assignment, config.num_labels, seed)
+    return loaded, assignment
 
 
 def load(config: DataConfig, task: str, folder: Path, progress: Progress) -> Loaded:
@@ -135,7 +163,7 @@ def _schema(preprocessing: Preprocessing) -> Schema:
 def _store_targets(loaded: Loaded, assignment: NDArray[np.int8], folder: Path) -> tuple[float, float]:
     """Writes the targets and row numbers of each split; returns mean and scale of the training targets."""
     values, mean, scale = loaded.targets.values, 0.0, 1.0
-    if not loaded.targets.class_names:
+    if loaded.targets.are_numbers:
         training = values[assignment == TRAIN]
         mean, deviation = float(training.mean()), float(training.std())
         scale = 1.0 if deviation == 0.0 else deviation
@@ -147,6 +175,40 @@ def _store_targets(loaded: Loaded, assignment: NDArray[np.int8], folder: Path) -
     return mean, scale
 
 
+def _unlabeled(
+    config: DataConfig,
+    loaded: Loaded,
+    assignment: NDArray[np.int8],
+    stored: Stored,
+    folder: Path,
+    progress: Progress,
+) -> list[UnlabeledRows]:
+    """Returns the rows without labels: training rows whose labels are put aside, then those of their own source."""
+    parts = []
+    aside = np.flatnonzero(assignment == UNLABELED)
+    if aside.size:
+        parts.append(UnlabeledRows(len(aside), lambda rows: stored.read(aside[rows]), loaded.positions[aside]))
+    if config.unlabeled is not None:
+        parts.append(load_unlabeled(config, stored.preprocessing, folder, progress))
+    return parts
+
+
+def _tell_unlabeled(profile: dict[str, Any], parts: list[UnlabeledRows], schema: Schema, paths: list[Path]) -> None:
+    """Adds to the profile what was stored without labels."""
+    folder = paths[0].parent
+    figures = unlabeled_profile(parts, folder)
+    profile["rows"]["total"] += figures["rows"] - figures["set_aside"]
+    profile["rows"]["unlabeled"] = figures["rows"]
+    profile["unlabeled"] = figures
+    profile["warnings"] += unlabeled_warnings(parts, figures)
+    profile["stored_bytes"] += sum(path.stat().st_size for path in paths)
+    profile["dataset_sha256"] = digest_arrays([*_split_arrays(folder), *paths], schema.model_dump_json())
+
+
+def _split_arrays(folder: Path) -> list[Path]:
+    return [folder / f"{split}_{part}.npy" for split in SPLIT_NAMES for part in ("x", "y", "rows")]
+
+
 def _profile(
     loaded: Loaded,
     task: str,
@@ -155,10 +217,11 @@ def _profile(
     schema: Schema,
     folder: Path,
 ) -> dict[str, Any]:
-    duplicates = duplicate_rows(stored.digests, loaded.targets.values, assignment)
+    has_labels = loaded.targets.name is not None
+    duplicates = duplicate_rows(stored.digests, loaded.targets.values, assignment, has_labels)
     target = target_profile(loaded.targets, assignment)
     left_out = [{"name": c["name"], "reason": c["why_left_out"]} for c in stored.columns if not c["used"]]
-    arrays = [folder / f"{split}_{part}.npy" for split in SPLIT_NAMES for part in ("x", "y", "rows")]
+    arrays = _split_arrays(folder)
     rows = {name: int((assignment == code).sum()) for code, name in enumerate(SPLIT_NAMES)}
     return {
         "version": PROFILE_VERSION,
@@ -179,8 +242,8 @@ def _profile(
         "warnings": [
             *loaded.warnings,
             *stored.warnings,
-            *target_warnings(loaded.targets, assignment),
-            *duplicate_warnings(duplicates, stored.same_columns),
+            *target_warnings(loaded.targets, assignment, task),
+            *duplicate_warnings(duplicates, stored.same_columns, has_labels),
         ],
         "stored_bytes": sum(path.stat().st_size for path in arrays),
         "dataset_sha256": digest_arrays(arrays, schema.model_dump_json()),

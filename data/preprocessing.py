@@ -225,16 +225,17 @@ class Preprocessing(FrozenConfig):
     """Vector: standardized numbers are clipped to plus and minus this."""
 
     class_names: tuple[str, ...]
-    """Names of the classes in the order of the model's outputs; empty for regression."""
+    """Classification: names of the classes in the order of the model's outputs. Reconstruction and clustering: names
+    of the labels that the data has, if any. Empty for regression."""
 
-    target_name: str
-    """Name of what is predicted."""
+    target_name: str | None
+    """Name of what is predicted; null where the data has no labels."""
 
     target_mean: float
-    """Regression: prediction = target_mean + target_scale * output."""
+    """Regression: prediction = target_mean + target_scale * output; 0 for other tasks."""
 
     target_scale: float
-    """Regression: prediction = target_mean + target_scale * output."""
+    """Regression: prediction = target_mean + target_scale * output; 1 for other tasks."""
 
     @model_validator(mode="after")
     def _columns_make_the_input(self) -> Self:
@@ -256,6 +257,11 @@ class Preprocessing(FrozenConfig):
     def feature_names(self) -> tuple[str, ...]:
         """Names of the entries of a vector input, in order; empty for images."""
         return tuple(name for column in self.columns for name in column.features)
+
+    @property
+    def predicts_a_number(self) -> bool:
+        """Whether the output is a number in the target's unit, once it is scaled back."""
+        return not self.class_names and self.target_name is not None
 
     @property
     def model_shape(self) -> tuple[int, ...]:

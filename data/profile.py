@@ -73,19 +73,24 @@ def duplicate_columns(columns: Sequence[Column]) -> list[list[str]]:
     return [names for names in same.values() if len(names) > 1]
 
 
-def duplicate_rows(digests: NDArray[np.uint64], targets: NDArray[Any], assignment: NDArray[np.int8]) -> dict[str, Any]:
+def duplicate_rows(
+    digests: NDArray[np.uint64], targets: NDArray[Any], assignment: NDArray[np.int8], has_labels: bool = True
+) -> dict[str, Any]:
     """Counts exact duplicates.
 
     Args:
         digests: (rows,) digest of each row's inputs.
         targets: (rows,) targets.
-        assignment: (rows,) split codes.
+        assignment: (rows,) split codes; rows of no split do not count.
+        has_labels: whether the targets are any.
 
     Returns:
         `rows`: rows that repeat an earlier one, inputs and target; `across_splits`: for each pair of splits, rows of
-        the second whose inputs and target also occur in the first; `conflicting`: rows whose inputs occur with
-        another target too.
+        the second whose inputs and target also occur in the first; with labels also `conflicting`: rows whose inputs
+        occur with another target too.
     """
+    within = np.flatnonzero(np.isin(assignment, range(len(SPLIT_NAMES))))  # rows without labels are counted elsewhere
+    digests, targets, assignment = digests[within], targets[within], assignment[within]
     _, inputs = np.unique(digests, return_inverse=True)
     _, target_codes = np.unique(targets, return_inverse=True)
     pairs, example = np.unique(inputs * (int(target_codes.max()) + 1) + target_codes, return_inverse=True)
@@ -95,16 +100,17 @@ def duplicate_rows(digests: NDArray[np.uint64], targets: NDArray[Any], assignmen
         f"{SPLIT_NAMES[first]}/{SPLIT_NAMES[second]}": int((in_split[first][example] & (assignment == second)).sum())
         for first, second in ((0, 1), (0, 2), (1, 2))
     }
+    found = {"rows": len(digests) - len(pairs), "across_splits": across}
+    if not has_labels:
+        return found
     targets_of_inputs = np.bincount(pairs // (int(target_codes.max()) + 1), minlength=int(inputs.max()) + 1)
-    return {
-        "rows": len(digests) - len(pairs),
-        "across_splits": across,
-        "conflicting": int((targets_of_inputs[inputs] > 1).sum()),
-    }
+    return found | {"conflicting": int((targets_of_inputs[inputs] > 1).sum())}
 
 
 def target_profile(targets: Targets, assignment: NDArray[np.int8]) -> dict[str, Any]:
-    """Describes the targets: rows of each class in each split, or the range of the numbers."""
+    """Describes the targets: rows of each class in each split, or the range of the numbers; nothing without labels."""
+    if targets.name is None:
+        return {}
     if targets.class_names:
         balance = {
             split: {
@@ -118,7 +124,7 @@ def target_profile(targets: Targets, assignment: NDArray[np.int8]) -> dict[str, 
             for code, split in enumerate(SPLIT_NAMES)
         }
         return {"name": targets.name, "class_balance": balance}
-    values = targets.values
+    values = targets.values[np.isin(assignment, range(len(SPLIT_NAMES)))]
     return {
         "name": targets.name,
         "min": number(values.min()),
@@ -128,9 +134,9 @@ def target_profile(targets: Targets, assignment: NDArray[np.int8]) -> dict[str, 
     }
 
 
-def target_warnings(targets: Targets, assignment: NDArray[np.int8]) -> list[str]:
-    """Returns what a user should know of the class balance."""
-    if not targets.class_names:
+def target_warnings(targets: Targets, assignment: NDArray[np.int8], task: str) -> list[str]:
+    """Returns what a user should know of the class balance, where classes are learned."""
+    if task != "classification":
         return []
     warnings = []
     counts = np.bincount(targets.values[assignment == TRAIN], minlength=len(targets.class_names))
@@ -152,17 +158,19 @@ def target_warnings(targets: Targets, assignment: NDArray[np.int8]) -> list[str]
     return warnings
 
 
-def duplicate_warnings(duplicates: Mapping[str, Any], same_columns: Sequence[Sequence[str]]) -> list[str]:
+def duplicate_warnings(
+    duplicates: Mapping[str, Any], same_columns: Sequence[Sequence[str]], has_labels: bool
+) -> list[str]:
     """Returns what a user should know of duplicates."""
     warnings = []
+    what = "inputs and target" if has_labels else "input for input"
     for pair, rows in duplicates["across_splits"].items():
         if rows:
             first, second = pair.split("/")
             warnings.append(
-                f"{rows} rows of the {second} split also occur in the {first} split, inputs and target: "
-                "they flatter its score."
+                f"{rows} rows of the {second} split also occur in the {first} split, {what}: they flatter its score."
             )
-    if duplicates["conflicting"]:
+    if duplicates.get("conflicting"):
         warnings.append(f"{duplicates['conflicting']} rows have the same inputs as a row with another target.")
     warnings.extend(f"Columns {_listed(list(names))} hold the same values in every row." for names in same_columns)
     return warnings

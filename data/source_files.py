@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from data.config import ArraysData, BuiltinData, DataConfig, IdxData, ImagesData, TableData
+from data.config import (
+    ArraysData,
+    BuiltinData,
+    DataConfig,
+    IdxData,
+    ImagesData,
+    LabelUse,
+    TableData,
+    UnlabeledArrays,
+    UnlabeledData,
+    UnlabeledIdx,
+    UnlabeledImages,
+    label_use,
+)
 from data.contract import DataError
-from data.image_folders import image_files
+from data.image_folders import image_files, unsorted_images
 from data.paths import entries_of, existing, is_file, nearest
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
@@ -21,11 +36,12 @@ IDX_NAMES = {
 """Names under which MNIST's files go about; each may end in .gz."""
 
 
-def source_files(config: DataConfig) -> list[Path]:
-    """Lists the files a source is made of, sorted.
+def source_files(config: DataConfig, task: str = "classification") -> list[Path]:
+    """Lists the files a source is made of, sorted; then those of its rows without labels.
 
     Args:
         config: the `data` section.
+        task: says whether files of labels count.
 
     Returns:
         Every file whose bytes the dataset depends on; none for a builtin source.
@@ -33,16 +49,59 @@ def source_files(config: DataConfig) -> list[Path]:
     Raises:
         DataError: the source is missing or empty, or a link leads out of its folder.
     """
+    unlabeled = [] if config.unlabeled is None else unlabeled_files(config.unlabeled)
     if isinstance(config, BuiltinData):
-        return []
-    path = Path(config.path)
+        return unlabeled
+    path, labels = Path(config.path), label_use(config, task)
     if isinstance(config, TableData):
-        return [table_file(path)]
-    if isinstance(config, ImagesData):
-        return sorted(image.path for image in image_files(path))
-    if isinstance(config, IdxData):
-        return sorted(idx_files(path).values())
-    return sorted(set(array_files(config).values()))
+        files = [table_file(path)]
+    elif isinstance(config, ImagesData):
+        files = sorted(image.path for image in image_files(path, labels))
+    elif isinstance(config, IdxData):
+        files = sorted(idx_files(path, labels).values())
+    else:
+        files = sorted(set(array_files(config, labels).values()))
+    return [*files, *unlabeled]
+
+
+def unlabeled_files(config: UnlabeledData) -> list[Path]:
+    """Lists the files of a source of rows without labels, sorted.
+
+    Raises:
+        DataError: the source is missing or empty, or a link leads out of its folder; told of `data.unlabeled`.
+    """
+    path = Path(config.path)
+    with about_unlabeled():
+        if isinstance(config, UnlabeledImages):
+            return [image.path for image in unsorted_images(path) if image.split in (None, "train")]
+        if isinstance(config, UnlabeledIdx):
+            existing(path, "folder")
+            return [_idx_file(path, "train_images")]
+        return [_unlabeled_array(config) if isinstance(config, UnlabeledArrays) else table_file(path)]
+
+
+@contextmanager
+def about_unlabeled() -> Iterator[None]:
+    """Says of `data.unlabeled` what is told of `data`, or of the input of a prediction."""
+    try:
+        yield
+    except DataError as error:
+        text = str(error)
+        if not text.startswith("data.unlabeled"):
+            text = re.sub(r"^input\b", "data.path", text)
+            text = re.sub(r"\bdata\.(path|x|skip_unreadable)\b", r"data.unlabeled.\1", text)
+            raise DataError(text) from error
+        raise
+
+
+def _unlabeled_array(config: UnlabeledArrays) -> Path:
+    path = existing(Path(config.path), "file or folder")
+    if path.is_file():
+        return _npz_file(path)
+    names = [entry.stem for entry in entries_of(path) if entry.suffix == ".npy"]
+    if config.x not in names:
+        raise absent_array("data.x", config.x, path, names)
+    return existing(path / f"{config.x}.npy", "file")
 
 
 def table_file(path: Path) -> Path:
@@ -60,33 +119,39 @@ def table_file(path: Path) -> Path:
     return path
 
 
-def idx_files(folder: Path) -> dict[str, Path]:
-    """Returns MNIST's four files by their role, plain before .gz.
+def idx_files(folder: Path, labels: LabelUse) -> dict[str, Path]:
+    """Returns MNIST's files by their role, plain before .gz: images, and labels where they are read.
 
     Raises:
         DataError: the folder or one of the files is missing.
     """
     existing(folder, "folder")
-    candidates = {
-        role: [folder / f"{name}{suffix}" for name in names for suffix in ("", ".gz")]
-        for role, names in IDX_NAMES.items()
-    }
-    taken = {path.name for paths in candidates.values() for path in paths}
-    found: dict[str, Path] = {}
-    for role, paths in candidates.items():
-        present = [path for path in paths if is_file(path)]
-        if not present:
-            others = [entry.name for entry in entries_of(folder) if entry.name not in taken]
-            expected = IDX_NAMES[role][0]
-            raise DataError(
-                f"data.path: expected {expected} or {expected}.gz in {str(folder)!r}, got neither"
-                f"{nearest(expected, others)}. Put MNIST's four files there."
-            )
-        found[role] = existing(present[0], "file")
-    return found
+    roles = [role for role in IDX_NAMES if role.endswith("images")]
+    of_labels = [role for role in IDX_NAMES if role not in roles]
+    found = any(is_file(path) for role in of_labels for path in _idx_candidates(folder, role))
+    if labels == "needed" or (labels == "optional" and found):
+        roles = list(IDX_NAMES)
+    return {role: _idx_file(folder, role) for role in roles}
 
 
-def array_files(config: ArraysData) -> dict[str, Path]:
+def _idx_candidates(folder: Path, role: str) -> list[Path]:
+    return [folder / f"{name}{suffix}" for name in IDX_NAMES[role] for suffix in ("", ".gz")]
+
+
+def _idx_file(folder: Path, role: str) -> Path:
+    present = [path for path in _idx_candidates(folder, role) if is_file(path)]
+    if not present:
+        taken = {path.name for each in IDX_NAMES for path in _idx_candidates(folder, each)}
+        others = [entry.name for entry in entries_of(folder) if entry.name not in taken]
+        expected = IDX_NAMES[role][0]
+        raise DataError(
+            f"data.path: expected {expected} or {expected}.gz in {str(folder)!r}, got neither"
+            f"{nearest(expected, others)}. Put MNIST's four files there."
+        )
+    return existing(present[0], "file")
+
+
+def array_files(config: ArraysData, labels: LabelUse) -> dict[str, Path]:
     """Returns the files of arrays by array name; one .npz holds them all.
 
     Raises:
@@ -94,22 +159,34 @@ def array_files(config: ArraysData) -> dict[str, Path]:
     """
     path = existing(Path(config.path), "file or folder")
     if path.is_file():
-        if path.suffix.lower() != ".npz":
-            raise DataError(
-                f"data.path: expected an .npz file or a folder of .npy files, got {path.name!r}. "
-                "Save the arrays with numpy.savez, or name their folder."
-            )
-        return dict.fromkeys((config.x, config.y), path)
+        return dict.fromkeys((config.x, config.y), _npz_file(path))
     names = [entry.stem for entry in entries_of(path) if entry.suffix == ".npy"]
+    fields = {config.x: "data.x"}
+    tests = [f"{config.x}_test"]
+    if reads_targets(config, labels, names):
+        fields[config.y] = "data.y"
+        tests.append(f"{config.y}_test")
     files = {}
-    for field, name in (("data.x", config.x), ("data.y", config.y)):
+    for name, field in fields.items():
         if name not in names:
             raise absent_array(field, name, path, names)
         files[name] = existing(path / f"{name}.npy", "file")
-    for name in (f"{config.x}_test", f"{config.y}_test"):
-        if is_file(path / f"{name}.npy"):
-            files[name] = path / f"{name}.npy"
-    return files
+    return files | {name: path / f"{name}.npy" for name in tests if is_file(path / f"{name}.npy")}
+
+
+def reads_targets(config: ArraysData, labels: LabelUse, names: Sequence[str]) -> bool:
+    """Says whether arrays of targets are read, of arrays that have these names."""
+    there = config.y in names or f"{config.y}_test" in names
+    return labels == "needed" or (labels == "optional" and there)
+
+
+def _npz_file(path: Path) -> Path:
+    if path.suffix.lower() != ".npz":
+        raise DataError(
+            f"data.path: expected an .npz file or a folder of .npy files, got {path.name!r}. "
+            "Save the arrays with numpy.savez, or name their folder."
+        )
+    return path
 
 
 def absent_array(field: str, name: str, place: Path, names: Sequence[str]) -> DataError:

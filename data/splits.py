@@ -12,6 +12,12 @@ from data.sources.loaded import Loaded
 TRAIN, VALIDATION, TEST = 0, 1, 2
 """Codes of the splits, in the order of `SPLIT_NAMES`."""
 
+UNLABELED = 3
+"""Code of training rows whose labels are put aside."""
+
+LEFT_OUT = -1
+"""Code of rows that may be in no split."""
+
 FEWEST_ROWS = 10
 """Fewer rows say nothing about a model."""
 
@@ -29,7 +35,7 @@ def split_rows(loaded: Loaded, config: SplitFields, seed: int) -> NDArray[np.int
         seed: the run's seed; one use of it is derived here.
 
     Returns:
-        (rows,) int8: 0 train, 1 validation, 2 test.
+        (rows,) int8: 0 train, 1 validation, 2 test; -1 for rows for the test split alone whose group is in another.
 
     Raises:
         DataError: too few rows, or groups, for every split to get some.
@@ -45,7 +51,8 @@ def split_rows(loaded: Loaded, config: SplitFields, seed: int) -> NDArray[np.int
     for split in (VALIDATION, TEST):
         if (assignment == split).any():
             fractions[split] = 0.0
-    rows = np.flatnonzero(assignment == TRAIN)
+    test_only = np.zeros(len(strata), bool) if loaded.test_only is None else loaded.test_only
+    rows = np.flatnonzero((assignment == TRAIN) & ~test_only)
     fractions[TRAIN] = 1.0 - fractions.sum()
     if fractions[TRAIN] == 1.0:
         pass  # the source ships all three
@@ -53,14 +60,71 @@ def split_rows(loaded: Loaded, config: SplitFields, seed: int) -> NDArray[np.int
         assignment[rows] = _stratified(strata[rows], fractions, generator)
     else:
         assignment[rows] = _grouped(strata[rows], loaded.groups[rows], fractions, generator)
-    _check_training_classes(loaded, assignment)
+    assignment[test_only] = TEST
+    if loaded.groups is not None:
+        elsewhere = np.isin(loaded.groups, loaded.groups[(assignment != TEST) & ~test_only])
+        assignment[test_only & elsewhere] = LEFT_OUT
+    if loaded.test_only is None:
+        _check_training_classes(loaded, assignment)
     return _with_every_split(assignment)
 
 
+def keep_labels(loaded: Loaded, assignment: NDArray[np.int8], num_labels: int, seed: int) -> NDArray[np.int8]:
+    """Puts the labels of all but a few training rows aside.
+
+    Each class, or range of the numbers to predict, keeps its share `num_labels * rows / training rows`, rounded so
+    that each class keeps a row at least.
+
+    Args:
+        loaded: the source's rows.
+        assignment: (rows,) split codes.
+        num_labels: training rows that keep their labels.
+        seed: the run's seed; one use of it is derived here.
+
+    Returns:
+        (rows,) int8: the assignment, 3 for the training rows that lose their labels.
+
+    Raises:
+        DataError: fewer training rows than that, or fewer labels than classes.
+    """
+    rows = np.flatnonzero(assignment == TRAIN)
+    strata, members = np.unique(_strata(loaded)[rows], return_inverse=True)
+    if num_labels > len(rows):
+        raise DataError(
+            f"data.num_labels: expected at most the {len(rows)} training rows, got {num_labels}. "
+            "Ask for fewer, or leave it out."
+        )
+    least = 1 if loaded.targets.class_names else 0
+    if num_labels < least * len(strata):
+        raise DataError(
+            f"data.num_labels: expected a label of each of {len(strata)} classes at least, got {num_labels}. "
+            "Ask for more."
+        )
+    generator = np.random.Generator(np.random.PCG64(derive_seed(seed, "ingest", "labels")))
+    result = assignment.copy()
+    result[rows] = UNLABELED
+    for stratum, count in enumerate(_shares(np.bincount(members), num_labels, least)):
+        result[generator.permutation(rows[members == stratum])[:count]] = TRAIN
+    return result
+
+
+def _shares(sizes: NDArray[np.int64], total: int, least: int) -> NDArray[np.int64]:
+    """Divides `total` among strata by their sizes, to each `least` or more; the largest remainders are rounded up."""
+    exact = sizes * (total / sizes.sum())
+    counts: NDArray[np.int64] = np.maximum(np.floor(exact).astype(np.int64), least)
+    while counts.sum() < total:
+        counts[np.argmax(np.where(counts < sizes, exact - counts, -np.inf))] += 1
+    while counts.sum() > total:
+        counts[np.argmax(np.where(counts > least, counts - exact, -np.inf))] -= 1
+    return counts
+
+
 def _strata(loaded: Loaded) -> NDArray[np.int64]:
-    """Returns (rows,) stratum of each row: its class, or its quantile bin."""
+    """Returns (rows,) stratum of each row: its class, or its quantile bin; one for all where there are no labels."""
     values = loaded.targets.values
-    if loaded.targets.class_names:
+    if loaded.strata is not None:
+        return loaded.strata
+    if not loaded.targets.are_numbers:
         return values.astype(np.int64)
     bins = min(NUM_QUANTILE_BINS, max(1, len(values) // FEWEST_ROWS))
     edges = np.unique(np.quantile(values, np.linspace(0, 1, bins + 1)[1:-1]))
@@ -149,7 +213,7 @@ def _check_training_classes(loaded: Loaded, assignment: NDArray[np.int8]) -> Non
 
 
 def _with_every_split(assignment: NDArray[np.int8]) -> NDArray[np.int8]:
-    counts = np.bincount(assignment, minlength=3)
+    counts = np.bincount(assignment[assignment != LEFT_OUT], minlength=3)
     for split, name in ((TRAIN, "training"), (VALIDATION, "validation"), (TEST, "test")):
         if counts[split] == 0:
             raise DataError(

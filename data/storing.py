@@ -35,6 +35,7 @@ class Stored:
         same_columns: names of columns that hold the same values.
         value_range: least and largest stored value.
         warnings: what the user should know.
+        read: takes row numbers (n,) of the source and returns their inputs as they are stored.
     """
 
     preprocessing: Preprocessing
@@ -43,6 +44,7 @@ class Stored:
     same_columns: list[list[str]]
     value_range: tuple[float, float]
     warnings: list[str]
+    read: Callable[[NDArray[np.int64]], NDArray[Any]]
 
 
 def store_images(
@@ -61,7 +63,7 @@ def store_images(
         folder: where the arrays go.
         progress: told how many rows are stored.
     """
-    digests = np.empty(len(assignment), np.uint64)
+    digests = np.zeros(len(assignment), np.uint64)  # rows of no split keep the 0
     lowest, highest, done = 255, 0, 0
 
     def told(before: int, rows: int) -> None:
@@ -80,7 +82,7 @@ def store_images(
     preprocessing = Preprocessing(
         kind="image", input_shape=loaded.shape, divisor=255.0, pixel_maximum=loaded.pixel_maximum, columns=(), **common
     )
-    return Stored(preprocessing, digests, [], [], (lowest, highest), _pixel_warnings(lowest, highest))
+    return Stored(preprocessing, digests, [], [], (lowest, highest), _pixel_warnings(lowest, highest), loaded.read)
 
 
 def store_table(
@@ -119,7 +121,15 @@ def store_table(
     pairs = list(zip(loaded.columns, fitted, strict=True))
     columns = [column_profile(column, fit.why_left_out) for column, fit in pairs]
     same = duplicate_columns([column for column, fit in pairs if fit.raw is not None])
-    return Stored(preprocessing, digest_rows(raw), columns, same, (lowest, highest), _constant_warnings(pairs))
+    warnings = _constant_warnings(pairs)
+    read = partial(_transformed, preprocessing, raw)
+    return Stored(preprocessing, digest_rows(raw), columns, same, (lowest, highest), warnings, read)
+
+
+def _transformed(
+    preprocessing: Preprocessing, raw: NDArray[np.float32], rows: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    return preprocessing.transform(raw[rows])
 
 
 def _gathered(
@@ -165,9 +175,6 @@ def _write_features(
 ) -> tuple[float, float]:
     """Writes features of all splits, raw rows of the held-out ones; returns the features' least and largest value."""
 
-    def features_of(rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        return preprocessing.transform(raw[rows])
-
     def raw_of(rows: NDArray[np.int64]) -> NDArray[np.float32]:
         return raw[rows]
 
@@ -176,7 +183,7 @@ def _write_features(
         chosen = np.flatnonzero(assignment == code)
         path = folder / f"{name}_x.npy"
         shape = (len(chosen), *preprocessing.input_shape)
-        write_array(path, shape, np.float32, partial(_gathered, features_of, chosen))
+        write_array(path, shape, np.float32, partial(_gathered, partial(_transformed, preprocessing, raw), chosen))
         if name != "train":
             shape = (len(chosen), raw.shape[1])
             write_array(folder / f"{name}_raw.npy", shape, np.float32, partial(_gathered, raw_of, chosen))

@@ -15,12 +15,13 @@ MOST_CLASSES = 1000
 """More distinct labels than this are taken for numbers or names, not classes."""
 
 
-def classes_from_numbers(values: NDArray[Any], name: str) -> Targets:
+def classes_from_numbers(values: NDArray[Any], name: str, task: str = "classification") -> Targets:
     """Turns numeric labels into class codes, in ascending order.
 
     Args:
         values: (rows,) integers, or floats without NaN.
         name: name of the target for errors and reports.
+        task: what the labels are for, for errors.
 
     Raises:
         DataError: the numbers look like quantities: fractions, or too many distinct ones.
@@ -29,9 +30,10 @@ def classes_from_numbers(values: NDArray[Any], name: str) -> Targets:
     integral = bool(np.all(distinct == np.round(distinct.astype(np.float64))))
     many = len(distinct) > MOST_CLASSES or (len(distinct) > 20 and (not integral or len(distinct) > len(values) / 5))
     if many or (not integral and len(distinct) > 10):
+        other = "Set task: regression" if task == "classification" else "Leave the labels out"
         raise DataError(
-            f"data.target: expected class labels for task classification, got {len(distinct)} distinct numbers "
-            f"in {name!r}, from {distinct[0]:g} to {distinct[-1]:g}. Set task: regression, or name a column of labels."
+            f"data.target: expected class labels for task {task}, got {len(distinct)} distinct numbers "
+            f"in {name!r}, from {distinct[0]:g} to {distinct[-1]:g}. {other}, or name a column of labels."
         )
     names = tuple(str(int(value)) if integral else f"{value:g}" for value in distinct)
     return Targets(codes.astype(np.int32), names, name)
@@ -54,7 +56,7 @@ def classes_from_names(codes: NDArray[Any], vocabulary: Sequence[str], name: str
 
 
 def check_targets(loaded: Loaded, task: str) -> None:
-    """Refuses targets that nothing can be learned from.
+    """Refuses targets that nothing can be learned from; labels that are there for comparison alone may be any.
 
     Raises:
         DataError: no rows; one class or one value alone; a class with a single row; a target that is not finite.
@@ -62,6 +64,8 @@ def check_targets(loaded: Loaded, task: str) -> None:
     values, names = loaded.targets.values, loaded.targets.class_names
     if len(values) == 0:
         raise DataError("data: expected one or more rows, got none. Check the source.")
+    if task not in ("classification", "regression"):
+        return
     if task == "regression":
         if not np.isfinite(values).all():
             raise DataError(

@@ -11,8 +11,8 @@ from data.contract import FrozenConfig
 ClassWeights = Literal["balanced"] | dict[str, Annotated[float, Field(gt=0.0, le=1e6)]]
 Units = Annotated[int, Field(ge=1, le=4096)]
 Activation = Literal["relu", "relu6", "leaky_relu", "elu", "sigmoid", "tanh", "hard_swish"]
-TaskName = Literal["classification", "regression"]
-MetricName = Literal["accuracy", "balanced_accuracy", "macro_f1", "r2", "d2"]
+TaskName = Literal["classification", "regression", "reconstruction", "clustering"]
+MetricName = Literal["accuracy", "balanced_accuracy", "macro_f1", "r2", "d2", "silhouette"]
 LossName = Literal["cross_entropy", "focal", "mse", "mae", "huber"]
 BatchSize = Annotated[int, Field(ge=1, le=65536)] | Literal["full"]
 DropoutFraction = Annotated[float, Field(ge=0.0, lt=1.0)]
@@ -20,12 +20,16 @@ DropoutFraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 METRICS: dict[str, tuple[MetricName, ...]] = {
     "classification": ("accuracy", "balanced_accuracy", "macro_f1"),
     "regression": ("r2", "d2"),
+    "reconstruction": ("r2",),
+    "clustering": ("silhouette",),
 }
 """Scores that fit each task; the first one is taken where a config names none."""
 
 LOSSES: dict[str, tuple[LossName, ...]] = {
     "classification": ("cross_entropy", "focal"),
     "regression": ("mse", "mae", "huber"),
+    "reconstruction": ("mse", "mae", "huber"),
+    "clustering": ("mse", "mae", "huber"),
 }
 """Losses that fit each task; the first one is taken where a config names none."""
 

@@ -49,7 +49,7 @@ def _classes(record: RunRecord) -> list[str]:
 
 
 def _target(record: RunRecord) -> str:
-    return str(record.profile["target"]["name"])
+    return str(record.profile["target"].get("name", "the target"))
 
 
 def _input(record: RunRecord) -> str:
@@ -98,7 +98,8 @@ def _data(record: RunRecord) -> str:
     lines = [
         f"- Source: {plain(wording.source(profile['source']))}",
         f"- Rows: {wording.count(rows['total'])}: {wording.count(rows['train'])} to train on, "
-        f"{wording.count(rows['validation'])} to decide on (validation), {wording.count(rows['test'])} to test on",
+        f"{wording.count(rows['validation'])} to decide on (validation), {wording.count(rows['test'])} to test on"
+        + (f", {wording.count(rows['unlabeled'])} without labels" if "unlabeled" in rows else ""),
         f"- SHA-256 of the data set: `{record.summary['dataset_sha256']}`",
     ]
     left_out = [f"{item['name']} ({item['reason']})" for item in profile.get("left_out", [])]

@@ -154,7 +154,7 @@ def make_plan(config: RunConfig, store: Store, scope: Scope, before: Mapping[str
         DataError: the raw data is missing.
     """
     scope.check(config)
-    source = source_digest(config.data, store.root / ".memory" / "sources.json", rehash=rehash)
+    source = source_digest(config.data, store.root / ".memory" / "sources.json", task=config.task, rehash=rehash)
     code = CodeMemory(store.root)
     keys: dict[str, str] = {}
     planned: list[PlannedStage] = []

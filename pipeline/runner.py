@@ -170,7 +170,7 @@ class Runner:
             asked = module.Config(**{name.rpartition(".")[2]: value for name, value in config.items()})
             outcome: Outcome = getattr(module, stage.name)(module.Inputs(**loaded), asked, workspace)
         if stage.reads_source:
-            self._check_source(config["data"], parts["source"])
+            self._check_source(config["data"], config["task"], parts["source"])
         seconds = round(self.clock() - started, 3)
         # Rows of trials that a stage hands on bring their own.
         ledger = [row.model_copy(update={"seconds": row.seconds or seconds}) for row in outcome.ledger[:1]]
@@ -202,13 +202,13 @@ class Runner:
                 f"got changes in {', '.join(changed[:3])}. Start the run again."
             )
 
-    def _check_source(self, data: DataConfig, planned: str) -> None:
+    def _check_source(self, data: DataConfig, task: str, planned: str) -> None:
         """Refuses to keep rows under the digest of other rows: somebody writes the data while it is read.
 
         Raises:
             DataError: the raw data is not what it was when the run was planned.
         """
-        if source_digest(data, self.store.root / ".memory" / "sources.json", rehash=False) != planned:
+        if source_digest(data, self.store.root / ".memory" / "sources.json", task=task, rehash=False) != planned:
             raise DataError(
                 "data: expected raw data that nobody changes while it is read, got other bytes than at the start of "
                 "the run. Start it again."

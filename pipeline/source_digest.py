@@ -15,13 +15,14 @@ from pipeline.refusals import remember
 _SETTLED_NANOSECONDS = 2_000_000_000
 
 
-def source_digest(config: DataConfig, memory: Path, *, rehash: bool = False) -> str:
+def source_digest(config: DataConfig, memory: Path, *, task: str = "classification", rehash: bool = False) -> str:
     """Digests the raw files that a `data` section names.
 
     Args:
-        config: the section.
+        config: the section; the files of its rows without labels count too.
         memory: JSON file that remembers digests between runs, in a folder of the store; nothing is written where the
             store is not there or can be read only.
+        task: says whether files of labels count.
         rehash: read every byte again, whatever is remembered.
 
     Returns:
@@ -33,7 +34,7 @@ def source_digest(config: DataConfig, memory: Path, *, rehash: bool = False) -> 
     remembered = {} if rehash else _remembered(memory)
     digests: dict[str, str] = {}
     fresh: dict[str, list[str]] = {}
-    for path in source_files(config):
+    for path in source_files(config, task):
         try:
             status = path.stat()
             place = str(path.resolve())

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.array_files import npz_names, read_npy, read_npz
-from data.config import ArraysData
+from data.config import ArraysData, LabelUse, label_use
 from data.contract import DataError
 from data.pixels import as_pixels, check_finite, pixel_maximum
-from data.source_files import array_files
-from data.sources.loaded import Column, Loaded, LoadedImages, LoadedTable, Targets
+from data.source_files import array_files, reads_targets
+from data.sources.loaded import Column, Loaded, LoadedImages, LoadedTable, Targets, no_targets
 from data.splits import TEST, TRAIN
 from data.targets import classes_from_names, classes_from_numbers
 
@@ -26,7 +26,7 @@ def load_arrays(config: ArraysData, task: str) -> Loaded:
 
     Args:
         config: path and names of the arrays; `kind` overrules what a row is.
-        task: `classification` or `regression`.
+        task: says whether targets are needed, and what they are.
 
     Returns:
         Images, or a table of numbers.
@@ -34,7 +34,7 @@ def load_arrays(config: ArraysData, task: str) -> Loaded:
     Raises:
         DataError: an array is missing, pickled, malformed, not finite, or does not fit the others.
     """
-    arrays = _read(config)
+    arrays = _read(config, label_use(config, task))
     parts_x, parts_y = _checked_parts(config, arrays)
     num_rows = sum(len(part) for part in parts_x)
     given = None
@@ -42,7 +42,9 @@ def load_arrays(config: ArraysData, task: str) -> Loaded:
         given = np.repeat(np.array([TRAIN, TEST], np.int8), [len(part) for part in parts_x])
     maximum, warnings = _kind(config, parts_x)
     common: dict[str, Any] = {
-        "targets": _targets(np.concatenate([part.reshape(-1) for part in parts_y]), config.y, task),
+        "targets": _targets(np.concatenate([part.reshape(-1) for part in parts_y]), config.y, task)
+        if parts_y
+        else no_targets(num_rows),
         "description": {
             "source": "arrays",
             "file": Path(config.path).name,
@@ -56,19 +58,20 @@ def load_arrays(config: ArraysData, task: str) -> Loaded:
     return _table(config.x, parts_x, common) if maximum is None else _images(parts_x, maximum, common)
 
 
-def _read(config: ArraysData) -> dict[str, NDArray[Any]]:
+def _read(config: ArraysData, labels: LabelUse) -> dict[str, NDArray[Any]]:
     path = Path(config.path)
     x_test, y_test = f"{config.x}_test", f"{config.y}_test"
-    files = array_files(config)
+    files = array_files(config, labels)
     if path.is_file():
         names = npz_names(path)
-        fields = {config.x: "data.x", config.y: "data.y"} | {
-            name: "data.path" for name in (x_test, y_test) if name in names
-        }
-        arrays = {name: read_npz(path, name, field) for name, field in fields.items()}
+        fields = {config.x: "data.x", x_test: "data.path"}
+        if reads_targets(config, labels, names):
+            fields |= {config.y: "data.y", y_test: "data.path"}
+        wanted = {name: field for name, field in fields.items() if name in names or field != "data.path"}
+        arrays = {name: read_npz(path, name, field) for name, field in wanted.items()}
     else:
         arrays = {name: read_npy(file) for name, file in files.items()}
-    if (x_test in arrays) != (y_test in arrays):
+    if config.y in arrays and (x_test in arrays) != (y_test in arrays):
         lone, other = (y_test, x_test) if y_test in arrays else (x_test, y_test)
         raise DataError(f"data.path: expected {other!r} beside {lone!r}, got none. Add it, or rename {lone!r}.")
     return arrays
@@ -77,20 +80,26 @@ def _read(config: ArraysData) -> dict[str, NDArray[Any]]:
 def _checked_parts(
     config: ArraysData, arrays: dict[str, NDArray[Any]]
 ) -> tuple[list[NDArray[Any]], list[NDArray[Any]]]:
-    """Returns the inputs and the targets, those of training first, then of the test split where there is one."""
+    """Returns the inputs and the targets, if any: those of training, then of the test split where there is one."""
     suffixes = ("", "_test") if f"{config.x}_test" in arrays else ("",)
     parts_x = [arrays[config.x + suffix] for suffix in suffixes]
-    parts_y = [arrays[config.y + suffix] for suffix in suffixes]
-    for x, y, suffix in zip(parts_x, parts_y, suffixes, strict=True):
-        _check_inputs(x, config.x + suffix)
-        _check_pair(x, y, config.x + suffix, config.y + suffix)
+    parts_y = [arrays[config.y + suffix] for suffix in suffixes if config.y in arrays]
+    for position, (x, suffix) in enumerate(zip(parts_x, suffixes, strict=True)):
+        check_inputs(x, config.x + suffix)
+        if parts_y:
+            _check_pair(x, parts_y[position], config.x + suffix, config.y + suffix)
     if len({part.shape[1:] for part in parts_x}) > 1:
         shapes = " and ".join(str(part.shape[1:]) for part in parts_x)
         raise DataError(f"data.x: expected rows of one shape, got {shapes} in training and test. Save them alike.")
     return parts_x, parts_y
 
 
-def _check_inputs(x: NDArray[Any], name: str) -> None:
+def check_inputs(x: NDArray[Any], name: str) -> None:
+    """Refuses inputs that are no finite numbers, or rows without a value.
+
+    Raises:
+        DataError: with what there is instead.
+    """
     if x.dtype.kind not in "biuf":
         raise DataError(f"data.x: expected numbers in {name!r}, got {x.dtype}. Convert the array.")
     if x.ndim < 2 or 0 in x.shape:
@@ -180,4 +189,4 @@ def _targets(y: NDArray[Any], name: str, task: str) -> Targets:
         return classes_from_names(codes, names, name)
     if y.dtype.kind not in "biuf":
         raise DataError(f"data.y: expected class labels in {name!r}, got {y.dtype}. Save whole numbers or text.")
-    return classes_from_numbers(y, name)
+    return classes_from_numbers(y, name, task)

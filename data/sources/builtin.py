@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.config import BuiltinData
+from data.config import BuiltinData, label_use
 from data.contract import ConfigError
-from data.sources.loaded import Column, Loaded, LoadedImages, LoadedTable, Targets
+from data.sources.loaded import Column, Loaded, LoadedImages, LoadedTable, Targets, no_targets
 
 DIGITS_WHITE = 16.0
 """Pixels of scikit-learn's digits are 0 to 16."""
@@ -28,7 +28,7 @@ def load_builtin(config: BuiltinData, task: str) -> Loaded:
 
     Args:
         config: which one.
-        task: `classification` or `regression`; must be what the data set is for.
+        task: what the data set is for, or one that needs no labels.
 
     Returns:
         Images for digits, else a table.
@@ -36,7 +36,7 @@ def load_builtin(config: BuiltinData, task: str) -> Loaded:
     Raises:
         ConfigError: the data set is for another task.
     """
-    if task != TASK_OF[config.name]:
+    if task in ("classification", "regression") and task != TASK_OF[config.name]:
         raise ConfigError(
             f"task: expected {TASK_OF[config.name]} for data.name {config.name}, got {task}. "
             f"Set task: {TASK_OF[config.name]}, or name another data set."
@@ -48,7 +48,9 @@ def load_builtin(config: BuiltinData, task: str) -> Loaded:
     bunch: Any = loader(scaled=False) if config.name == "diabetes" else loader()
     positions = np.arange(len(bunch.target), dtype=np.int64)
     description = {"source": "builtin", "name": config.name, "origin": f"scikit-learn, load_{config.name}"}
-    if task == "regression":
+    if label_use(config, task) == "unread" or (task != "regression" and TASK_OF[config.name] == "regression"):
+        targets = no_targets(len(bunch.target))
+    elif task == "regression":
         targets = Targets(np.asarray(bunch.target, np.float64), (), "disease_progression")
     else:
         names = tuple(str(name) for name in bunch.target_names)

@@ -6,6 +6,7 @@ import gzip
 import math
 import struct
 import zlib
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, cast
@@ -14,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.array_files import MOST_DEFLATED
-from data.config import IdxData
+from data.config import IdxData, label_use
 from data.contract import ConfigError, DataError
 from data.source_files import idx_files
-from data.sources.loaded import LoadedImages, Targets
+from data.sources.loaded import LoadedImages, Targets, no_targets
 from data.splits import TEST, TRAIN
 from data.storage import BLOCK_BYTES
 from data.targets import classes_from_numbers
@@ -27,30 +28,33 @@ UNSIGNED_BYTE = 0x08
 
 
 def load_idx(config: IdxData, task: str) -> LoadedImages:
-    """Loads MNIST's four files.
+    """Loads MNIST's four files, or the two of images where labels are not read.
 
     Args:
         config: their folder, and names for the classes.
-        task: must be `classification`: the labels are classes.
+        task: not `regression`: the labels are classes.
 
     Returns:
         Training images, then test images; `given` keeps them apart.
 
     Raises:
-        ConfigError: the task is another.
+        ConfigError: the task is `regression`.
         DataError: a file is missing or malformed, its header lies, or images and labels do not fit.
     """
-    if task != "classification":
+    if task == "regression":
         raise ConfigError(f"task: expected classification for data.source idx, got {task}. Its labels are classes.")
-    files = idx_files(Path(config.path))
-    train, train_labels = _pair(files["train_images"], files["train_labels"])
-    test, test_labels = _pair(files["test_images"], files["test_labels"])
+    files = idx_files(Path(config.path), label_use(config, task))
+    train, test = (read_idx(files[f"{split}_images"], 3) for split in ("train", "test"))
     if train.shape[1:] != test.shape[1:]:
         raise DataError(
             f"data.path: expected training and test images of one size, got {train.shape[1:]} and "
             f"{test.shape[1:]}. Get the files again."
         )
     num_train, num_rows = len(train), len(train) + len(test)
+    targets = no_targets(num_rows)
+    if "train_labels" in files:
+        labels = [_labels(files, "train", num_train), _labels(files, "test", len(test))]
+        targets = _targets(np.concatenate(labels), config.class_names)
     description = {
         "source": "idx",
         "folder": Path(config.path).name,
@@ -58,7 +62,7 @@ def load_idx(config: IdxData, task: str) -> LoadedImages:
         "ships_splits": True,
     }
     return LoadedImages(
-        _targets(np.concatenate([train_labels, test_labels]), config.class_names),
+        targets,
         description,
         np.arange(num_rows, dtype=np.int64),
         given=np.repeat(np.array([TRAIN, TEST], np.int8), [num_train, num_rows - num_train]),
@@ -67,15 +71,16 @@ def load_idx(config: IdxData, task: str) -> LoadedImages:
     )
 
 
-def _pair(images_file: Path, labels_file: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Reads the images and labels of one split."""
-    images, labels = read_idx(images_file, 3), read_idx(labels_file, 1)
-    if len(images) != len(labels):
+def _labels(files: Mapping[str, Path], split: str, num_images: int) -> NDArray[np.uint8]:
+    """Reads the labels of one split."""
+    images_file, labels_file = files[f"{split}_images"], files[f"{split}_labels"]
+    labels = read_idx(labels_file, 1)
+    if num_images != len(labels):
         raise DataError(
             f"data.path: expected as many labels as images, got {len(labels)} in {labels_file.name!r} and "
-            f"{len(images)} in {images_file.name!r}. Get the files again."
+            f"{num_images} in {images_file.name!r}. Get the files again."
         )
-    return images, labels
+    return labels
 
 
 def _read_rows(train: NDArray[np.uint8], test: NDArray[np.uint8], rows: NDArray[np.int64]) -> NDArray[np.uint8]:

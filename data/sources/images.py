@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from data.config import ImagesData
+from data.config import ImagesData, label_use
 from data.contract import SPLIT_NAMES, ConfigError, Progress
-from data.image_folders import ImageFile, image_files, loose_images
+from data.image_folders import ImageFile, image_files, is_image_name, loose_images
+from data.paths import entries_of
 from data.pictures import NUM_LISTED, UnreadablePicture, read_picture, unreadable_error
-from data.sources.loaded import LoadedImages, Targets
+from data.sources.loaded import LoadedImages, Targets, no_targets
 
 PROGRESS_EVERY = 256
 """Images between two words of progress."""
@@ -40,7 +41,7 @@ def load_images(config: ImagesData, task: str, folder: Path, progress: Progress)
 
     Args:
         config: folder, size, color.
-        task: must be `classification`: folders are classes.
+        task: not `regression`: folders are classes.
         folder: a folder on a disk with room for the decoded pixels, kept there while splits are written.
         progress: told how many images are read.
 
@@ -48,15 +49,15 @@ def load_images(config: ImagesData, task: str, folder: Path, progress: Progress)
         The images; `given` holds splits where there are folders of them.
 
     Raises:
-        ConfigError: the task is another.
+        ConfigError: the task is `regression`.
         DataError: no images, or unreadable ones that the config does not skip.
         OSError: the disk has no room for the pixels.
     """
     _check_task(task)
     root = Path(config.path)
-    files = image_files(root)
+    files = image_files(root, label_use(config, task))
     shape = (*config.size, 1 if config.color == "grey" else 3)
-    decoded = _decode(files, root, shape, folder, progress)
+    decoded = decode_images(files, root, shape, folder, progress)
     if decoded.unreadable and not config.skip_unreadable:
         raise unreadable_error(decoded.unreadable, "Remove or replace them, or set data.skip_unreadable: true.")
     kept = [files[position] for position in decoded.readable]
@@ -71,7 +72,7 @@ def load_images(config: ImagesData, task: str, folder: Path, progress: Progress)
             "ships_splits": given is not None,
         },
         np.array(decoded.readable, np.int64),
-        _warnings(decoded.unreadable, loose_images(root), root),
+        _warnings(decoded.unreadable, files, root),
         given,
         names=tuple(str(file.path.relative_to(root)) for file in kept),
         shape=shape,
@@ -80,14 +81,16 @@ def load_images(config: ImagesData, task: str, folder: Path, progress: Progress)
 
 
 def _check_task(task: str) -> None:
-    if task != "classification":
+    if task == "regression":
         raise ConfigError(
             f"task: expected classification for data.source images, got {task}. Use data.source: arrays for numbers."
         )
 
 
 def _targets(files: Sequence[ImageFile], kept: Sequence[ImageFile]) -> Targets:
-    """Returns the classes of the readable images; a class of unreadable ones alone keeps its name."""
+    """Returns the classes of the readable images, if any; a class of unreadable ones alone keeps its name."""
+    if not all(file.class_name for file in files):
+        return no_targets(len(kept))
     names = tuple(sorted({file.class_name for file in files}))
     return Targets(np.array([names.index(file.class_name) for file in kept], np.int32), names)
 
@@ -99,10 +102,26 @@ def _given(kept: Sequence[ImageFile]) -> NDArray[np.int8] | None:
     return np.array([SPLIT_NAMES.index(file.split or "train") for file in kept], np.int8)
 
 
-def _decode(
+def _left_out(files: Sequence[ImageFile], root: Path) -> list[Path]:
+    """Returns the images that lie in no folder of a class, where folders are classes, or beside those of splits."""
+    if all(file.class_name for file in files):
+        return loose_images(root)
+    beside = any(file.split is not None for file in files)
+    return [entry for entry in entries_of(root) if beside and is_image_name(entry) and not entry.is_dir()]
+
+
+def decode_images(
     files: Sequence[ImageFile], root: Path, shape: tuple[int, int, int], folder: Path, progress: Progress
 ) -> Decoded:
-    """Decodes every file once, into a nameless file of the folder, which is then mapped."""
+    """Decodes every file once, into a nameless file of the folder, which is then mapped.
+
+    Args:
+        files: the images.
+        root: from where those that cannot be read are named.
+        shape: (height, width, channels) that every image gets.
+        folder: a folder on a disk with room for the pixels.
+        progress: told how many images are read.
+    """
     unreadable: list[tuple[str, str]] = []
     readable: list[int] = []
     # Written, not mapped: on a full disk a write raises OSError, while a hole in a memory map kills the process.
@@ -122,16 +141,17 @@ def _decode(
     return Decoded(pixels, readable, unreadable)
 
 
-def _warnings(unreadable: Sequence[tuple[str, str]], loose: Sequence[Path], root: Path) -> tuple[str, ...]:
-    warnings = []
+def _warnings(unreadable: Sequence[tuple[str, str]], files: Sequence[ImageFile], root: Path) -> tuple[str, ...]:
+    warnings, loose = [], _left_out(files, root)
     if unreadable:
         shown = ", ".join(f"{name} ({reason})" for name, reason in unreadable[:NUM_LISTED])
         warnings.append(
             f"{len(unreadable)} unreadable image{' is' if len(unreadable) == 1 else 's are'} left out: {shown}."
         )
     if loose:
+        kind = "class" if all(file.class_name for file in files) else "split"
         warnings.append(
-            f"{len(loose)} images lie outside of the class folders and are left out (the first: "
-            f"{str(loose[0].relative_to(root))!r}): put them into the folder of their class."
+            f"{len(loose)} images lie outside of the {kind} folders and are left out (the first: "
+            f"{str(loose[0].relative_to(root))!r}): put them into the folder of their {kind}."
         )
     return tuple(warnings)

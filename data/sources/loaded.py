@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,14 +47,24 @@ class Targets:
     """What is to be predicted.
 
     Attributes:
-        values: (rows,) int32 class codes, or float64 numbers for regression.
-        class_names: names in the order of their codes; empty for regression.
-        name: name of the predicted column, or `class`.
+        values: (rows,) int32 class codes, or float64 numbers for regression; int32 zeros where there are no labels.
+        class_names: names in the order of their codes; empty for regression and where there are no labels.
+        name: name of the predicted column, or `class`; None where there are no labels.
     """
 
     values: NDArray[Any]
     class_names: tuple[str, ...]
-    name: str = "class"
+    name: str | None = "class"
+
+    @property
+    def are_numbers(self) -> bool:
+        """Whether numbers are to be predicted."""
+        return not self.class_names and self.name is not None
+
+
+def no_targets(num_rows: int) -> Targets:
+    """Returns the targets of rows without labels."""
+    return Targets(np.zeros(num_rows, np.int32), (), None)
 
 
 @dataclass(frozen=True)
@@ -69,6 +79,8 @@ class Loaded:
         groups: (rows,) group of each row where groups are kept together; else None.
         positions: (rows,) int64 position of each row in the source.
         names: (rows,) name of each row in the source, as an image's path in its folder; None where rows have none.
+        strata: (rows,) int64 what every split gets its share of; None: classes, or ranges of the numbers to predict.
+        test_only: (rows,) whether a row may lie in the test split alone; None: no row is held back.
     """
 
     targets: Targets
@@ -78,6 +90,19 @@ class Loaded:
     given: NDArray[np.int8] | None = None
     groups: NDArray[Any] | None = None
     names: tuple[str, ...] | None = None
+    strata: NDArray[np.int64] | None = None
+    test_only: NDArray[np.bool_] | None = None
+
+    def without_rows(self, keep: NDArray[np.bool_], warning: str) -> Self:
+        """Returns the source with only the rows that `keep` (rows,) marks, and a warning that says so."""
+        changes: dict[str, Any] = {"positions": self.positions[keep], "warnings": (*self.warnings, warning)}
+        changes["targets"] = replace(self.targets, values=self.targets.values[keep])
+        for name in ("given", "groups", "strata", "test_only"):
+            values = getattr(self, name)
+            changes[name] = None if values is None else values[keep]
+        if self.names is not None:
+            changes["names"] = tuple(self.names[row] for row in np.flatnonzero(keep))
+        return replace(self, **changes)
 
 
 @dataclass(frozen=True)
@@ -94,6 +119,11 @@ class LoadedTable(Loaded):
     max_categories: int = 32
     binned: bool = True
 
+    def without_rows(self, keep: NDArray[np.bool_], warning: str) -> Self:
+        """Returns the table with only the rows that `keep` (rows,) marks, and a warning that says so."""
+        columns = tuple(column.without_rows(keep) for column in self.columns)
+        return replace(super().without_rows(keep, warning), columns=columns)
+
 
 @dataclass(frozen=True)
 class LoadedImages(Loaded):
@@ -108,3 +138,8 @@ class LoadedImages(Loaded):
     shape: tuple[int, int, int] = (0, 0, 0)
     read: Callable[[NDArray[np.int64]], NDArray[np.uint8]] = field(default=lambda _rows: np.empty(0, np.uint8))
     pixel_maximum: float = 255.0
+
+    def without_rows(self, keep: NDArray[np.bool_], warning: str) -> Self:
+        """Returns the images with only those that `keep` (rows,) marks, and a warning that says so."""
+        kept, read = np.flatnonzero(keep), self.read
+        return replace(super().without_rows(keep, warning), read=lambda rows: read(kept[rows]))

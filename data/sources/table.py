@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.columns import COMMA_ADVICE, as_categories, as_numbers, comma_numbers, recognise, stripped
-from data.config import TableData
+from data.config import TableData, label_use
 from data.contract import ConfigError, DataError
 from data.paths import nearest
 from data.source_files import table_file
-from data.sources.loaded import Column, LoadedTable, Targets
+from data.sources.loaded import Column, LoadedTable, Targets, no_targets
 from data.table_files import read_frame
 from data.targets import classes_from_names, classes_from_numbers
 
@@ -26,22 +26,23 @@ def load_table(config: TableData, task: str) -> LoadedTable:
 
     Args:
         config: path, target, and what else the config says of the columns.
-        task: `classification` or `regression`.
+        task: says whether the target is needed, and what it is.
 
     Returns:
         Every column but target and group, those left out with the reason.
 
     Raises:
-        ConfigError: the same column is asked for twice over.
+        ConfigError: the same column is asked for twice over, or a target is needed and none is named.
         DataError: the file is malformed, a column is missing, or values are not what the config says.
     """
     _check_config(config)
+    target = _target(config, task)
     path = table_file(Path(config.path))
     table = read_frame(path, [name for name, kind in config.types.items() if kind == "categorical"])
     frame = table.frame
     _check_columns(config, [str(name) for name in frame.columns])
     columns = [_column(config, str(name), frame[name]) for name in frame.columns if name not in _aside(config)]
-    with_target = _rows_with_target(config, frame)
+    with_target = np.ones(len(frame), bool) if target is None else _rows_with_target(config, target, frame)
     keep = with_target & ~_lacking(config, columns, with_target)
     if not keep.any():
         raise DataError(
@@ -53,8 +54,8 @@ def load_table(config: TableData, task: str) -> LoadedTable:
     description = {"source": "table", "file": path.name, "rows": len(keep), "dropped_rows": int((~keep).sum())}
     dropped = {"missing_target": int((~with_target).sum()), "missing": int((with_target & ~keep).sum())}
     return LoadedTable(
-        _targets(frame[config.target], config.target, task),
-        description | {"target": config.target, "group": config.group, "missing": config.missing},
+        no_targets(len(frame)) if target is None else _targets(frame[target], target, task),
+        description | {"target": target, "group": config.group, "missing": config.missing},
         np.flatnonzero(keep).astype(np.int64),
         (*_reading_warnings(dropped, table.decimal_commas), *_column_warnings(columns, config.max_categories)),
         groups=_groups(frame, config),
@@ -63,28 +64,38 @@ def load_table(config: TableData, task: str) -> LoadedTable:
     )
 
 
+def _target(config: TableData, task: str) -> str | None:
+    """Returns the column whose labels or numbers are read; None where the task reads none."""
+    use = label_use(config, task)
+    if use == "needed" and config.target is None:
+        raise ConfigError(f"data.target: expected a column for task {task}, got null. Name the column to predict.")
+    return None if use == "unread" else config.target
+
+
 def _aside(config: TableData) -> set[str]:
-    return {config.target} | ({config.group} if config.group is not None else set())
+    """Returns the columns that are no inputs because of their role."""
+    return {name for name in (config.target, config.group) if name is not None}
 
 
 def _check_config(config: TableData) -> None:
     """Refuses a column that is asked for in two roles."""
+    target = set() if config.target is None else {config.target}
     features = set(config.features) if config.features is not None else set()
     roles = (
         ("data.features", features, "data.drop", set(config.drop)),
-        ("data.features", features, "data.target", {config.target}),
-        ("data.drop", set(config.drop), "data.target", {config.target}),
-        ("data.types", set(config.types), "data.target", {config.target}),
+        ("data.features", features, "data.target", target),
+        ("data.drop", set(config.drop), "data.target", target),
+        ("data.types", set(config.types), "data.target", target),
     )
     for field, names, other, others in roles:
         for name in sorted(names & others):
             raise ConfigError(f"{field}: expected columns that are not in {other}, got {name!r}. Take it out of one.")
-    if config.group == config.target:
+    if config.group is not None and config.group == config.target:
         raise ConfigError(f"data.group: expected another column than data.target, got {config.group!r}. Name another.")
 
 
 def _check_columns(config: TableData, names: list[str]) -> None:
-    asked = [("data.target", config.target)]
+    asked = [] if config.target is None else [("data.target", config.target)]
     asked += [("data.features", name) for name in config.features or ()]
     asked += [("data.drop", name) for name in config.drop]
     asked += [("data.types", name) for name in config.types]
@@ -125,20 +136,20 @@ def _missing(series: pandas.Series[Any]) -> NDArray[np.bool_]:
     return missing
 
 
-def _rows_with_target(config: TableData, frame: pandas.DataFrame) -> NDArray[np.bool_]:
+def _rows_with_target(config: TableData, target: str, frame: pandas.DataFrame) -> NDArray[np.bool_]:
     """Marks (rows,) that have a target.
 
     Raises:
         DataError: some lack it and the config does not drop them, or all lack it.
     """
-    missing = _missing(frame[config.target])
+    missing = _missing(frame[target])
     if missing.all():
         raise DataError(
-            f"data.target: expected values in {config.target!r}, got none in {len(frame)} rows. Name another column."
+            f"data.target: expected values in {target!r}, got none in {len(frame)} rows. Name another column."
         )
     if missing.any() and config.missing_target == "error":
         raise DataError(
-            f"data.target: expected a value in every row, got {int(missing.sum())} missing in {config.target!r} "
+            f"data.target: expected a value in every row, got {int(missing.sum())} missing in {target!r} "
             f"(first in row {int(missing.argmax()) + 1}). Fill them in, or set data.missing_target: drop_rows to leave "
             "these rows out."
         )
@@ -183,7 +194,7 @@ def _targets(series: pandas.Series[Any], name: str, task: str) -> Targets:
             )
         return Targets(as_numbers(series, name), (), name)
     if number:
-        return classes_from_numbers(as_numbers(series, name), name)
+        return classes_from_numbers(as_numbers(series, name), name, task)
     if pyarrow.types.is_temporal(arrow):
         raise DataError(f"data.target: expected class labels, got dates in {name!r}. Name another column.")
     codes, vocabulary = as_categories(series, name)

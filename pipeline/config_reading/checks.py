@@ -17,6 +17,7 @@ from pipeline.config_reading.compression_checks import (
     search_is_alone,
 )
 from pipeline.config_reading.disagreement import Disagreement, Location, is_chosen
+from pipeline.config_reading.label_checks import labels_are_there, normal_fits_task, unlabeled_rows_are_used
 
 if TYPE_CHECKING:
     from pipeline.config import RunConfig
@@ -27,6 +28,9 @@ def disagreements(config: RunConfig) -> list[Disagreement]:
     checks = (
         _task_fits_data,
         _names_are_given,
+        labels_are_there,
+        normal_fits_task,
+        unlabeled_rows_are_used,
         _columns_differ,
         _family_fits_data,
         _mode_fits_model,
@@ -46,6 +50,8 @@ def disagreements(config: RunConfig) -> list[Disagreement]:
 def _task_fits_data(config: RunConfig) -> Iterator[Disagreement]:
     data = config.data
     involves: tuple[Location, ...] = (("data", "source"), ("data", "name"))
+    if config.task not in ("classification", "regression"):
+        return
     if isinstance(data, BuiltinData):
         fitting = "regression" if data.name == "diabetes" else "classification"
         if config.task != fitting:
@@ -60,10 +66,11 @@ def _task_fits_data(config: RunConfig) -> Iterator[Disagreement]:
 
 
 def _names_are_given(config: RunConfig) -> Iterator[Disagreement]:
-    for key in ("path", "target", "x", "y"):
-        value = getattr(config.data, key, None)
-        if value is not None and (not value or "\0" in value):
-            yield Disagreement(("data", key), f"expected a name, got {value!r}.")
+    for place, section in ((("data",), config.data), (("data", "unlabeled"), config.data.unlabeled)):
+        for key in ("path", "target", "x", "y"):
+            value = getattr(section, key, None)
+            if value is not None and (not value or "\0" in value):
+                yield Disagreement((*place, key), f"expected a name, got {value!r}.")
 
 
 def _columns_differ(config: RunConfig) -> Iterator[Disagreement]:
@@ -83,7 +90,7 @@ def _columns_differ(config: RunConfig) -> Iterator[Disagreement]:
             elif name == "drop" and column in (data.features or ()):
                 message = f"expected a column that is not in data.features, got '{column}'. Take it out of one list."
                 yield Disagreement(("data", name, position), message, (("data", "features"),))
-    if data.target in data.types:
+    if data.target is not None and data.target in data.types:
         message = "expected columns other than data.target, got it. Take it out: what the target is, `task` says."
         yield Disagreement(("data", "types", data.target), message, (("data", "target"),))
     if data.group is not None and data.group == data.target:

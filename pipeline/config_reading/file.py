@@ -36,7 +36,7 @@ class LoadedConfig:
     """A config that is right as far as can be known without opening the data.
 
     Attributes:
-        config: the run's config; a relative `data.path` is made absolute, `~` is expanded.
+        config: the run's config; a relative `data.path` or `data.unlabeled.path` is made absolute, `~` is expanded.
         path: the file it was read from, as given.
         text: the file's text, comments included.
         written: what the file and the overrides say, as plain values, `data.path` as it was written.
@@ -237,19 +237,33 @@ def _overlap(one: Location, other: Location) -> bool:
 
 
 def _with_absolute_path(config: RunConfig, source: _Source) -> tuple[RunConfig, list[Problem]]:
-    written = getattr(config.data, "path", None)
-    if written is None:
-        return config, []
-    try:
-        given = Path(written).expanduser()
-    except RuntimeError:
-        message = f"expected a home folder that exists, got {shown(written)}. Write the whole path."
-        return config, [source.problem(Fault(("data", "path"), message))]
+    data, problems = config.data, []
+    changes: dict[str, Any] = {}
+    for section, location in ((data, ("data", "path")), (data.unlabeled, ("data", "unlabeled", "path"))):
+        written = getattr(section, "path", None)
+        if section is None or written is None:
+            continue
+        try:
+            absolute = _absolute(written, location, source)
+        except RuntimeError:
+            message = f"expected a home folder that exists, got {shown(written)}. Write the whole path."
+            problems.append(source.problem(Fault(location, message)))
+            continue
+        changes |= (
+            {"path": absolute} if section is data else {"unlabeled": section.model_copy(update={"path": absolute})}
+        )
+    return config.model_copy(update={"data": data.model_copy(update=changes)}), problems
+
+
+def _absolute(written: str, location: Location, source: _Source) -> str:
+    """Returns a path that was written at a location, absolute.
+
+    Raises:
+        RuntimeError: `~` stands for a home folder that is not there.
+    """
     # What is typed is completed by a shell from where it stands; a file's words travel with the file.
-    folder = source.path.absolute().parent if source.override_of(("data", "path")) is None else Path.cwd()
-    absolute = os.path.abspath(folder / given)  # noqa: PTH100 - pathlib has nothing that removes `..` and keeps links
-    data = config.data.model_copy(update={"path": absolute})
-    return config.model_copy(update={"data": data}), []
+    folder = source.path.absolute().parent if source.override_of(location) is None else Path.cwd()
+    return os.path.abspath(folder / Path(written).expanduser())  # noqa: PTH100 - pathlib keeps no links without `..`
 
 
 def _not_a_mapping(source: _Source) -> Problem:

@@ -185,14 +185,18 @@ def _inner_value(value: Any, part: str | int) -> Any:
 
 
 def _sections_below(slot: Slot, path: tuple[str, ...]) -> Iterator[Section]:
+    key = slot.discriminator
     for declared in slot.sections:
-        key = slot.discriminator
         yield Section(path, None if key is None else (key, tag_of(declared, key)), declared)
+    # The kinds of a section come together; a section that several of them have, comes once.
+    seen: set[tuple[tuple[str, ...], type[BaseModel]]] = set()
+    for declared in slot.sections:
         for name, field in declared.model_fields.items():
             inner = field_slot(field)
-            yield from _sections_below(inner, (*path, name))
-            for item in item_slots(inner)[:1]:
-                yield from _sections_below(item, (*path, name, "[]"))
+            places = [(inner, (*path, name)), *((item, (*path, name, "[]")) for item in item_slots(inner)[:1])]
+            below = [section for place, way in places for section in _sections_below(place, way)]
+            yield from (section for section in below if (section.path, section.declared) not in seen)
+            seen.update((section.path, section.declared) for section in below)
 
 
 def _is_section(annotation: Any) -> bool:

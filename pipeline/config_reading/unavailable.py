@@ -16,8 +16,6 @@ _REMOTE = "Reading from URLs is"
 UNAVAILABLE_KEYS: dict[str, str] = {
     "engine": "Running trials on other processes or machines is",
     "baselines": "Comparing with classical models is",
-    "data.unlabeled": "Learning from rows without labels is",
-    "data.num_labels": "Learning from rows without labels is",
     "data.window": "Windows over series are",
     "data.stride": "Windows over series are",
     "data.augmentation": "Augmenting images is",
@@ -38,6 +36,7 @@ UNAVAILABLE_VALUES: tuple[tuple[str, str, str], ...] = (
     ("task", "clustering", "Clustering rows is"),
     ("data.source", "series", "Reading series is"),
     ("data.path", "*://*", _REMOTE),
+    ("data.unlabeled.path", "*://*", _REMOTE),
     ("model.family", "rnn", _RECURRENT),
     ("model.family", "lstm", _RECURRENT),
     ("model.family", "gru", _RECURRENT),

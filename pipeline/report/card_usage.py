@@ -73,9 +73,7 @@ def preprocessing_part(record: RunRecord) -> str:
         "quantize its result by the scale and zero point in `model_data.h`" if quantized else "feed its result as it is"
     )
     answer = (
-        ""
-        if record.task == "classification"
-        else " `penjing_postprocess` turns the model's answer into the target's unit."
+        "" if record.task != "regression" else " `penjing_postprocess` turns the model's answer into the target's unit."
     )
     return (
         f"{title}`preprocessing.c` turns a raw row into the model's input (`penjing_preprocess`); {fed}.{answer} "

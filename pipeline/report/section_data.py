@@ -46,9 +46,8 @@ def data_section(record: RunRecord, plots: Plots) -> Markup:
 
 def _facts(profile: Mapping[str, Any]) -> list[tuple[str, Content]]:
     rows = profile["rows"]
-    splits = ", ".join(
-        f"{wording.count(rows[name])} {name}" for name in ("train", "validation", "test") if name in rows
-    )
+    names = {"train": "train", "validation": "validation", "test": "test", "unlabeled": "without labels"}
+    splits = ", ".join(f"{wording.count(rows[key])} {name}" for key, name in names.items() if key in rows)
     shape = " × ".join(str(size) for size in profile["input_shape"])
     pairs: list[tuple[str, Content]] = [
         ("Source", wording.source(profile.get("source", {}))),
@@ -60,7 +59,8 @@ def _facts(profile: Mapping[str, Any]) -> list[tuple[str, Content]]:
         pairs.append(("Stored values", f"from {wording.figure(stored[0])} to {wording.figure(stored[1])}"))
     target = profile["target"]
     numbers = [f"{key} {wording.figure(target[key])}" for key in ("min", "max", "mean", "std") if key in target]
-    pairs.append(("Target", "; ".join([str(target["name"]), *numbers])))
+    pairs.append(("Target", "; ".join([str(target["name"]), *numbers]) if target else "none: no labels are read"))
+    pairs += _without_labels(profile.get("unlabeled"))
     pairs += _duplicates(profile.get("duplicates", {}))
     for key, title in (("constant_columns", "Constant columns"), ("duplicate_columns", "Columns of equal values")):
         if profile.get(key):
@@ -68,6 +68,18 @@ def _facts(profile: Mapping[str, Any]) -> list[tuple[str, Content]]:
     if profile.get("stored_bytes") is not None:
         pairs.append(("Stored arrays", wording.bytes_of(profile["stored_bytes"])))
     return pairs
+
+
+def _without_labels(unlabeled: Mapping[str, Any] | None) -> list[tuple[str, Content]]:
+    if unlabeled is None:
+        return []
+    parts = []
+    if unlabeled["set_aside"]:
+        parts.append(f"{wording.count(unlabeled['set_aside'])} whose labels are put aside")
+    if unlabeled["source"] is not None:
+        more = unlabeled["rows"] - unlabeled["set_aside"]
+        parts.append(f"{wording.count(more)} from {wording.source(unlabeled['source'])}")
+    return [("Rows without labels", "; ".join(parts))]
 
 
 def _names(groups: Sequence[Any]) -> str:
@@ -80,10 +92,12 @@ def _duplicates(duplicates: Mapping[str, Any]) -> list[tuple[str, Content]]:
     across = [
         f"{pair.replace('/', ' and ')} {wording.count(rows)}" for pair, rows in duplicates["across_splits"].items()
     ]
-    return [
-        ("Duplicate rows", f"{wording.count(duplicates['rows'])}; shared by splits: {', '.join(across)}"),
-        ("Same inputs, other target", wording.plural(duplicates["conflicting"], "row")),
+    pairs: list[tuple[str, Content]] = [
+        ("Duplicate rows", f"{wording.count(duplicates['rows'])}; shared by splits: {', '.join(across)}")
     ]
+    if "conflicting" in duplicates:
+        pairs.append(("Same inputs, other target", wording.plural(duplicates["conflicting"], "row")))
+    return pairs
 
 
 def _balance(profile: Mapping[str, Any], plots: Plots) -> Markup:

@@ -17,6 +17,7 @@ from pipeline.config import RunConfig
 from pipeline.config_reading.file import ConfigErrors, LoadedConfig, load_config
 
 ROOT = Path(__file__).resolve().parents[2]
+TASKS = "'classification', 'regression', 'reconstruction', 'clustering'"
 IRIS = "name: iris\ntask: classification\ndata: {source: builtin, name: iris}\nmodel: {family: mlp}\n"
 
 
@@ -71,8 +72,7 @@ def test_everything_wrong_is_told_at_once_in_the_order_of_lines(tmp_path: Path) 
     assert problems(tmp_path, BAD) == [
         "run.yaml:1: name: expected text that matches [a-z0-9][a-z0-9_-]*, of at most 64 characters, got 'My Run'.",
         "run.yaml:3: seed: expected each key once, got it again (first on line 2). Take one out.",
-        "run.yaml:4: task: expected one of 'classification', 'regression', got 'clasification'. "
-        f"{own} 'classification'?",
+        f"run.yaml:4: task: expected one of {TASKS}, got 'clasification'. {own} 'classification'?",
         f"run.yaml:5: sede: expected a key of the config, got 'sede'. {own} 'seed'?",
         "run.yaml:6: data.source: expected one of 'builtin', 'table', 'images', 'arrays', 'idx', got 'builtn'. "
         f"{own} 'builtin'?",
@@ -133,7 +133,7 @@ def test_nothing_is_told_that_only_follows_from_another_fault(tmp_path: Path) ->
         "Did you mean 'layer_wise'?"
     ]
     assert problems(tmp_path, IRIS.replace("task: classification", "task: 3")) == [
-        "run.yaml:2: task: expected one of 'classification', 'regression', got 3."
+        f"run.yaml:2: task: expected one of {TASKS}, got 3."
     ]
 
 
@@ -164,8 +164,8 @@ def test_families_of_other_versions(tmp_path: Path, family: str) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("classification", "reconstruction", "run.yaml:2: task: expected one of 'classification', 'regression', got"),
-        ("classification", "clustering", "run.yaml:2: task: expected one of 'classification', 'regression', got"),
+        ("classification", "reconstruction", f"run.yaml:2: task: expected one of {TASKS}, got"),
+        ("classification", "clustering", f"run.yaml:2: task: expected one of {TASKS}, got"),
         ("{source: builtin, name: iris}", "{source: series, path: x}", "run.yaml:3: data.source: expected one of"),
         ("{source: builtin, name: iris}", "{source: images, path: s3://a/b}", "run.yaml:3: data.path: expected text"),
         ("family: mlp", "file: m.keras", "run.yaml:4: model.file: expected a key of 'model', got 'file'."),
