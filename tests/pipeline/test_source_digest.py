@@ -163,3 +163,29 @@ def test_remembered_is_fast(tmp_path: Path, memory: Path) -> None:
     started = time.perf_counter()
     source_digest(config(path), memory)
     assert time.perf_counter() - started < 0.05
+
+
+def test_files_of_rows_without_labels_count_and_files_of_labels_only_where_they_are_read(
+    tmp_path: Path, memory: Path
+) -> None:
+    folder = tmp_path / "labeled"
+    folder.mkdir()
+    for name in ("x.npy", "y.npy"):
+        (folder / name).write_bytes(name.encode())
+    more = tmp_path / "more.npz"
+    more.write_bytes(b"1")
+    fields = {"source": "arrays", "path": str(folder)}
+    alone = TypeAdapter(DataConfig).validate_python(fields)
+    both = TypeAdapter(DataConfig).validate_python(fields | {"unlabeled": {"source": "arrays", "path": str(more)}})
+    tasks = ("classification", "reconstruction")
+    first = [source_digest(alone, memory, task=task) for task in tasks] + [source_digest(both, memory)]
+    assert len(set(first)) == 3
+    more.write_bytes(b"22")
+    (folder / "y.npy").write_bytes(b"other")
+    second = [source_digest(alone, memory, task=task) for task in tasks] + [source_digest(both, memory)]
+    assert [one == other for one, other in zip(first, second, strict=True)] == [False, True, False]
+    more.write_bytes(b"333")
+    assert source_digest(both, memory) != second[2]
+    more.unlink()
+    with pytest.raises(DataError, match=r"^data.unlabeled.path: expected a file or folder, got .*more.npz"):
+        source_digest(both, memory)

@@ -1,0 +1,44 @@
+"""The data section of report and model card where rows have no labels."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from pipeline.model_card import render_model_card
+from pipeline.report.html import render_report
+from tests.pipeline.report_records import full_record
+from tests.pipeline.test_report import Page
+
+
+def page(**changes: Any) -> Page:
+    record = full_record()
+    return Page(render_report(replace(record, profile={**record.profile, **changes})))
+
+
+def test_rows_without_labels_are_counted_and_told_apart() -> None:
+    rows = {"total": 1897, "train": 57, "validation": 270, "test": 270, "unlabeled": 1300}
+    unlabeled = {
+        "rows": 1300,
+        "set_aside": 1200,
+        "source": {"source": "arrays", "file": "more.npz"},
+        "also_in": {"validation": 0, "test": 0},
+    }
+    text = page(rows=rows, unlabeled=unlabeled).text
+    assert "1,897: 57 train, 270 validation, 270 test, 1,300 without labels" in text
+    assert "1,200 whose labels are put aside; 100 from arrays, file: more.npz" in text
+    record = full_record()
+    card = render_model_card(replace(record, profile={**record.profile, "rows": rows}))
+    assert (
+        "- Rows: 1,897: 57 to train on, 270 to decide on (validation), 270 to test on, 1,300 without labels"
+        in card.splitlines()
+    )
+    assert "without labels" not in render_model_card(record)
+
+
+def test_data_without_labels_has_no_target_and_no_balance() -> None:
+    duplicates = {"rows": 0, "across_splits": {"train/validation": 0, "train/test": 0, "validation/test": 0}}
+    found = page(target={}, class_balance=None, duplicates=duplicates)
+    assert "none: no labels are read" in found.text
+    assert "Same inputs, other target" not in found.text
+    assert "classes" not in [figure["id"] for figure in found.figures]
