@@ -59,8 +59,9 @@ def mark_normal(loaded: Loaded, normal: Sequence[str]) -> Loaded:
     )
     left_out = abnormal & outside
     if shipped and left_out.any():
-        reason = "the source ships its test split, and only there they are looked at"
-        marked = marked.without_rows(~left_out, f"{int(left_out.sum())} abnormal rows are left out: {reason}.")
+        number = int(left_out.sum())
+        reason = "nothing is learned from them, and the source ships its test split"
+        marked = marked.without_rows(~left_out, f"{number} abnormal training rows are left out: {reason}.")
     return marked
 
 

@@ -60,10 +60,10 @@ def split_rows(loaded: Loaded, config: SplitFields, seed: int) -> NDArray[np.int
         assignment[rows] = _stratified(strata[rows], fractions, generator)
     else:
         assignment[rows] = _grouped(strata[rows], loaded.groups[rows], fractions, generator)
-    assignment[test_only] = TEST
+    moved = test_only & (assignment != TEST)
+    assignment[moved] = TEST
     if loaded.groups is not None:
-        elsewhere = np.isin(loaded.groups, loaded.groups[(assignment != TEST) & ~test_only])
-        assignment[test_only & elsewhere] = LEFT_OUT
+        assignment[moved & np.isin(loaded.groups, loaded.groups[assignment != TEST])] = LEFT_OUT
     if loaded.test_only is None:
         _check_training_classes(loaded, assignment)
     return _with_every_split(assignment)

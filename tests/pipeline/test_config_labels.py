@@ -86,8 +86,8 @@ LAYER_WISE = {"mode": "layer_wise"}
             "classification",
             {**TABLE, "unlabeled": MORE},
             "data.unlabeled: expected no rows without labels with train.mode: end_to_end, which needs labels, got "
-            "some. Say train.mode: layer_wise with pretrain.kind: autoencoder or denoising_autoencoder, or take the section "
-            "out.",
+            "some. Say train.mode: layer_wise with pretrain.kind: autoencoder or denoising_autoencoder, or take the "
+            "section out.",
         ),
         (
             "classification",
