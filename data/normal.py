@@ -60,8 +60,9 @@ def mark_normal(loaded: Loaded, normal: Sequence[str]) -> Loaded:
     left_out = abnormal & outside
     if shipped and left_out.any():
         number = int(left_out.sum())
-        reason = "nothing is learned from them, and the source ships its test split"
-        marked = marked.without_rows(~left_out, f"{number} abnormal training rows are left out: {reason}.")
+        marked = marked.without_rows(
+            ~left_out, f"{number} abnormal rows outside of the test split are left out: nothing is learned from them."
+        )
     return marked
 
 

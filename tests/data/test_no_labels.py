@@ -240,7 +240,7 @@ def test_a_shipped_test_split_keeps_its_abnormal_rows_and_those_of_training_are_
     assert np.array_equal(test.y, (arrays["test_y"] != 1).astype(np.int32))
     assert np.array_equal(test.x[..., 0], arrays["test_x"])
     assert dataset.profile["warnings"][0] == (
-        "40 abnormal training rows are left out: nothing is learned from them, and the source ships its test split."
+        "40 abnormal rows outside of the test split are left out: nothing is learned from them."
     )
 
 
