@@ -10,6 +10,8 @@ from data.contract import FrozenConfig
 
 ClassWeights = Literal["balanced"] | dict[str, Annotated[float, Field(gt=0.0, le=1e6)]]
 Units = Annotated[int, Field(ge=1, le=4096)]
+Filters = Annotated[int, Field(ge=1, le=1024)]
+LearningRate = Annotated[float, Field(gt=0.0, le=10.0)]
 Activation = Literal["relu", "relu6", "leaky_relu", "elu", "sigmoid", "tanh", "hard_swish"]
 TaskName = Literal["classification", "regression", "reconstruction", "clustering"]
 MetricName = Literal["accuracy", "balanced_accuracy", "macro_f1", "r2", "d2", "silhouette"]
@@ -62,7 +64,7 @@ class MlpConfig(FrozenConfig):
 class BlockConfig(FrozenConfig):
     """One block of a convolutional network: convolution, batch normalization, activation, pooling."""
 
-    filters: Annotated[int, Field(ge=1, le=1024)]
+    filters: Filters
     """Filters of the convolution."""
 
     kernel: Annotated[int, Field(ge=1, le=11)] = 3
@@ -127,7 +129,7 @@ class OptimizerConfig(FrozenConfig):
     """Plain gradient descent, with momentum, Nesterov's, RMSprop (Tieleman & Hinton 2012), Adam (Kingma & Ba 2015), or
     Adam with decoupled weight decay (Loshchilov & Hutter 2019)."""
 
-    learning_rate: float = Field(default=0.002, gt=0.0, le=10.0)
+    learning_rate: LearningRate = 0.002
     """Step size at the start, or at the end of the warm-up."""
 
     schedule: Literal["constant", "cosine", "step"] = "cosine"
@@ -253,33 +255,3 @@ class PretrainConfig(GradientDescentFields):
 
     corruption_fraction: float = Field(default=0.3, ge=0.0, lt=1.0)
     """Denoising: fraction of a layer's inputs set to zero (masking noise)."""
-
-
-class TuneConfig(FrozenConfig):
-    """A search for the regularization that scores best on validation."""
-
-    trials: int = Field(default=8, ge=1, le=10_000)
-    """Trainings with other penalties, besides `train`'s own model (trial 0)."""
-
-    epochs: int | None = Field(default=None, ge=1)
-    """Epochs of each trial; those of `train` when left out."""
-
-    oracle: Literal["random", "bayesian"] = "bayesian"
-    """What proposes the next trial."""
-
-    penalties: tuple[Literal["l1", "l2", "elastic_net"], ...] = Field(default=("l1", "l2", "elastic_net"), min_length=1)
-    """Kinds of penalty that are tried."""
-
-    min_strength: float = Field(default=1e-6, gt=0.0)
-    """Weakest penalty tried; strengths are drawn on a log scale."""
-
-    max_strength: float = Field(default=1e-2, gt=0.0)
-    """Strongest penalty tried."""
-
-    @model_validator(mode="after")
-    def _order_strengths(self) -> TuneConfig:
-        if self.min_strength >= self.max_strength:
-            raise ValueError(
-                f"expected min_strength below max_strength, got {self.min_strength} and {self.max_strength}."
-            )
-        return self

@@ -28,6 +28,7 @@ DECLARATIONS = frozenset(
         "data.config",
         "models.config",
         "models.compression_config",
+        "models.tuning_config",
         "pipeline.config",
         "pipeline.ledger",
     }

@@ -18,6 +18,7 @@ from pipeline.config_reading.compression_checks import (
 )
 from pipeline.config_reading.disagreement import Disagreement, Location, is_chosen
 from pipeline.config_reading.label_checks import labels_are_there, normal_fits_task, unlabeled_rows_are_used
+from pipeline.config_reading.tuning_checks import tuned_lists, tuning_adds_up
 
 if TYPE_CHECKING:
     from pipeline.config import RunConfig
@@ -41,6 +42,7 @@ def disagreements(config: RunConfig) -> list[Disagreement]:
         criterion_has_its_data,
         quantization_adds_up,
         search_is_alone,
+        tuning_adds_up,
         _export_adds_up,
         _lists_hold_each_once,
     )
@@ -228,12 +230,17 @@ def _export_adds_up(config: RunConfig) -> Iterator[Disagreement]:
 
 def _lists_hold_each_once(config: RunConfig) -> Iterator[Disagreement]:
     lists: list[tuple[Location, tuple[Any, ...]]] = [(("convert", "variants"), config.convert.variants)]
-    if config.tune is not None:
-        lists.append((("tune", "penalties"), config.tune.penalties))
+    lists += tuned_lists(config)
     if config.search is not None:
         names = ("unit", "scope", "precision", "clusters", "encoding", "aware")
         lists += [(("search", name), getattr(config.search, name)) for name in names]
     for location, given in lists:
         for position, value in enumerate(given):
             if value in given[:position]:
-                yield Disagreement((*location, position), f"expected each once, got '{value}' again. Take it out.")
+                yield Disagreement(
+                    (*location, position), f"expected each once, got '{_written(value)}' again. Take it out."
+                )
+
+
+def _written(value: Any) -> str:
+    return str(list(value)) if isinstance(value, tuple) else str(value)

@@ -24,8 +24,6 @@ UNAVAILABLE_KEYS: dict[str, str] = {
     "train.workers": "One training on several workers is",
     "train.control": "Training a control side by side is",
     "pretrain.control": "Training a control side by side is",
-    "tune.objective": "Tuning for the pruned model is",
-    "tune.space": "Tuning anything but regularization is",
     "tune.workers": "Running trials on other processes or machines is",
     "tune.batch_trials": "Running trials on other processes or machines is",
 }
@@ -45,8 +43,6 @@ UNAVAILABLE_VALUES: tuple[tuple[str, str, str], ...] = (
     ("model.family", "svm", _BASELINE),
     ("model.family", "decision_tree", _BASELINE),
     ("model.family", "random_forest", _BASELINE),
-    ("tune.oracle", "hyperband", "The Hyperband oracle is"),
-    ("tune.oracle", "grid", "The grid oracle is"),
 )
 """(dotted key, text value as a shell pattern, what is not there, up to its verb)."""
 

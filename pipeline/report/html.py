@@ -14,7 +14,8 @@ from pipeline.report.section_reproduce import reproduce_section
 from pipeline.report.section_result import gate_section, result_section
 from pipeline.report.section_search import search_section
 from pipeline.report.section_size import ledger_section
-from pipeline.report.section_training import training_section, tuning_section
+from pipeline.report.section_training import training_section
+from pipeline.report.section_tuning import tuning_section
 from pipeline.report.style import STYLE
 
 SHORT_TITLES = {

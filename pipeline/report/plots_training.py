@@ -1,8 +1,7 @@
-"""The plots of learning: class balance, learning curves, layers pretrained, regularization searched."""
+"""The plots of learning: class balance, learning curves, layers pretrained."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,13 +15,9 @@ from pipeline.report.figures import (
     VERMILION,
     Figure,
     axis,
-    decades,
     layout,
-    padded,
     plot_text,
 )
-
-PENALTY_NAMES = {"none": "none", "l1": "L1", "l2": "L2", "elastic_net": "elastic net"}
 
 
 def class_balance_figure(balance: Mapping[str, Mapping[str, int]]) -> Figure:
@@ -154,78 +149,3 @@ def layerwise_figure(layers: Sequence[Mapping[str, Any]]) -> Figure:
     longest = max((len(layer["loss"]) for layer in layers), default=0)
     settings = layout(_epochs(longest), axis("Loss of the layer", rangemode="tozero"), showlegend=True)
     return Figure("pretrain-loss", "Loss of each layer", f"Line plot: {'; '.join(ends)}.", traces, settings, 320)
-
-
-def strength(trial: Mapping[str, Any]) -> float:
-    """Returns a trial's place on the strength axis: l1 + l2 (one of them is 0, but for the elastic net)."""
-    return float(trial.get("l1") or 0.0) + float(trial.get("l2") or 0.0)
-
-
-def tuning_figure(trials: Sequence[Mapping[str, Any]], best: int, metric: str) -> Figure:
-    """Draws penalty strength against validation score, one series a kind of penalty, trial 0 as a line.
-
-    Args:
-        trials: the trials; trial 0 is the model that `train` made.
-        best: number of the trial whose model was kept.
-        metric: name of the score.
-
-    Returns:
-        The figure; the kept trial is ringed where it is not trial 0.
-    """
-    done = [trial for trial in trials if trial["state"] == "done" and trial["score"] is not None]
-    searched = [trial for trial in done if trial["trial"] != 0 and strength(trial) > 0]
-    traces: list[dict[str, Any]] = []
-    for i, kind in enumerate(("l1", "l2", "elastic_net")):
-        of_kind = [trial for trial in searched if trial["kind"] == kind]
-        if of_kind:
-            traces.append(
-                _trials(PENALTY_NAMES[kind], of_kind, {"color": PALETTE[i], "symbol": SYMBOLS[i], "size": 10})
-            )
-    kept = [trial for trial in searched if trial["trial"] == best]
-    if kept:
-        ring = {"size": 20, "symbol": "circle-open", "color": VERMILION, "line": {"width": 2.5}}
-        traces.append(_trials("kept", kept, ring))
-    ends = decades([strength(trial) for trial in searched], 1.6) if searched else [-6.0, -2.0]
-    base = next((trial for trial in done if trial["trial"] == 0), None)
-    if base is not None:
-        traces.append(_base_line(base["score"], ends))
-    x = axis("Penalty strength, l1 + l2 (log scale)", type="log", range=ends, **_strength_ticks(ends))
-    number, kept_score = wording.plural(len(searched), "trial"), {t["trial"]: t["score"] for t in done}.get(best)
-    said = f"kept is trial {best} with {wording.score(kept_score)}"
-    alt = f"Scatter plot of {number}: penalty strength against validation {metric}; {said}."
-    y = axis(f"Validation {metric}", range=padded([trial["score"] for trial in done]))
-    return Figure("tuning", "Penalty strength against score", alt, traces, layout(x, y, showlegend=True), 380)
-
-
-def _strength_ticks(ends: Sequence[float]) -> dict[str, Any]:
-    """Returns ticks at powers of ten; where there are hardly any, at 2 and 5 times them too, written out."""
-    if ends[1] - ends[0] > 2:
-        return {"exponentformat": "power", "dtick": 1, "tickfont": {"size": 11}}
-    powers = range(math.floor(ends[0]), math.ceil(ends[1]) + 1)
-    ticks = [factor * 10.0**power for power in powers for factor in (1, 2, 5)]
-    return {"tickvals": ticks, "ticktext": [wording.figure(tick, 1) for tick in ticks]}
-
-
-def _trials(name: str, trials: Sequence[Mapping[str, Any]], marker: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "type": "scatter",
-        "mode": "markers",
-        "name": name,
-        "x": [strength(trial) for trial in trials],
-        "y": [trial["score"] for trial in trials],
-        "text": [f"trial {t['trial']}: l1 {t.get('l1') or 0:.2g}, l2 {t.get('l2') or 0:.2g}" for t in trials],
-        "marker": marker,
-        "hovertemplate": "%{text}<br>score %{y:.4f}<extra>%{fullData.name}</extra>",
-    }
-
-
-def _base_line(score: float, ends: Sequence[float]) -> dict[str, Any]:
-    return {
-        "type": "scatter",
-        "mode": "lines",
-        "name": "trial 0, train’s own model",
-        "x": [10 ** ends[0], 10 ** ends[1]],
-        "y": [score, score],
-        "line": {"color": GREY, "dash": "dash", "width": 2},
-        "hovertemplate": "trial 0: %{y:.4f}<extra></extra>",
-    }

@@ -68,7 +68,7 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "tune",
         takes=("dataset", "start", "trained"),
-        sections=("train", "tune"),
+        sections=("train", "tune", "task", "metric", "model", "pretrain", "at_once"),
         libraries=(*_NETWORK, "keras-tuner", "scikit-learn", "scipy"),
         wanted=lambda config: config.tune is not None,
     ),

@@ -1,6 +1,6 @@
 """Stage train: the model so far -> a model trained end to end on labeled rows.
 
-Trials of `tune` are this same stage under another penalty.
+Trials of `tune` are this same stage under another section.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Any
 
 from data.contract import ConfigError, Schema
 from data.dataset import Dataset
+from models.coefficients import input_coefficients, kernel_zeros
 from models.config import ClassWeights, TrainConfig
 from models.legacy_keras import use_determinism
 from models.training import TrainingResult, TrainingSettings
@@ -68,7 +69,15 @@ def train(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
     )
     save_model(workspace.output, model, record)
     row = measure("train", model, inputs.dataset, task)
-    return Outcome((row,), {"metric": task.metric, **training_details(result)})
+    weights_left = weights_details(model, inputs.dataset.schema)
+    return Outcome((row,), {"metric": task.metric, **training_details(result), "weights": weights_left})
+
+
+def weights_details(model: Any, schema: Schema) -> dict[str, Any]:
+    """Returns what the report tells of what a penalty left: weights, exact zeros, and what each feature weighs."""
+    count, zeros = kernel_zeros(model)
+    found = input_coefficients(model, schema.feature_names)
+    return {"count": count, "zeros": zeros, "coefficients": None if found is None else asdict(found)}
 
 
 def training_details(result: TrainingResult) -> dict[str, Any]:

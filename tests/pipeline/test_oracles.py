@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from models.config import RegularizationConfig, TuneConfig
-from pipeline.oracles import RegularizationOracle
+from pipeline.oracles import TuningOracle
 
 Trial = tuple[str, RegularizationConfig]
 
@@ -21,7 +21,7 @@ def score_of(regularization: RegularizationConfig) -> float:
 
 def search(config: TuneConfig, seed: int = 7, failed: frozenset[int] = frozenset()) -> list[Trial]:
     """Runs a whole search; trials whose number is in `failed` fail."""
-    oracle = RegularizationOracle(config, seed)
+    oracle = TuningOracle(config, seed)
     found: list[Trial] = []
     for number in range(config.trials):
         proposal = oracle.ask()
@@ -121,7 +121,7 @@ def test_bayesian_search_learns() -> None:
 
 
 def test_search_ends_after_its_trials() -> None:
-    oracle = RegularizationOracle(config("random", 2), 1)
+    oracle = TuningOracle(config("random", 2), 1)
     for _ in range(2):
         proposal = oracle.ask()
         assert proposal is not None
