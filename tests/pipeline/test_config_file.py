@@ -141,10 +141,6 @@ def test_nothing_is_told_that_only_follows_from_another_fault(tmp_path: Path) ->
     ("line", "message"),
     [
         ("engine: {kind: ray}", "engine: expected a key of the config, got 'engine'."),
-        ("tune: {oracle: hyperband}", "tune.oracle: expected one of 'random', 'bayesian', got 'hyperband'."),
-        ("tune: {oracle: grid}", "tune.oracle: expected one of"),
-        ("tune: {objective: pruned_score}", "tune.objective: expected a key of 'tune', got 'objective'."),
-        ("tune: {space: {units: [3]}}", "tune.space: expected a key of 'tune', got 'space'."),
         ("train: {workers: 2}", "train.workers: expected a key of 'train', got 'workers'."),
     ],
 )
@@ -317,10 +313,6 @@ def test_the_last_override_of_a_key_wins(tmp_path: Path) -> None:
         ("train={epochs: 1, epochs: 2}", "train.epochs: expected each key once, got it again"),
         ("train={epochs: }", "train.epochs: expected a value, got nothing."),
         ("pretrain={}", "pretrain: expected no such section with train.mode: end_to_end, got one."),
-        (
-            "tune.oracle=grid",
-            "tune.oracle: expected one of 'random', 'bayesian', got 'grid'. The grid oracle is not available",
-        ),
     ],
 )
 def test_overrides_that_cannot_be(tmp_path: Path, override: str, message: str) -> None:

@@ -24,7 +24,7 @@ from pipeline.report.html import SHORT_TITLES, render_report
 from pipeline.report.markup import TableColumn, table, tag
 from pipeline.report.pictures import picture
 from pipeline.report.plots_result import MAX_SCATTER_POINTS, ledger_figure, scatter_figure
-from pipeline.report.plots_training import tuning_figure
+from pipeline.report.plots_tuning import tuning_figure
 from pipeline.report.record import RunRecord, StageRecord
 from tests.pipeline.report_records import DIGIT, full_record, ledger_row, regression_record, trials
 
@@ -351,7 +351,7 @@ def test_tuning_that_found_nothing_better_says_so() -> None:
         for stage in whole.stages
     )
     page = Page(render_report(replace(whole, stages=stages)))
-    assert "No penalty did better: train’s own model, trial 0, was kept (0.9701)." in page.text
+    assert "No trial did better: train’s own model, trial 0, was kept (validation score 0.9701)." in page.text
     picture_of = next(figure for figure in page.figures if figure["id"] == "tuning")
     assert [trace["name"] for trace in picture_of["data"]] == ["trial 0, train’s own model"]
 
