@@ -7,9 +7,17 @@ import math
 from models.compression_config import ENCODED
 from pipeline.report import wording
 from pipeline.report.card_usage import device_part, is_image, preprocessing_part, reproduce_part, takes_some_inputs
-from pipeline.report.findings import chosen_variant, nodes_report, section_of, verdict, yardstick, zeros_report
+from pipeline.report.findings import (
+    chosen_variant,
+    nodes_report,
+    section_of,
+    verdict,
+    yardstick,
+    zeros_report,
+)
 from pipeline.report.markdown import plain, table
 from pipeline.report.record import RunRecord
+from pipeline.report.section_tuning import tuned_network
 
 _Z_95 = 1.959964
 """Quantile of the normal distribution that leaves 2.5 % on either side."""
@@ -75,6 +83,9 @@ def _what(record: RunRecord) -> str:
         f"`model.tflite` is {family} for {record.task}, of precision {chosen_variant(record)}. It takes "
         f"{_input(record)} and gives {output}. It was made, compressed and verified by Penjing.",
     ]
+    tuned = tuned_network(record)
+    if tuned is not None:
+        lines.append(plain(tuned))
     if classes:
         shown = ", ".join(plain(name) for name in classes[:50])
         more = f" and {len(classes) - 50} more" if len(classes) > 50 else ""

@@ -127,3 +127,14 @@ def _row(trial: Mapping[str, Any], best: int, names: Sequence[str], heads: Seque
     cells.append(f"{trial['state']}, kept" if trial["trial"] == best else str(trial["state"]))
     cells.append(wording.ABSENT if trial.get("seconds") is None else f"{trial['seconds']:.1f}")
     return cells
+
+
+def tuned_network(record: RunRecord) -> str | None:
+    """Says which network a trial of `tune` brought in place of the config's; None where the config's own went on."""
+    tune = record.details("tune")
+    if not tune.get("network"):
+        return None
+    kept = next(trial for trial in tune["trials"] if trial["trial"] == tune["best"])
+    names = [name for name in ("units", "filters", "activation", "dropout_fraction") if name in kept["values"]]
+    told = wording.listed([f"{wording.words(name)} {shown(kept['values'][name])}" for name in names])
+    return f"Its network is not the config's own but that of trial {tune['best']} of `tune`: {told}."

@@ -280,6 +280,9 @@ def test_module_of_a_child_process_counts() -> None:
         ),
         ("models/config.py", '"""Step size at the start, or', '"""How far at first, or', set()),
         ("pipeline/oracles.py", "_POINTS_A_DIMENSION = 3", "_POINTS_A_DIMENSION = 4", {"tune", "search"}),
+        # What trials run is named by the searches that run them, though neither imports it.
+        ("pipeline/stages/cluster.py", "from __future__", "import os\nfrom __future__", {"cluster", "search"}),
+        ("pipeline/stages/build.py", "from __future__", "import os\nfrom __future__", {"build", "tune"}),
         ("models/layerwise.py", '"""', '"""Changed. ', set()),
         ("data/ingest.py", "from __future__", "import os\nfrom __future__", {"ingest"}),
     ],
