@@ -8,50 +8,59 @@ from typing import Any
 from numpy.typing import NDArray
 
 from data.contract import Checkpoints
+from models.layer_parts import Part
 from models.training import TrainingResult
 
 
 class LayerCheckpoints:
-    """Checkpoints of one layer's training that carry the finished layers along.
+    """Checkpoints of one part's training that carry the finished parts along.
 
     Args:
         checkpoints: where; None: nowhere.
-        hidden: the hidden layers; those kept as finished get their weights back.
+        model: the network that is pretrained; parts kept as finished get their weights back.
+        parts: its parts.
     """
 
-    def __init__(self, checkpoints: Checkpoints | None, hidden: Sequence[Any]) -> None:
-        self._checkpoints = checkpoints
+    def __init__(self, checkpoints: Checkpoints | None, model: Any, parts: Sequence[Part]) -> None:
+        self._checkpoints, self._model, self._parts = checkpoints, model, parts
         self._finished: dict[str, NDArray[Any]] = {}
         self._current: tuple[dict[str, NDArray[Any]], dict[str, Any]] | None = None
         self.records: list[dict[str, Any]] = []
-        self._names = [layer.name for layer in hidden]
         kept = None if checkpoints is None else checkpoints.load()
         if kept is not None:
             arrays, state = kept
             self.records = list(state["layers"])
             self._finished = {name: array for name, array in arrays.items() if name.startswith("finished/")}
-            for layer in hidden[: len(self.records)]:
-                layer.set_weights([self._finished[f"finished/{layer.name}/{i}"] for i in range(len(layer.weights))])
+            for part in parts[: len(self.records)]:
+                self._restore(part)
             if state["current"] is not None:
                 names = [name for name in arrays if name.startswith("current/")]
                 self._current = ({name.removeprefix("current/"): arrays[name] for name in names}, state["current"])
 
     def save(self, arrays: Mapping[str, NDArray[Any]], state: Mapping[str, Any]) -> None:
-        """Replaces the kept state of the current layer's training."""
+        """Replaces the kept state of the current part's training."""
         self._current = (dict(arrays), dict(state))
         self._write()
 
     def load(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]] | None:
-        """Returns the kept state of the current layer's training, or None."""
+        """Returns the kept state of the current part's training, or None."""
         return self._current
 
-    def finish_layer(self, layer: Any, result: TrainingResult) -> None:
-        """Keeps a layer as finished; the next one starts without a state."""
-        self._finished |= {f"finished/{layer.name}/{i}": array for i, array in enumerate(layer.get_weights())}
+    def finish(self, part: Part, result: TrainingResult, macs: int) -> None:
+        """Keeps a part as finished, with what its training spent; the next one starts without a state."""
+        for name in part.layers:
+            weights = self._model.get_layer(name).get_weights()
+            self._finished |= {f"finished/{name}/{i}": array for i, array in enumerate(weights)}
         losses, scores = ([getattr(record, name) for record in result.history] for name in ("loss", "score"))
-        self.records.append({"layer": layer.name, "loss": losses, "score": scores})
+        ended = {"stopped_by": result.stopped_by, "best_epoch": result.best_epoch, "macs": macs}
+        self.records.append({"layer": part.name, "loss": losses, "score": scores, **ended})
         self._current = None
         self._write()
+
+    def _restore(self, part: Part) -> None:
+        for name in part.layers:
+            layer = self._model.get_layer(name)
+            layer.set_weights([self._finished[f"finished/{name}/{i}"] for i in range(len(layer.weights))])
 
     def _write(self) -> None:
         if self._checkpoints is None:
@@ -62,7 +71,7 @@ class LayerCheckpoints:
         self._checkpoints.save(self._finished | current, kept)
 
     def _resumes_at(self, state: Mapping[str, Any] | None) -> str:
-        if len(self.records) == len(self._names):
+        if len(self.records) == len(self._parts):
             return "the end of pretraining"
-        layer = self._names[len(self.records)]
-        return layer if state is None else f"{layer}, {state['resumes_at']}"
+        name = self._parts[len(self.records)].name
+        return name if state is None else f"{name}, {state['resumes_at']}"

@@ -6,11 +6,11 @@ from typing import get_args
 
 import numpy as np
 import pytest
+from models.layer_batches import activations
 
 from models.activations import ELEMENTWISE, activation, activation_name, hard_swish
 from models.architectures.builder import build
 from models.config import Activation, BlockConfig, CnnConfig, MlpConfig
-from models.layer_batches import activations
 from models.legacy_keras import keras, tf
 from models.prediction import predict
 from models.tflite.audit import operator_details, operators

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from models.layer_batches import LayerBatches, activations
 
 from data.contract import ConfigError
 from models.architectures.builder import build
 from models.config import CnnConfig, MlpConfig, OptimizerConfig, PretrainConfig
-from models.layer_batches import LayerBatches, activations
 from models.layerwise import pretrain
 from models.legacy_keras import keras
 from models.prediction import predict
