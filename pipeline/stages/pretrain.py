@@ -34,6 +34,8 @@ class Config:
 def pretrain(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
     """Pretrains each hidden layer or block greedily, the ones below it frozen.
 
+    Unsupervised kinds learn from rows without labels too; `supervised` from labeled rows alone.
+
     Raises:
         ConfigError: `train.class_weights` names a class that the data does not have.
         TrainingError: the loss is not finite any more.
@@ -41,7 +43,8 @@ def pretrain(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
     use_determinism(workspace.seed_for("pretrain"))
     task = inputs.built.record.model_copy(update={"loss": config.loss}).as_task()
     supervised = config.pretrain.kind == "supervised"
-    batches = inputs.dataset.batches("train", config.pretrain.batch_size, workspace.seed_for("pretrain", "shuffle"))
+    split = "train" if supervised else "pretrain"
+    batches = inputs.dataset.batches(split, config.pretrain.batch_size, workspace.seed_for("pretrain", "shuffle"))
     result = pretrain_layers(
         inputs.built.load(),
         batches,
