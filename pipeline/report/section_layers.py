@@ -57,24 +57,27 @@ def _pretraining(pretrain: Mapping[str, Any], plots: Plots) -> Markup:
 
 
 def _rows_met(kind: str, rows: int) -> str:
-    labels = "with their labels" if kind == "supervised" else "without labels"
+    labels = "with their labels" if kind == "supervised" else "and looked at no label"
     return f"It met {wording.plural(rows, 'row')}, {labels}."
 
 
 def _probes(record: RunRecord, plots: Plots) -> Markup:
-    found = record.details("probe")
-    if not found.get("probes"):
+    probes: list[Mapping[str, Any]] = list(record.details("probe").get("probes") or [])
+    if not probes:
         return NOTHING
     control = record.details("control").get("probe")
-    probes = {**found["probes"], **({} if control is None else {"end to end": control})}
-    by_network = {name: probed["layers"] for name, probed in probes.items()}
-    first: Mapping[str, Any] = next(iter(probes.values()))
+    if control is not None:
+        probes.append({"network": "end to end", **control})
+    by_network = {str(probed["network"]): probed["layers"] for probed in probes}
+    first = probes[0]
     text = (
         "A linear model fitted on what each layer answers, the network itself left as it is "
         f"({wording.plural(first['training_rows'], 'labeled training row')}, scored on "
         f"{wording.plural(first['validation_rows'], 'validation row')}): what rises from layer to layer was made "
-        "easier to tell apart. Large feature maps are averaged over squares; nothing is decided by these scores."
+        "easier to tell apart. Nothing is decided by these scores."
     )
+    if any(str(layer["layer"]).startswith("block") for layer in first["layers"]):
+        text += " Large feature maps are averaged over squares first."
     columns = [TableColumn("Layer"), TableColumn("Numbers", True)]
     columns += [TableColumn(wording.capital(name), True) for name in by_network]
     rows: list[list[Content]] = [

@@ -34,8 +34,8 @@ def probe(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:  # n
     use_determinism(workspace.seed_for("probe"))
     task = inputs.trained.record.as_task()
     models = {"untrained": inputs.built, "pretrained": inputs.start, "fine-tuned": inputs.trained}
-    found = {}
+    found = []
     for number, (name, saved) in enumerate(models.items(), start=1):
-        found[name] = probed(saved.load(), inputs.dataset, task, workspace)
+        found.append({"network": name, **probed(saved.load(), inputs.dataset, task, workspace)})
         workspace.progress.step("probe", number, len(models), {"network": name})
     return Outcome((), {"metric": task.metric, "probes": found})

@@ -28,11 +28,11 @@ def probed(*scores: float) -> dict[str, Any]:
 def record(score: float = 0.95, pretraining: int = 11) -> RunRecord:
     """A full run in layers, its probes, and a control of this validation score."""
     whole = full_record()
-    probes = {
-        "untrained": probed(0.91, 0.88, 0.8),
-        "pretrained": probed(0.91, 0.93, 0.92),
-        "fine-tuned": probed(0.91, 0.95, 0.96),
-    }
+    probes = [
+        {"network": "untrained", **probed(0.91, 0.88, 0.8)},
+        {"network": "pretrained", **probed(0.91, 0.93, 0.92)},
+        {"network": "fine-tuned", **probed(0.91, 0.95, 0.96)},
+    ]
     control = {
         "metric": "accuracy",
         "history": history(41, 2.3, 0.05, 0.4, score),

@@ -127,11 +127,11 @@ def test_probes_of_the_network_at_three_times(made: Made) -> None:
     outcome = probe.probe(probe.Inputs(made.dataset, made.built, made.pretrained, made.trained), probe.Config(), space)
     assert outcome.ledger == ()
     probes = outcome.details["probes"]
-    assert list(probes) == ["untrained", "pretrained", "fine-tuned"]
-    for probed in probes.values():
+    assert [probed["network"] for probed in probes] == ["untrained", "pretrained", "fine-tuned"]
+    for probed in probes:
         assert (probed["training_rows"], probed["validation_rows"]) == (280, 60)
         assert [layer["layer"] for layer in probed["layers"]] == ["input", "dense_1", "dense_2"]
-    inputs = {probed["layers"][0]["score"] for probed in probes.values()}
+    inputs = {probed["layers"][0]["score"] for probed in probes}
     assert len(inputs) == 1  # the same rows, the same input
     assert made.outcomes["control"].details["probe"]["layers"][0]["score"] in inputs
 
