@@ -55,8 +55,9 @@ def test_a_linear_autoencoder_finds_the_principal_subspace(vector_schema, memory
     assert explained - 0.03 < max(learned.layers[0]["score"]) <= explained + 1e-3
 
 
-@pytest.mark.parametrize("kind", ["denoising_autoencoder", "supervised"])
-@pytest.mark.parametrize("killed_after", [2, 3, 5])
+@pytest.mark.parametrize(
+    ("kind", "killed_after"), [("denoising_autoencoder", 2), ("denoising_autoencoder", 5), ("supervised", 3)]
+)
 def test_a_killed_pretraining_repeats_no_layer_and_ends_with_the_same_bits(
     kind, killed_after, image_schema, memory_batches, checkpoints, killed
 ):
