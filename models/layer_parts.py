@@ -11,7 +11,13 @@ from models.architectures.dropout import StatelessDropout
 from models.legacy_keras import keras
 
 _BLOCK = re.compile(r"(block_\d+)_")
-_PASSED_OVER = ("InputLayer", "Flatten", "GlobalAveragePooling1D", "GlobalAveragePooling2D", StatelessDropout.__name__)
+_PASSED_OVER = (
+    keras.layers.InputLayer,
+    keras.layers.Reshape,
+    keras.layers.Flatten,
+    keras.layers.GlobalAveragePooling2D,
+    StatelessDropout,
+)
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,7 @@ class Part:
 def parts_of(model: Any) -> list[Part]:
     """Divides a network: its blocks, then the dense layers below its output.
 
-    Flattening, global pooling and dropout belong to no part; what follows them takes their answer.
+    Reshaping, flattening, global pooling and dropout belong to no part; what follows them takes their answer.
 
     Args:
         model: an `mlp` or a `cnn`.
@@ -57,7 +63,7 @@ def parts_of(model: Any) -> list[Part]:
             blocks.setdefault(block.group(1), []).append(layer)
         elif type(layer) is keras.layers.Dense:
             dense.append(layer)
-        elif type(layer).__name__ not in _PASSED_OVER:
+        elif type(layer) not in _PASSED_OVER:
             raise ConfigError(
                 f"train.mode: expected end_to_end for a model with a layer of type {type(layer).__name__} "
                 f"({layer.name}), got layer_wise. Layer-wise pretraining is built for mlp and cnn."

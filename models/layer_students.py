@@ -154,9 +154,9 @@ class Student:
         """
         inputs = keras.Input(self._model.input_shape[1:], name="input")
         answers = self._learner(self.frozen(inputs, training=False))
-        averages = [layer for layer in self._model.layers if type(layer).__name__.startswith("GlobalAverage")]
+        averages = any(isinstance(layer, keras.layers.GlobalAveragePooling2D) for layer in self._model.layers)
         if len(answers.shape) > VECTOR_RANK:
-            answers = type(averages[0])()(answers) if averages else keras.layers.Flatten()(answers)
+            answers = (keras.layers.GlobalAveragePooling2D() if averages else keras.layers.Flatten())(answers)
         config = self._model.layers[-1].get_config()
         initializer = keras.initializers.GlorotUniform(seed=derive_seed(self._seed, "output"))
         head = keras.layers.Dense.from_config(config | {"kernel_initializer": initializer, "name": "temporary_output"})
@@ -178,22 +178,16 @@ class Student:
         }
         if len(target) == 1:
             return keras.Model(answers, keras.layers.Dense(target[0], **settings)(answers), name="decoding")
-        *sides, channels = target
-        kernel = self._kernel_side()
-        if len(sides) == 1:
-            maps = keras.layers.Reshape((answers.shape[1], 1, answers.shape[2]))(answers)
-            maps = keras.layers.Resizing(sides[0], 1, interpolation="nearest")(maps)
-            maps = keras.layers.Reshape((sides[0], answers.shape[2]))(maps)
-            restored = keras.layers.Conv1D(channels, kernel, padding="same", **settings)(maps)
-        else:
-            maps = keras.layers.Resizing(*sides, interpolation="nearest")(answers)
-            restored = keras.layers.Conv2D(channels, kernel, padding="same", **settings)(maps)
+        height, width, channels = target
+        maps = keras.layers.Resizing(height, width, interpolation="nearest")(answers)
+        restored = keras.layers.Conv2D(channels, self._kernel_sides(), padding="same", **settings)(maps)
         return keras.Model(answers, restored, name="decoding")
 
-    def _kernel_side(self) -> int:
-        """The longest side of the part's own kernels."""
+    def _kernel_sides(self) -> tuple[int, int]:
+        """Height and width of the largest of the part's own kernels."""
         layers = [self._model.get_layer(name) for name in self._part.layers]
-        return max(int(side) for layer in layers for side in getattr(layer, "kernel_size", ()))
+        sizes = [layer.kernel_size for layer in layers if hasattr(layer, "kernel_size")]
+        return max(height for height, _ in sizes), max(width for _, width in sizes)
 
     def _restores_fractions(self) -> bool:
         """Whether the part's input is known to lie in [0, 1]: pixels, or what a sigmoid answers."""

@@ -187,3 +187,20 @@ def test_denoising_starts_from_a_corrupted_input_and_is_judged_by_the_clean_one(
     hidden = np.maximum(np.ones((1, 64)) @ model.get_layer("dense_1").get_weights()[0], 0)
     restored = predict(decoder, hidden.astype(np.float32))
     assert clean[0, 0] == pytest.approx(float(np.mean((restored - 1.0) ** 2)), rel=1e-5)
+
+
+def test_a_series_is_restored_step_by_step():
+    """An image of width 1 behind a layer that makes it one, as convolutions along the steps of a series are built."""
+    inputs = keras.Input((9, 4))
+    maps = keras.layers.Reshape((9, 1, 4), name="steps")(inputs)
+    maps = keras.layers.Conv2D(5, (3, 1), padding="same", activation="tanh", name="block_1_conv")(maps)
+    maps = keras.layers.MaxPooling2D((2, 1), name="block_1_pool")(maps)
+    vector = keras.layers.GlobalAveragePooling2D()(maps)
+    model = keras.Model(inputs, keras.layers.Dense(3, activation="softmax", name="output")(vector))
+    assert [part.name for part in parts_of(model)] == ["block_1"]
+    network, macs = student(model, 0).reconstructing(0.0)
+    decoding = network.get_layer("decoding")
+    assert decoding.output_shape == (None, 9, 1, 4)
+    assert decoding.get_layer("decoder").kernel_size == (3, 1)
+    assert decoding.get_layer("decoder").activation is keras.activations.linear  # measurements, not pixels
+    assert macs == 3 * (9 * 3 * 4 * 5 + 9 * 3 * 5 * 4)
