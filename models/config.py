@@ -225,7 +225,12 @@ class TrainConfig(GradientDescentFields):
     """Training the whole network on labeled rows."""
 
     mode: Literal["end_to_end", "layer_wise"] = "end_to_end"
-    """`layer_wise`: the stage `pretrain` runs first, and this one fine-tunes."""
+    """`layer_wise`: the stage `pretrain` runs first, and this one fine-tunes; with `mlp` and `cnn`."""
+
+    control: bool = False
+    """`layer_wise`: also train the same untrained weights end to end, for the report to compare, on the same budget:
+    `epochs`, and pretraining's multiply-accumulates (three forward passes a row for layers that learn, one for frozen
+    ones) turned into epochs end to end, rounded up; `stop` does not hold, and the best epoch is kept."""
 
     epochs: int = Field(default=20, ge=1, le=100_000)
     """Most passes over the training rows."""
@@ -245,13 +250,17 @@ class TrainConfig(GradientDescentFields):
 
 
 class PretrainConfig(GradientDescentFields):
-    """Greedy layer-wise pretraining, one hidden layer after the other."""
+    """Greedy layer-wise pretraining, one hidden layer, or block of convolutions, after the other."""
 
     kind: Literal["autoencoder", "denoising_autoencoder", "supervised"] = "autoencoder"
-    """What each layer learns from: its input, clean or corrupted, or the labels (Bengio 2007, Vincent 2010)."""
+    """What each layer learns from: its input, clean or corrupted (Bengio 2007, Vincent 2010), or the labels, under an
+    output layer of its own (Belilovsky 2019). A block's input is restored at its own height and width."""
 
     epochs: int = Field(default=10, ge=1, le=100_000)
-    """Passes over the training rows for each layer."""
+    """Most passes over the training rows for each layer; its best epoch on validation is kept."""
+
+    stop: StopConfig = StopConfig()
+    """Rules that end the training of each layer earlier."""
 
     corruption_fraction: float = Field(default=0.3, ge=0.0, lt=1.0)
     """Denoising: fraction of a layer's inputs set to zero (masking noise)."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from data.config import ArraysData, BuiltinData, IdxData, ImagesData, TableData, known_input_shape
 from data.contract import ConfigError
 from models.compression_config import PruneConfig
-from models.config import LOSSES, METRICS, CnnConfig, LinearConfig
+from models.config import LOSSES, METRICS, CnnConfig, LinearConfig, MlpConfig
 from models.shapes import check_shapes
 from pipeline.config_reading.compression_checks import (
     criterion_has_its_data,
@@ -135,9 +135,16 @@ def _mode_fits_model(config: RunConfig) -> Iterator[Disagreement]:
     if layer_wise and isinstance(config.model, LinearConfig):
         message = "expected 'end_to_end' with a linear model, got 'layer_wise'. It has no hidden layer to pretrain."
         yield Disagreement(mode, message, (("model", "family"),))
-    if layer_wise and isinstance(config.model, CnnConfig):
-        message = "expected 'end_to_end' with a cnn, got 'layer_wise'. Layers are pretrained one by one in an mlp only."
-        yield Disagreement(mode, message, (("model", "family"),))
+    elif layer_wise and not isinstance(config.model, MlpConfig | CnnConfig):
+        model = getattr(config.model, "family", "a model of your own")
+        message = f"expected 'end_to_end' with {model}, got 'layer_wise'. Layers are pretrained in mlp and cnn alone."
+        yield Disagreement(mode, message, (("model",),))
+    if not layer_wise and config.train.control:
+        message = (
+            f"expected it with train.mode: layer_wise alone, got true with {config.train.mode}. "
+            "Training end to end is its own control: take the key out."
+        )
+        yield Disagreement(("train", "control"), message, (mode,))
     if layer_wise and config.pretrain is None:
         message = "expected a section with train.mode: layer_wise, got null. Leave it out to take the defaults."
         yield Disagreement(("pretrain",), message, (mode,))

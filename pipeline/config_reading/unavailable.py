@@ -22,8 +22,6 @@ UNAVAILABLE_KEYS: dict[str, str] = {
     "model.file": _OWN_MODEL,
     "model.builder": _OWN_MODEL,
     "train.workers": "One training on several workers is",
-    "train.control": "Training a control side by side is",
-    "pretrain.control": "Training a control side by side is",
     "tune.workers": "Running trials on other processes or machines is",
     "tune.batch_trials": "Running trials on other processes or machines is",
 }

@@ -8,6 +8,7 @@ from pipeline.report.markup import Markup, join, section, tag
 from pipeline.report.record import RunRecord
 from pipeline.report.section_bits import bits_section
 from pipeline.report.section_data import data_section
+from pipeline.report.section_layers import layers_section
 from pipeline.report.section_overview import header, overview
 from pipeline.report.section_pruning import pruning_section
 from pipeline.report.section_reproduce import reproduce_section
@@ -21,6 +22,7 @@ from pipeline.report.style import STYLE
 SHORT_TITLES = {
     "overview": "Overview",
     "data": "Data",
+    "layers": "Layer by layer",
     "training": "Training",
     "tuning": "Tuning",
     "search": "Search",
@@ -51,6 +53,7 @@ def render_report(record: RunRecord) -> str:
     sections = {
         "overview": section("overview", "Asked, and delivered", overview(record)),
         "data": data_section(record, plots),
+        "layers": layers_section(record, plots),
         "training": training_section(record, plots),
         "tuning": tuning_section(record, plots),
         "search": search_section(record, plots),

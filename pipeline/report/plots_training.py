@@ -1,4 +1,4 @@
-"""The plots of learning: class balance, learning curves, layers pretrained."""
+"""The plots of learning: class balance, learning curves."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from pipeline.report.figures import (
     GREEN,
     GREY,
     PALETTE,
-    SYMBOLS,
     VERMILION,
     Figure,
     axis,
@@ -97,7 +96,7 @@ def _history_figure(
 ) -> Figure:
     epochs = [record["epoch"] for record in history]
     values = [record.get(name) for record in history]
-    traces = [_curve(title, epochs, values, color, "circle", "epoch %{x}: %{y:.4f}<extra></extra>")]
+    traces = [curve(title, epochs, values, color, "circle", "epoch %{x}: %{y:.4f}<extra></extra>")]
     first, last = wording.score(values[0]), wording.score(values[-1])
     alt = f"Line plot, {what}: {title} {first} in epoch {epochs[0]}, {last} in epoch {epochs[-1]}."
     note = ""
@@ -109,11 +108,12 @@ def _history_figure(
         traces.append(
             {"type": "scatter", "mode": "markers", "x": [best], "y": [kept], "marker": ring, "hovertemplate": hover}
         )
-    settings = layout(_epochs(len(epochs)), axis(title, **(scale or {})))
+    settings = layout(epoch_axis(len(epochs)), axis(title, **(scale or {})))
     return Figure(f"{prefix}-{name.replace('_', '-')}", title, f"{alt} {note}".strip(), traces, settings, 280, note)
 
 
-def _curve(name: str, x: Sequence[int], y: Sequence[Any], color: str, symbol: str, hover: str) -> dict[str, Any]:
+def curve(name: str, x: Sequence[int], y: Sequence[Any], color: str, symbol: str, hover: str) -> dict[str, Any]:
+    """Returns a trace of points joined by lines; long ones without their points."""
     return {
         "type": "scatter",
         "mode": "lines+markers" if len(x) <= 40 else "lines",
@@ -126,26 +126,7 @@ def _curve(name: str, x: Sequence[int], y: Sequence[Any], color: str, symbol: st
     }
 
 
-def _epochs(number: int) -> dict[str, Any]:
+def epoch_axis(number: int) -> dict[str, Any]:
+    """Returns the axis of so many epochs."""
     # Plotly would put ticks at half epochs where there are few of them.
     return axis("Epoch", zeroline=False, **({"dtick": 1} if number <= 10 else {"tickformat": ",d"}))
-
-
-def layerwise_figure(layers: Sequence[Mapping[str, Any]]) -> Figure:
-    """Draws each layer's loss over the epochs of its pretraining."""
-    hover = "epoch %{x}: %{y:.5f}<extra>%{fullData.name}</extra>"
-    traces = [
-        _curve(
-            str(layer["layer"]),
-            range(1, len(layer["loss"]) + 1),
-            layer["loss"],
-            PALETTE[i % len(PALETTE)],
-            SYMBOLS[i % len(SYMBOLS)],
-            hover,
-        )
-        for i, layer in enumerate(layers)
-    ]
-    ends = [f"{layer['layer']} {layer['loss'][0]:.4f} to {layer['loss'][-1]:.4f}" for layer in layers if layer["loss"]]
-    longest = max((len(layer["loss"]) for layer in layers), default=0)
-    settings = layout(_epochs(longest), axis("Loss of the layer", rangemode="tozero"), showlegend=True)
-    return Figure("pretrain-loss", "Loss of each layer", f"Line plot: {'; '.join(ends)}.", traces, settings, 320)

@@ -112,9 +112,10 @@ def _arena(summary: dict[str, Any]) -> tuple[str, str]:
 
 
 def _ledger_tiles(record: RunRecord) -> list[tuple[str, str, str]]:
-    if not record.ledger:
+    rows = [row for row in record.ledger if row.stage != "control"]
+    if not rows:
         return []
-    row = record.ledger[-1]
+    row = rows[-1]
     title = f"{wording.capital(wording.metric(record.metric))}, validation split"
     return [
         (title, wording.score(row.score), f"after the stage {row.stage}, {row.variant}"),

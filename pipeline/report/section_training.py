@@ -1,4 +1,4 @@
-"""The section on learning: the network, pretraining, training."""
+"""The section on learning: the network, training."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pipeline.report.markup import (
     subsection,
     table,
 )
-from pipeline.report.plots_training import history_figures, layerwise_figure
+from pipeline.report.plots_training import history_figures
 from pipeline.report.record import RunRecord
 
 MOST_EPOCHS_TOLD = 200
@@ -26,22 +26,14 @@ MOST_EPOCHS_TOLD = 200
 
 
 def training_section(record: RunRecord, plots: Plots) -> Markup:
-    """Returns the network's layers, each layer's pretraining, and the learning curves of the stage train."""
-    build, pretrain, train = (record.details(name) for name in ("build", "pretrain", "train"))
+    """Returns the network's layers, and the learning curves of the stage train."""
+    build, train = (record.details(name) for name in ("build", "train"))
     parts = []
     if build.get("layers"):
         parts.append(subsection("The network", layers_table(build)))
-    if pretrain.get("layers"):
-        kind = wording.words(str(pretrain["kind"]))
-        text = f"Layer by layer, each layer learning as {_learner(kind)} before the whole network is fine-tuned."
-        parts.append(subsection("Pretraining", paragraph(text), plots.place(layerwise_figure(pretrain["layers"]))))
     if train:
         parts.append(learning_curves("train", "Learning curves", train, record.metric, plots))
     return section("training", "Training", *parts) if parts else NOTHING
-
-
-def _learner(kind: str) -> str:
-    return "a shallow network of its own" if kind == "supervised" else wording.with_article(kind)
 
 
 def layers_table(build: Mapping[str, Any]) -> Markup:

@@ -15,7 +15,7 @@ from models.config import ClassWeights, TrainConfig
 from models.legacy_keras import use_determinism
 from models.training import TrainingResult, TrainingSettings
 from models.training import train as train_network
-from pipeline.artifacts import SavedModel, save_model
+from pipeline.artifacts import ModelRecord, SavedModel, save_model
 from pipeline.measure import measure
 from pipeline.workspace import Outcome, Workspace
 
@@ -49,7 +49,30 @@ def train(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
     learned = {"class_weights": weights, "regularization": section.regularization, "loss": section.loss}
     record = inputs.start.record.model_copy(update=learned)
     task = record.as_task()
-    settings = TrainingSettings(
+    result = train_network(
+        model,
+        inputs.dataset.batches("train", section.batch_size, workspace.seed_for("train", "shuffle")),
+        (inputs.dataset.inputs("validation"), inputs.dataset.split("validation").y),
+        task,
+        training_settings(section, record, workspace),
+        checkpoints=workspace.checkpoints("train"),
+        progress=workspace.progress,
+    )
+    save_model(workspace.output, model, record)
+    row = measure("train", model, inputs.dataset, task)
+    weights_left = weights_details(model, inputs.dataset.schema)
+    return Outcome((row,), {"metric": task.metric, **training_details(result), "weights": weights_left})
+
+
+def training_settings(section: TrainConfig, record: ModelRecord, workspace: Workspace) -> TrainingSettings:
+    """Returns how the stage trains.
+
+    Args:
+        section: the section `train`.
+        record: of the model as it will be saved: its penalty and class weights hold.
+        workspace: lends the seed.
+    """
+    return TrainingSettings(
         epochs=section.epochs,
         optimizer=section.optimizer,
         stop=section.stop,
@@ -58,19 +81,6 @@ def train(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
         class_weights=record.class_weights,
         label="train",
     )
-    result = train_network(
-        model,
-        inputs.dataset.batches("train", section.batch_size, workspace.seed_for("train", "shuffle")),
-        (inputs.dataset.inputs("validation"), inputs.dataset.split("validation").y),
-        task,
-        settings,
-        checkpoints=workspace.checkpoints("train"),
-        progress=workspace.progress,
-    )
-    save_model(workspace.output, model, record)
-    row = measure("train", model, inputs.dataset, task)
-    weights_left = weights_details(model, inputs.dataset.schema)
-    return Outcome((row,), {"metric": task.metric, **training_details(result), "weights": weights_left})
 
 
 def weights_details(model: Any, schema: Schema) -> dict[str, Any]:
