@@ -68,13 +68,13 @@ class BlockConfig(FrozenConfig):
     """Filters of the convolution."""
 
     kernel: Annotated[int, Field(ge=1, le=11)] = 3
-    """Side of the square kernel in pixels."""
+    """Side of the square kernel in pixels; on series its length in steps."""
 
     stride: Annotated[int, Field(ge=1, le=4)] = 1
-    """Step of the convolution in pixels."""
+    """Step of the convolution in pixels, or in steps of a series."""
 
     padding: Literal["same", "valid"] = "same"
-    """`same` keeps height and width at stride 1; `valid` takes the border away."""
+    """`same` keeps height and width, or length, at stride 1; `valid` takes the border away."""
 
     separable: bool = False
     """Depthwise convolution, then a 1x1 convolution, each batch-normalized and activated."""
@@ -87,11 +87,11 @@ class BlockConfig(FrozenConfig):
     """Normalize before the activation; folded into the convolution on conversion."""
 
     pool: Annotated[int, Field(ge=1, le=8)] = 1
-    """Side of the max pooling in pixels; 1: none."""
+    """Side of the max pooling in pixels, or its length in steps of a series; 1: none."""
 
 
 class CnnConfig(FrozenConfig):
-    """A convolutional network: blocks, then global average pooling or a dense head."""
+    """A convolutional network on images or along the steps of series: blocks, then a mean or a dense head."""
 
     family: Literal["cnn"]
     """Kind of network."""
