@@ -6,7 +6,7 @@ import math
 
 from models.compression_config import ENCODED
 from pipeline.report import wording
-from pipeline.report.card_usage import device_part, is_image, preprocessing_part, reproduce_part, takes_some_inputs
+from pipeline.report.card_usage import device_part, preprocessing_part, reproduce_part, takes_some_inputs
 from pipeline.report.findings import (
     chosen_variant,
     nodes_report,
@@ -62,7 +62,10 @@ def _target(record: RunRecord) -> str:
 
 def _input(record: RunRecord) -> str:
     shape = " × ".join(str(size) for size in record.profile["input_shape"])
-    whole = f"an image of {shape}" if is_image(record) else f"a vector of {shape} features"
+    whole = {
+        "image": f"an image of {shape}",
+        "series": f"a window of {shape}, steps × channels,",
+    }.get(record.profile["input_kind"], f"a vector of {shape} features")
     return (
         f"{record.summary['input']['shape'][-1]:,d} of the numbers of {whole}" if takes_some_inputs(record) else whole
     )

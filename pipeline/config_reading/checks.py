@@ -18,6 +18,7 @@ from pipeline.config_reading.compression_checks import (
 )
 from pipeline.config_reading.disagreement import Disagreement, Location, is_chosen
 from pipeline.config_reading.label_checks import labels_are_there, normal_fits_task, unlabeled_rows_are_used
+from pipeline.config_reading.series_checks import series_add_up
 from pipeline.config_reading.tuning_checks import tuned_lists, tuning_adds_up
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def disagreements(config: RunConfig) -> list[Disagreement]:
         normal_fits_task,
         unlabeled_rows_are_used,
         _columns_differ,
+        series_add_up,
         _family_fits_data,
         _mode_fits_model,
         _nothing_is_ignored,
@@ -69,7 +71,7 @@ def _task_fits_data(config: RunConfig) -> Iterator[Disagreement]:
 
 def _names_are_given(config: RunConfig) -> Iterator[Disagreement]:
     for place, section in ((("data",), config.data), (("data", "unlabeled"), config.data.unlabeled)):
-        for key in ("path", "target", "x", "y"):
+        for key in ("path", "target", "x", "y", "time", "group"):
             value = getattr(section, key, None)
             if value is not None and (not value or "\0" in value):
                 yield Disagreement((*place, key), f"expected a name, got {value!r}.")
@@ -109,7 +111,7 @@ def _family_fits_data(config: RunConfig) -> Iterator[Disagreement]:
     if isinstance(config.model, CnnConfig) and len(shape) == 1:
         message = (
             "expected mlp for a vector, got cnn: the data's rows are vectors of numbers, not images. "
-            "Set model.family to mlp, or give the data as images."
+            "Set model.family to mlp, or give the data as images or series."
         )
         yield Disagreement(("model", "family"), message, (("data",), ("model",)))
         return

@@ -16,8 +16,6 @@ _REMOTE = "Reading from URLs is"
 UNAVAILABLE_KEYS: dict[str, str] = {
     "engine": "Running trials on other processes or machines is",
     "baselines": "Comparing with classical models is",
-    "data.window": "Windows over series are",
-    "data.stride": "Windows over series are",
     "data.augmentation": "Augmenting images is",
     "model.file": _OWN_MODEL,
     "model.builder": _OWN_MODEL,
@@ -30,7 +28,6 @@ UNAVAILABLE_KEYS: dict[str, str] = {
 UNAVAILABLE_VALUES: tuple[tuple[str, str, str], ...] = (
     ("task", "reconstruction", "Reconstruction is"),
     ("task", "clustering", "Clustering rows is"),
-    ("data.source", "series", "Reading series is"),
     ("data.path", "*://*", _REMOTE),
     ("data.unlabeled.path", "*://*", _REMOTE),
     ("model.family", "rnn", _RECURRENT),
