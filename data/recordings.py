@@ -85,8 +85,8 @@ def _require(column: str, names: Sequence[str], config_field: str, file: str) ->
     if column not in names:
         shown = ", ".join(map(repr, names[:12])) + (" …" if len(names) > 12 else "")
         raise DataError(
-            f"{config_field}: expected a column of every file, got {column!r}{nearest(column, names)}, which "
-            f"{file!r} lacks. Name one of its columns: {shown}."
+            f"{config_field}: expected a column of every file, got {column!r}, which {file!r} "
+            f"lacks{nearest(column, names)}. Name one of its columns: {shown}."
         )
 
 
