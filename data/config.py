@@ -221,7 +221,8 @@ class SeriesData(SplitFields):
     """Columns to learn from, in this order; all columns of numbers but time, target and group when left out."""
 
     target: str | None = None
-    """Column to predict, a value for each step; the folder that a file lies in is its class when left out."""
+    """Column to predict, a value for each step; the folder that a file lies in is its class when left out. Tasks
+    reconstruction and clustering need neither."""
 
     horizon: int = Field(default=0, ge=0, le=65_536)
     """Steps from the last one of a window to the one whose target it has: 0 tells what is, more foretells."""

@@ -57,7 +57,7 @@ def image_files(root: Path, labels: LabelUse) -> list[ImageFile]:
 
 
 def _folders_are_classes(root: Path) -> bool:
-    folders = _class_folders(root)
+    folders = class_folders(root)
     splits_alone = all(split is None and folder.name.lower() in SPLIT_FOLDERS for folder, split in folders)
     return not splits_alone and len({folder.name for folder, _ in folders}) >= 2 and not loose_images(root)
 
@@ -70,7 +70,7 @@ def unsorted_images(root: Path) -> list[ImageFile]:
     """
     existing(root, "folder")
     places: list[tuple[Path, SplitName | None]] = [(root, None)]
-    folders = _folders(root, root)
+    folders = folders_of(root, root)
     splits = [SPLIT_FOLDERS.get(folder.name.lower()) for folder in folders]
     if "train" in splits and None not in splits:
         places = list(zip(folders, splits, strict=True))

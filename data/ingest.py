@@ -69,7 +69,7 @@ def ingest(config: DataConfig, task: str, folder: Path, seed: int, progress: Pro
     else:
         raise TypeError(f"ingest: expected images, a table or series from a source, got {type(loaded).__name__}.")
     if loaded.names is not None:
-        names = [loaded.names[row] for row in np.flatnonzero(assignment == SPLIT_NAMES.index("test"))]
+        names = [loaded.names[row] for row in np.flatnonzero(assignment == SPLIT_NAMES.index("test")).tolist()]
         write_text(folder / TEST_NAMES, json.dumps(names, indent=0, ensure_ascii=False) + "\n")
     schema = _schema(stored.preprocessing)
     _write_contracts(schema, stored.preprocessing, folder)

@@ -56,7 +56,11 @@ def read_recordings(path: Path, name: str, roles: Roles, *, predicted: bool = Fa
     frame = read_frame(path).frame
     names = [str(column) for column in frame.columns]
     if predicted:
-        roles = replace(roles, **{role: None for role in ("time", "group") if getattr(roles, role) not in names})
+        roles = replace(
+            roles,
+            time=roles.time if roles.time in names else None,
+            group=roles.group if roles.group in names else None,
+        )
     for role in ("time", "group", "target"):
         asked = getattr(roles, role)
         if asked is not None:

@@ -56,7 +56,7 @@ def window_targets(config: SeriesData, task: str, windows: Windows, folders: Seq
         found = np.concatenate([_numbers(config.target, one)[starts + cutting.span - 1] for one, starts in pairs])
         keep, warnings = _present(config, ~np.isnan(found), windows)
         return WindowTargets(Targets(found, (), config.target), keep, warnings)
-    steps, classes = _step_codes(config.target, recordings)
+    steps, classes = _step_codes(config.target, task, recordings)
     rule, both = config.window_label, list(zip(steps, cut, strict=True))
     codes = np.concatenate([window_codes(each, starts, cutting, rule, len(classes)) for each, starts in both])
     keep, warnings = _present(config, codes >= 0, windows)
@@ -92,7 +92,9 @@ def _numbers(name: str, recording: Recording) -> NDArray[np.float64]:
     return recording.labels
 
 
-def _step_codes(name: str, recordings: Sequence[Recording]) -> tuple[list[NDArray[np.int64]], tuple[str, ...]]:
+def _step_codes(
+    name: str, task: str, recordings: Sequence[Recording]
+) -> tuple[list[NDArray[np.int64]], tuple[str, ...]]:
     """Returns the class of each step of each recording, -1 where missing, and the names of the classes."""
     labels = [np.empty(0) if one.labels is None else one.labels for one in recordings]
     if not any(one.vocabulary for one in recordings):
@@ -101,7 +103,7 @@ def _step_codes(name: str, recordings: Sequence[Recording]) -> tuple[list[NDArra
             raise DataError(f"data.target: expected values in {name!r}, got none in any step. Name another column.")
         distinct = np.unique(present)
         codes = [np.where(np.isnan(each), -1, np.searchsorted(distinct, each)) for each in labels]
-        return codes, classes_from_numbers(present, name).class_names
+        return codes, classes_from_numbers(present, name, task).class_names
     # A file of numbers beside files of text: its numbers are names too.
     texts = [one.vocabulary or _as_names(each) for one, each in zip(recordings, labels, strict=True)]
     classes = sorted({text for vocabulary in texts for text in vocabulary})

@@ -101,14 +101,15 @@ def _check_lengths(recordings: Sequence[Recording], cutting: Cutting) -> None:
     """Refuses windows that are longer than a recording.
 
     Raises:
-        DataError: with the name of the first that is too short, and its length.
+        DataError: with the name of the shortest one, and its length.
     """
     short = [recording for recording in recordings if len(recording.values) < cutting.span]
     if not short:
         return
-    first, horizon = short[0], f" and {cutting.horizon} of horizon" if cutting.horizon else ""
+    first = min(short, key=lambda recording: len(recording.values))
+    horizon = f" and {cutting.horizon} of horizon" if cutting.horizon else ""
     others = f" ({len(short)} of {len(recordings)} series are shorter)" if len(short) > 1 else ""
-    least = min(len(recording.values) for recording in short) - cutting.horizon
+    least = len(first.values) - cutting.horizon
     advice = f"Set data.window to {least} or less, or take" if least >= 2 else "Take"
     raise DataError(
         f"data.window: expected windows no longer than any series, got {cutting.window} steps{horizon} with "
@@ -152,7 +153,8 @@ class Windows(Sequence[str]):
 
     def starts_in(self, recording: int) -> NDArray[np.int64]:
         """Returns the first steps of the windows of a recording."""
-        return self.starts[self.of == recording]
+        starts: NDArray[np.int64] = self.starts[self.of == recording]
+        return starts
 
     def read(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Takes row numbers (n,) and returns their windows, float32 (n, steps, channels)."""

@@ -104,7 +104,7 @@ class Loaded:
             values = getattr(self, name)
             changes[name] = None if values is None else values[keep]
         if self.names is not None:
-            changes["names"] = tuple(self.names[row] for row in np.flatnonzero(keep))
+            changes["names"] = tuple(self.names[row] for row in np.flatnonzero(keep).tolist())
         return replace(self, **changes)
 
 

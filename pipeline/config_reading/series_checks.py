@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from data.config import SeriesData
+from data.config import SeriesData, label_use
 from pipeline.config_reading.disagreement import Disagreement, Location, is_chosen
 
 if TYPE_CHECKING:
@@ -51,10 +51,11 @@ def _target_is_there(config: RunConfig, data: SeriesData) -> Iterator[Disagreeme
 
 
 def _nothing_is_ignored(config: RunConfig, data: SeriesData) -> Iterator[Disagreement]:
-    by_step = data.target is not None and config.task == "classification"
+    reads = data.target is not None and label_use(data, config.task) != "unread"
+    by_step = reads and config.task != "regression"
     where: Location = ("data", "target")
     rules = (
-        (data.target is not None, "data.target", ("horizon", "missing_target")),
+        (reads, "a data.target that is read", ("horizon", "missing_target")),
         (by_step, "classes in data.target", ("window_label", "mixed_windows")),
         (by_step and data.horizon == 0, "data.horizon: 0", ("window_label", "mixed_windows")),
     )

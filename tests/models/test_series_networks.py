@@ -165,6 +165,7 @@ def test_int8_takes_the_window_as_it_is(network):
     assert set(audit.operators(file)) == {
         "ADD", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "MAX_POOL_2D", "MEAN", "RESHAPE", "SOFTMAX",
     }  # fmt: skip
+    assert audit.operators(file)[0] == "RESHAPE"
     assert audit.float_operators(file) == []
     np.testing.assert_allclose(runtime.predict(ROWS), predict(network, ROWS), atol=0.05)
     inputs = runtime.quantize(ROWS)

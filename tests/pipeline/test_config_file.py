@@ -74,8 +74,8 @@ def test_everything_wrong_is_told_at_once_in_the_order_of_lines(tmp_path: Path) 
         "run.yaml:3: seed: expected each key once, got it again (first on line 2). Take one out.",
         f"run.yaml:4: task: expected one of {TASKS}, got 'clasification'. {own} 'classification'?",
         f"run.yaml:5: sede: expected a key of the config, got 'sede'. {own} 'seed'?",
-        "run.yaml:6: data.source: expected one of 'builtin', 'table', 'images', 'arrays', 'idx', got 'builtn'. "
-        f"{own} 'builtin'?",
+        "run.yaml:6: data.source: expected one of 'builtin', 'table', 'images', 'arrays', 'idx', 'series', "
+        f"got 'builtn'. {own} 'builtin'?",
         "run.yaml:6: data.name: expected one of 'digits', 'iris', 'wine', 'breast_cancer', 'diabetes', got 'digit'. "
         f"{own} 'digits'?",
         "run.yaml:9: model.units: expected a key of 'model', got 'units'. 'units' belongs to 'model' with family: mlp.",
