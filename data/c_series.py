@@ -28,18 +28,21 @@ def series_source(preprocessing: Preprocessing, header_file: str, declaration: s
     """
     if preprocessing.series is None:
         raise ValueError(f"series_source: expected a series, got {preprocessing.kind}. Use c_source.")
-    header = _header(preprocessing, preprocessing.series, declaration)
-    means, scales = (
-        ", ".join(c_float(getattr(channel, each)) for channel in preprocessing.series.channels)
-        for each in ("mean", "scale")
-    )
-    kept = preprocessing.kept_inputs
-    table = "" if kept is None else positions_table("kept_inputs", "PENJING_NUM_FEATURES", kept)
-    position = "i" if kept is None else "kept_inputs[i]"
-    source = f"""#include "{header_file}"
+    source = _source(preprocessing, preprocessing.series, header_file, answer)
+    return _header(preprocessing, preprocessing.series, declaration), source
 
-#include <stddef.h>
 
+def _source(preprocessing: Preprocessing, series: SeriesSteps, header_file: str, answer: str) -> str:
+    means = ", ".join(c_float(channel.mean) for channel in series.channels)
+    scales = ", ".join(c_float(channel.scale) for channel in series.channels)
+    includes, table, position = "#include <stddef.h>\n", "", "i"
+    if preprocessing.kept_inputs is not None:
+        includes += "#include <stdint.h>\n"
+        table = positions_table("kept_inputs", "PENJING_NUM_FEATURES", preprocessing.kept_inputs)
+        position = "kept_inputs[i]"
+    return f"""#include "{header_file}"
+
+{includes}
 static const float means[PENJING_NUM_CHANNELS] = {{{means}}};
 static const float scales[PENJING_NUM_CHANNELS] = {{{scales}}};
 {table}
@@ -52,9 +55,6 @@ static const float scales[PENJING_NUM_CHANNELS] = {{{scales}}};
   }}
 }}
 {answer}"""
-    return header, source.replace(
-        "#include <stddef.h>", "#include <stddef.h>\n#include <stdint.h>"
-    ) if table else source
 
 
 def _header(preprocessing: Preprocessing, series: SeriesSteps, declaration: str) -> str:
@@ -64,11 +64,8 @@ def _header(preprocessing: Preprocessing, series: SeriesSteps, declaration: str)
         for position, name in enumerate(enum_names(names, "PENJING_CHANNEL"))
     )
     taken = math.prod(preprocessing.model_shape)
-    some = (
-        ""
-        if preprocessing.kept_inputs is None
-        else (f"\n * The model takes {taken} of these numbers: the others were the same in all that it learned from.")
-    )
+    some = f"\n * The model takes {taken} of these numbers: the others were the same in all that it learned from."
+    some = "" if preprocessing.kept_inputs is None else some
     return f"""/* From a window of measurements to the input of the model; generated with it, not to be edited.
  *
  * A raw window holds the last PENJING_NUM_STEPS steps, the oldest first; of each step all channels, side by side:

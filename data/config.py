@@ -8,8 +8,8 @@ from pydantic import Field, model_validator
 
 from data.contract import FrozenConfig
 
-BUILTIN_IMAGE_SHAPES = {"digits": (8, 8, 1)}
-"""Input shapes of the builtin data sets that are images."""
+BUILTIN_SHAPES = {"digits": (8, 8, 1), "gapminder": (6, 2)}
+"""Input shapes of the builtin data sets that are images or series."""
 
 Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
 
@@ -99,13 +99,19 @@ class SplitFields(FrozenConfig):
 
 
 class BuiltinData(SplitFields):
-    """A real data set that ships inside scikit-learn: nothing is downloaded."""
+    """A real data set that ships inside scikit-learn, or inside Plotly (gapminder): nothing is downloaded."""
 
     source: Literal["builtin"]
     """Kind of source."""
 
-    name: Literal["digits", "iris", "wine", "breast_cancer", "diabetes"]
-    """Which data set."""
+    name: Literal["digits", "iris", "wine", "breast_cancer", "diabetes", "gapminder"]
+    """Which data set. `gapminder` is series: from life expectancy and gross domestic product per head of a country at
+    six times, five years apart, its life expectancy five years later; no country is in two splits."""
+
+    @property
+    def predicts_numbers(self) -> bool:
+        """Whether its targets are numbers, not classes."""
+        return self.name in ("diabetes", "gapminder")
 
 
 class TableData(SplitFields):
@@ -280,7 +286,7 @@ def known_input_shape(config: DataConfig) -> tuple[int, ...] | None:
         for vectors of a length still unknown; None where only the data can tell.
     """
     if isinstance(config, BuiltinData):
-        return BUILTIN_IMAGE_SHAPES.get(config.name, (-1,))
+        return BUILTIN_SHAPES.get(config.name, (-1,))
     if isinstance(config, ImagesData):
         return (*config.size, 1 if config.color == "grey" else 3)
     if isinstance(config, TableData):

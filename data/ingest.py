@@ -60,14 +60,7 @@ def ingest(config: DataConfig, task: str, folder: Path, seed: int, progress: Pro
     folder.mkdir(parents=True, exist_ok=True)
     loaded, assignment = _divided(load(config, task, folder, progress), config, task, seed)
     common = _common(config, loaded, *_store_targets(loaded, assignment, folder))
-    if isinstance(loaded, LoadedImages):
-        stored = store_images(loaded, assignment, common, folder, progress)
-    elif isinstance(loaded, LoadedTable):
-        stored = store_table(loaded, assignment, common, folder, progress)
-    elif isinstance(loaded, LoadedSeries):
-        stored = store_series(loaded, assignment, common, folder, progress)
-    else:
-        raise TypeError(f"ingest: expected images, a table or series from a source, got {type(loaded).__name__}.")
+    stored = _store(loaded, assignment, common, folder, progress)
     if loaded.names is not None:
         names = [loaded.names[row] for row in np.flatnonzero(assignment == SPLIT_NAMES.index("test")).tolist()]
         write_text(folder / TEST_NAMES, json.dumps(names, indent=0, ensure_ascii=False) + "\n")
@@ -81,6 +74,19 @@ def ingest(config: DataConfig, task: str, folder: Path, seed: int, progress: Pro
     write_text(folder / "profile.json", text + "\n")
     result: dict[str, Any] = json.loads(text)
     return result
+
+
+def _store(
+    loaded: Loaded, assignment: NDArray[np.int8], common: dict[str, Any], folder: Path, progress: Progress
+) -> Stored:
+    """Fits what the inputs need and writes those of each split."""
+    if isinstance(loaded, LoadedImages):
+        return store_images(loaded, assignment, common, folder, progress)
+    if isinstance(loaded, LoadedTable):
+        return store_table(loaded, assignment, common, folder, progress)
+    if isinstance(loaded, LoadedSeries):
+        return store_series(loaded, assignment, common, folder, progress)
+    raise TypeError(f"ingest: expected images, a table or series from a source, got {type(loaded).__name__}.")
 
 
 def _divided(loaded: Loaded, config: DataConfig, task: str, seed: int) -> tuple[Loaded, NDArray[np.int8]]:

@@ -55,16 +55,7 @@ def read_recordings(path: Path, name: str, roles: Roles, *, predicted: bool = Fa
     """
     frame = read_frame(path).frame
     names = [str(column) for column in frame.columns]
-    if predicted:
-        roles = replace(
-            roles,
-            time=roles.time if roles.time in names else None,
-            group=roles.group if roles.group in names else None,
-        )
-    for role in ("time", "group", "target"):
-        asked = getattr(roles, role)
-        if asked is not None:
-            _require(asked, names, f"data.{role}", name)
+    roles = _checked_roles(roles, names, name, predicted=predicted)
     if roles.channels is None:
         channels, left_out = _found_channels(frame, roles.aside, name)
     else:
@@ -83,6 +74,22 @@ def read_recordings(path: Path, name: str, roles: Roles, *, predicted: bool = Fa
         uneven = None if times is None else _check_rising(times[cut], str(roles.time), recording)
         recordings.append(Recording(name, group, rows, values, recording.labels, vocabulary, filled, uneven))
     return RecordedFile(recordings, channels, tuple(names), left_out)
+
+
+def _checked_roles(roles: Roles, names: Sequence[str], file: str, *, predicted: bool) -> Roles:
+    """Returns the roles that the columns of a file have; what may be absent and is, has none.
+
+    Raises:
+        DataError: a column of time, group or target is absent.
+    """
+    if predicted:
+        time, group = (each if each in names else None for each in (roles.time, roles.group))
+        roles = replace(roles, time=time, group=group)
+    for role in ("time", "group", "target"):
+        asked = getattr(roles, role)
+        if asked is not None:
+            _require(asked, names, f"data.{role}", file)
+    return roles
 
 
 def _require(column: str, names: Sequence[str], config_field: str, file: str) -> None:

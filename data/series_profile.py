@@ -15,7 +15,7 @@ from data.splits import TRAIN
 MOST_RECORDINGS = 200
 """Recordings that are listed one by one."""
 
-MOST_EXAMPLES = 6
+MOST_EXAMPLES = 8
 """Windows that are kept to be drawn."""
 
 MOST_DRAWN_STEPS = 256

@@ -44,19 +44,7 @@ def store_series(
         DataError: no channel varies.
     """
     channels, warnings = fit_channels(loaded, assignment == TRAIN)
-    roles = loaded.roles
-    preprocessing = Preprocessing(
-        kind="series",
-        input_shape=(loaded.windows.steps, len(loaded.channels)),
-        divisor=1.0,
-        pixel_maximum=1.0,
-        columns=(),
-        series=SeriesSteps(
-            stride=loaded.stride, channels=channels, time=roles.time, group=roles.group, missing=roles.missing
-        ),
-        clip=SERIES_CLIP,
-        **common,
-    )
+    preprocessing = _preprocessing(loaded, channels, common)
     digests, value_range = _write_windows(loaded, preprocessing, assignment, folder, progress)
     write_c_source(preprocessing, folder)
     columns = [_profile(loaded, place, name) for place, name in enumerate(loaded.channels)]
@@ -67,6 +55,24 @@ def store_series(
         return preprocessing.transform(loaded.windows.read(rows))
 
     return Stored(preprocessing, digests, columns, [], value_range, warnings, read, told)
+
+
+def _preprocessing(
+    loaded: LoadedSeries, channels: tuple[SeriesChannel, ...], common: Mapping[str, Any]
+) -> Preprocessing:
+    roles = loaded.roles
+    return Preprocessing(
+        kind="series",
+        input_shape=(loaded.windows.steps, len(channels)),
+        divisor=1.0,
+        pixel_maximum=1.0,
+        columns=(),
+        series=SeriesSteps(
+            stride=loaded.stride, channels=channels, time=roles.time, group=roles.group, missing=roles.missing
+        ),
+        clip=SERIES_CLIP,
+        **common,
+    )
 
 
 def fit_channels(loaded: LoadedSeries, train: NDArray[np.bool_]) -> tuple[tuple[SeriesChannel, ...], list[str]]:

@@ -40,6 +40,11 @@ class _Read:
     left_out: dict[str, str]
     roles: Roles
 
+    @property
+    def ships_splits(self) -> bool:
+        """Whether folders say which recordings are for what."""
+        return any(file.split is not None for file in self.files)
+
 
 def load_series(config: SeriesData, task: str) -> LoadedSeries:
     """Reads recordings and cuts them into windows; nothing is cut out before it is stored.
@@ -56,27 +61,24 @@ def load_series(config: SeriesData, task: str) -> LoadedSeries:
         ConfigError: the task does not fit the config.
         DataError: a file is malformed, a series is shorter than a window, or a split would be empty.
     """
-    _check_task(config, task)
     root = Path(config.path)
-    files = series_files(root, config.target is None)
-    read = _read(config, files)
+    read = _read(config, task, series_files(root, config.target is None))
     cutting = Cutting(config.window, config.window if config.stride is None else config.stride, config.horizon)
     windows = Windows.cut(read.recordings, cutting)
     found = window_targets(config, task, windows, [file.class_name for file in read.files])
-    in_time = _is_in_time(config, files)
+    in_time = _is_in_time(config, read)
     given = _given(config, read, windows, cutting, in_time)
     keep = found.keep & (given != STRADDLES)
     _check_division(config, read, given[keep], cutting, in_time)
-    straddling = int((found.keep & ~keep).sum())
+    warnings = (*_warnings(config, root, read, int((found.keep & ~keep).sum())), *found.warnings)
     windows, given = windows.only(keep), given[keep]
-    ships = any(file.split is not None for file in files)
     targets = Targets(found.targets.values[keep], found.targets.class_names, found.targets.name)
     return LoadedSeries(
         _with_classes_that_are_left(targets),
-        _description(config, root, read, cutting, "time" if in_time else "group", ships),
+        _description(config, root, read, cutting, in_time),
         np.arange(len(windows), dtype=np.int64),
-        (*_warnings(config, root, read, straddling), *found.warnings, *_lost_classes(targets)),
-        given if in_time or ships else None,
+        (*warnings, *_lost_classes(targets)),
+        given if in_time or read.ships_splits else None,
         None if in_time else _groups(config, read)[windows.of],
         names=windows,
         windows=windows,
@@ -86,19 +88,17 @@ def load_series(config: SeriesData, task: str) -> LoadedSeries:
     )
 
 
-def _check_task(config: SeriesData, task: str) -> None:
+def _read(config: SeriesData, task: str, files: Sequence[SeriesFile]) -> _Read:
+    """Reads all files; the first one says which columns are channels where the config does not.
+
+    Raises:
+        ConfigError: the task needs numbers, and no column is named.
+        DataError: besides what is wrong in a file: files of different columns.
+    """
     if task == "regression" and config.target is None:
         raise ConfigError(
             "data.target: expected a column of numbers for task regression, got none. Name one; folders are classes."
         )
-
-
-def _read(config: SeriesData, files: Sequence[SeriesFile]) -> _Read:
-    """Reads all files; the first one says which columns are channels where the config does not.
-
-    Raises:
-        DataError: besides what is wrong in a file: files of different columns.
-    """
     roles = Roles(config.channels, config.time, config.group, config.target, config.missing)
     recordings: list[Recording] = []
     places: list[SeriesFile] = []
@@ -117,11 +117,12 @@ def _read(config: SeriesData, files: Sequence[SeriesFile]) -> _Read:
     return _Read(recordings, places, {} if first is None else first.left_out, roles)
 
 
-def _is_in_time(config: SeriesData, files: Sequence[SeriesFile]) -> bool:
+def _is_in_time(config: SeriesData, read: _Read) -> bool:
     """Says whether each series is cut into blocks, rather than groups or files divided."""
     if config.split_by is not None:
         return config.split_by == "time"
-    return config.group is None and sum(file.split in (None, "train") for file in files) < FEWEST_FILES
+    divided = {file.name for file in read.files if file.split in (None, "train")}
+    return config.group is None and len(divided) < FEWEST_FILES
 
 
 def _groups(config: SeriesData, read: _Read) -> NDArray[np.int64]:
@@ -199,9 +200,7 @@ def _lost_classes(targets: Targets) -> list[str]:
     return [f"Class {name!r} labels no window and is left out." for name in absent]
 
 
-def _description(
-    config: SeriesData, root: Path, read: _Read, cutting: Cutting, split_by: str, ships_splits: bool
-) -> dict[str, Any]:
+def _description(config: SeriesData, root: Path, read: _Read, cutting: Cutting, in_time: bool) -> dict[str, Any]:
     return {
         "source": "series",
         "file" if root.is_file() else "folder": root.name,
@@ -212,8 +211,8 @@ def _description(
         "stride": cutting.stride,
         "horizon": cutting.horizon,
         "group": config.group,
-        "split_by": split_by,
-        "ships_splits": ships_splits,
+        "split_by": "time" if in_time else "group",
+        "ships_splits": read.ships_splits,
     }
 
 

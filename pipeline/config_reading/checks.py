@@ -57,7 +57,7 @@ def _task_fits_data(config: RunConfig) -> Iterator[Disagreement]:
     if config.task not in ("classification", "regression"):
         return
     if isinstance(data, BuiltinData):
-        fitting = "regression" if data.name == "diabetes" else "classification"
+        fitting = "regression" if data.predicts_numbers else "classification"
         if config.task != fitting:
             message = f"expected '{fitting}' with the data set '{data.name}', got '{config.task}'."
             yield Disagreement(("task",), message, involves)

@@ -56,7 +56,7 @@ STAGES: tuple[Stage, ...] = (
         "ingest",
         takes=(),
         sections=("task", "data"),
-        libraries=(*_ARRAYS, "pandas", "pyarrow", "scikit-learn", "pillow"),
+        libraries=(*_ARRAYS, "pandas", "pyarrow", "scikit-learn", "pillow", "plotly"),
         wanted=_always,
         reads_source=True,
     ),

@@ -76,8 +76,8 @@ def test_everything_wrong_is_told_at_once_in_the_order_of_lines(tmp_path: Path) 
         f"run.yaml:5: sede: expected a key of the config, got 'sede'. {own} 'seed'?",
         "run.yaml:6: data.source: expected one of 'builtin', 'table', 'images', 'arrays', 'idx', 'series', "
         f"got 'builtn'. {own} 'builtin'?",
-        "run.yaml:6: data.name: expected one of 'digits', 'iris', 'wine', 'breast_cancer', 'diabetes', got 'digit'. "
-        f"{own} 'digits'?",
+        "run.yaml:6: data.name: expected one of 'digits', 'iris', 'wine', 'breast_cancer', 'diabetes', 'gapminder', "
+        f"got 'digit'. {own} 'digits'?",
         "run.yaml:9: model.units: expected a key of 'model', got 'units'. 'units' belongs to 'model' with family: mlp.",
         "run.yaml:11: model.blocks.0.filters: expected a whole number from 1 to 1024, got 0.",
         "run.yaml:12: model.blocks.1.filters: expected a whole number from 1 to 1024, got nothing. "
