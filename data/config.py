@@ -273,6 +273,8 @@ def label_use(config: DataConfig, task: str) -> LabelUse:
         return "unread" if config.normal is None else "needed"
     if isinstance(config, TableData):
         return "unread" if config.target is None else "needed"
+    if isinstance(config, SeriesData) and config.target is not None:
+        return "needed"
     if isinstance(config, ArraysData) and config.y != ArraysData.model_fields["y"].default:
         return "needed"
     return "needed" if isinstance(config, IdxData) and config.class_names is not None else "optional"

@@ -45,7 +45,8 @@ def window_targets(config: SeriesData, task: str, windows: Windows, folders: Seq
     """
     cutting = Cutting(config.window, 1, config.horizon)
     use = label_use(config, task)
-    if use == "unread" or (use == "optional" and config.target is None and None in folders):
+    unsorted = config.target is None and (None in folders or len(set(folders)) < 2)
+    if use == "unread" or (use == "optional" and unsorted):
         return WindowTargets(no_targets(len(windows)), np.ones(len(windows), bool))
     if config.target is None:
         return _of_folders(windows, folders)

@@ -58,7 +58,8 @@ def source_files(config: DataConfig, task: str = "classification") -> list[Path]
     elif isinstance(config, ImagesData):
         files = sorted(image.path for image in image_files(path, labels))
     elif isinstance(config, SeriesData):
-        files = [file.path for file in series_files(path, config.target is None)]
+        by_folder = config.target is None and labels != "unread"
+        files = [file.path for file in series_files(path, by_folder)]
     elif isinstance(config, IdxData):
         files = sorted(idx_files(path, labels).values())
     else:

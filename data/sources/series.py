@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.config import SeriesData
+from data.config import SeriesData, label_use
 from data.contract import SPLIT_NAMES, ConfigError, DataError
 from data.recording import Recording, Roles
 from data.recordings import RecordedFile, read_recordings
@@ -62,7 +62,8 @@ def load_series(config: SeriesData, task: str) -> LoadedSeries:
         DataError: a file is malformed, a series is shorter than a window, or a split would be empty.
     """
     root = Path(config.path)
-    read = _read(config, task, series_files(root, config.target is None))
+    by_folder = config.target is None and label_use(config, task) != "unread"
+    read = _read(config, task, series_files(root, by_folder))
     cutting = Cutting(config.window, config.window if config.stride is None else config.stride, config.horizon)
     windows = Windows.cut(read.recordings, cutting)
     found = window_targets(config, task, windows, [file.class_name for file in read.files])

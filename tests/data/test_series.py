@@ -570,34 +570,3 @@ def test_parquet_and_tsv_are_read_alike(ingested, tmp_path):
     ]
     digests = {Dataset.open(each.folder).profile["dataset_sha256"] for each in found}
     assert len(digests) == 1
-
-
-def test_tasks_without_labels(ingested, folder, tmp_path):
-    plain = ingested("reconstruction", source="series", path=str(folder), window=16, stride=5)
-    assert (plain.schema.class_names, plain.schema.target_name) == ((), None)
-    assert not plain.split("train").y.any()
-    assert plain.profile["series"]["examples"][0]["target"] is None
-    compared = ingested("clustering", source="series", path=str(folder), window=16, stride=5)
-    assert compared.schema.class_names == ("run", "walk")
-    flat = tmp_path / "flat"
-    for number in range(4):
-        write(flat / f"{number}.csv", signal(40, number))
-    assert ingested("clustering", source="series", path=str(flat), window=16, stride=4).schema.class_names == ()
-    unread = ingested(
-        "reconstruction", source="series", path=str(folder), window=16, stride=5, normal=("walk",), split_by="group"
-    )
-    assert unread.schema.class_names == ("normal", "abnormal")
-    assert not unread.split("train").y.any()
-    assert set(unread.split("test").y.tolist()) == {0, 1}
-
-
-def test_a_few_labels(ingested, folder):
-    dataset = ingested(source="series", path=str(folder), window=16, stride=3, num_labels=6)
-    assert (len(dataset.split("train")), dataset.num_unlabeled > 20) == (6, True)
-    counted = sum(each["train"] for each in dataset.profile["series"]["recordings"])
-    assert counted == 6
-    aside = np.load(dataset.folder / "unlabeled_x.npy")
-    assert aside.shape == (dataset.num_unlabeled, 16, 2)
-    everything = read_input(dataset.preprocessing, folder)
-    known = {row.tobytes() for row in everything.x}
-    assert all(row.tobytes() in known for row in aside)
