@@ -51,7 +51,7 @@ def window_targets(config: SeriesData, task: str, windows: Windows, folders: Seq
     if config.target is None:
         return _of_folders(windows, folders)
     recordings = windows.recordings
-    cut = [windows.starts_in(position) for position in range(len(recordings))]
+    cut = [windows.starts[windows.rows_of(position)] for position in range(len(recordings))]
     if task == "regression":
         pairs = zip(recordings, cut, strict=True)
         found = np.concatenate([_numbers(config.target, one)[starts + cutting.span - 1] for one, starts in pairs])

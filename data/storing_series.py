@@ -112,8 +112,8 @@ def fit_channels(loaded: LoadedSeries, train: NDArray[np.bool_]) -> tuple[tuple[
 
 def _covered(loaded: LoadedSeries, train: NDArray[np.bool_], recording: int) -> NDArray[np.bool_]:
     """Marks the steps (steps,) of a recording that lie in one training window or more."""
-    windows = loaded.windows
-    starts = windows.starts[train & (windows.of == recording)]
+    windows, rows = loaded.windows, loaded.windows.rows_of(recording)
+    starts = windows.starts[rows][train[rows]]
     opened = np.zeros(len(windows.recordings[recording].values) + 1, np.int64)
     np.add.at(opened, starts, 1)
     np.add.at(opened, starts + windows.steps, -1)

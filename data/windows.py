@@ -125,7 +125,7 @@ class Windows(Sequence[str]):
 
     Attributes:
         recordings: what they are cut from.
-        of: (windows,) recording of each.
+        of: (windows,) recording of each, never falling.
         starts: (windows,) first step of each.
         steps: steps of each.
     """
@@ -151,18 +151,19 @@ class Windows(Sequence[str]):
         """Returns the windows that `keep` (windows,) marks."""
         return replace(self, of=self.of[keep], starts=self.starts[keep])
 
-    def starts_in(self, recording: int) -> NDArray[np.int64]:
-        """Returns the first steps of the windows of a recording."""
-        starts: NDArray[np.int64] = self.starts[self.of == recording]
-        return starts
+    def rows_of(self, recording: int) -> slice:
+        """Returns which windows are cut from a recording."""
+        first, last = np.searchsorted(self.of, (recording, recording + 1))
+        return slice(int(first), int(last))
 
     def read(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Takes row numbers (n,) and returns their windows, float32 (n, steps, channels)."""
         windows = np.empty((len(rows), self.steps, self.recordings[0].values.shape[1]), np.float32)
         of, starts = self.of[rows], self.starts[rows]
-        for recording in np.unique(of):
-            here = of == recording
-            views = np.lib.stride_tricks.sliding_window_view(self.recordings[recording].values, self.steps, axis=0)
+        order = np.argsort(of, kind="stable")
+        for here in np.split(order, np.flatnonzero(np.diff(of[order])) + 1):
+            recording = self.recordings[of[here[0]]]
+            views = np.lib.stride_tricks.sliding_window_view(recording.values, self.steps, axis=0)
             windows[here] = views[starts[here]].transpose(0, 2, 1)
         return windows
 

@@ -34,12 +34,7 @@ def load_builtin(config: BuiltinData, task: str) -> Loaded:
     Raises:
         ConfigError: the data set is for another task.
     """
-    fitting = "regression" if config.predicts_numbers else "classification"
-    if task in ("classification", "regression") and task != fitting:
-        raise ConfigError(
-            f"task: expected {fitting} for data.name {config.name}, got {task}. "
-            f"Set task: {fitting}, or name another data set."
-        )
+    _check_task(config, task)
     if config.name == "gapminder":
         return _gapminder(task)
     from sklearn import datasets
@@ -63,6 +58,15 @@ def load_builtin(config: BuiltinData, task: str) -> Loaded:
         for name, values in zip(bunch.feature_names, np.asarray(bunch.data).T, strict=True)
     )
     return LoadedTable(targets, description, positions, columns=columns)
+
+
+def _check_task(config: BuiltinData, task: str) -> None:
+    fitting = "regression" if config.predicts_numbers else "classification"
+    if task in ("classification", "regression") and task != fitting:
+        raise ConfigError(
+            f"task: expected {fitting} for data.name {config.name}, got {task}. "
+            f"Set task: {fitting}, or name another data set."
+        )
 
 
 def _gapminder(task: str) -> LoadedSeries:

@@ -62,8 +62,7 @@ def load_series(config: SeriesData, task: str) -> LoadedSeries:
         DataError: a file is malformed, a series is shorter than a window, or a split would be empty.
     """
     root = Path(config.path)
-    by_folder = config.target is None and label_use(config, task) != "unread"
-    read = _read(config, task, series_files(root, by_folder))
+    read = _read(config, task, root)
     cutting = Cutting(config.window, config.window if config.stride is None else config.stride, config.horizon)
     windows = Windows.cut(read.recordings, cutting)
     found = window_targets(config, task, windows, [file.class_name for file in read.files])
@@ -89,7 +88,7 @@ def load_series(config: SeriesData, task: str) -> LoadedSeries:
     )
 
 
-def _read(config: SeriesData, task: str, files: Sequence[SeriesFile]) -> _Read:
+def _read(config: SeriesData, task: str, root: Path) -> _Read:
     """Reads all files; the first one says which columns are channels where the config does not.
 
     Raises:
@@ -101,6 +100,7 @@ def _read(config: SeriesData, task: str, files: Sequence[SeriesFile]) -> _Read:
             "data.target: expected a column of numbers for task regression, got none. Name one; folders are classes."
         )
     roles = Roles(config.channels, config.time, config.group, config.target, config.missing)
+    files = series_files(root, config.target is None and label_use(config, task) != "unread")
     recordings: list[Recording] = []
     places: list[SeriesFile] = []
     first: RecordedFile | None = None
@@ -146,7 +146,7 @@ def _given(config: SeriesData, read: _Read, windows: Windows, cutting: Cutting, 
     wanted, fractions = _wanted(config, codes)
     for position, recording in enumerate(read.recordings):
         if codes[position] == TRAIN:
-            here = windows.of == position
+            here = windows.rows_of(position)
             blocks = time_blocks(windows.starts[here], len(recording.values), cutting.span, fractions)
             given[here] = np.where(blocks == STRADDLES, STRADDLES, np.array(wanted, np.int8)[blocks])
     return given

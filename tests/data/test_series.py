@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -570,3 +571,20 @@ def test_parquet_and_tsv_are_read_alike(ingested, tmp_path):
     ]
     digests = {Dataset.open(each.folder).profile["dataset_sha256"] for each in found}
     assert len(digests) == 1
+
+
+def test_windows_are_never_in_memory_together(ingested, tmp_path, monkeypatch):
+    """Windows of 256 steps that begin at every step take 256 times what the recording takes."""
+    monkeypatch.setattr("data.storage.BLOCK_BYTES", 2**20)
+    values = signal(12_000, channels=1)
+    path = write(tmp_path / "log.csv", values, ("a",), y=[step // 500 % 2 for step in range(12_000)])
+    fields = {"source": "series", "path": str(path), "target": "y", "window": 256}
+    ingested(**fields, stride=200)  # what is imported once
+    tracemalloc.start()
+    try:
+        dataset = ingested(**fields, stride=1)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert dataset.split("train").x.nbytes > 8e6
+    assert peak < 8e6
