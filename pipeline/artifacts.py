@@ -82,9 +82,13 @@ class SavedModel:
 
     def load(self) -> Any:
         """Returns the Keras model, uncompiled. Code in the file (Lambda layers, pickles) is never run."""
+        from models.activations import hard_swish
+        from models.architectures.dropout import StatelessDropout
         from models.legacy_keras import keras
 
-        return keras.models.load_model(self.folder / _MODEL, compile=False, safe_mode=True)
+        # A stage that builds no network has not imported them, and Keras would not know their names.
+        own = {each.__name__: each for each in (hard_swish, StatelessDropout)}
+        return keras.models.load_model(self.folder / _MODEL, compile=False, safe_mode=True, custom_objects=own)
 
     def rows(self, dataset: Dataset) -> Dataset:
         """Returns a dataset as this model eats it."""
