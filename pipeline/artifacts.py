@@ -53,6 +53,9 @@ class ModelRecord(FrozenConfig):
     regularization: RegularizationConfig = RegularizationConfig()
     """Penalty in that loss; whoever trains the model on keeps it, or says why not."""
 
+    foreign_layers: tuple[str, ...] = ()
+    """Layers of the user's own file whose code the config allows to run."""
+
     def as_task(self) -> Task:
         """Returns the task with the loss and the score of this model."""
         from models.tasks import task_for
@@ -81,10 +84,10 @@ class SavedModel:
         return SavedModel(folder, ModelRecord.model_validate_json(text), stage)
 
     def load(self) -> Any:
-        """Returns the Keras model, uncompiled. Code in the file (Lambda layers, pickles) is never run."""
+        """Returns the Keras model, uncompiled; code in it (Lambda layers) runs only where the config allows it."""
         from models.legacy_keras import keras
 
-        return keras.models.load_model(self.folder / _MODEL, compile=False, safe_mode=True)
+        return keras.models.load_model(self.folder / _MODEL, compile=False, safe_mode=not self.record.foreign_layers)
 
     def rows(self, dataset: Dataset) -> Dataset:
         """Returns a dataset as this model eats it."""
