@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from data.contract import FrozenConfig
+from models.own_model_config import BuilderModelConfig, FileModelConfig
 
 ClassWeights = Literal["balanced"] | dict[str, Annotated[float, Field(gt=0.0, le=1e6)]]
 Units = Annotated[int, Field(ge=1, le=4096)]
@@ -117,7 +118,10 @@ class CnnConfig(FrozenConfig):
     is."""
 
 
-ModelConfig = Annotated[LinearConfig | MlpConfig | CnnConfig, Field(discriminator="family")]
+ModelConfig = Annotated[
+    LinearConfig | MlpConfig | CnnConfig | FileModelConfig | BuilderModelConfig,
+    Field(discriminator="family"),
+]
 
 # -------------------------------------------------------------------------------------- training
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from data.contract import ConfigError
 from models.config import BlockConfig, CnnConfig, LinearConfig, MlpConfig, ModelConfig
+from models.own_model_config import BuilderModelConfig, FileModelConfig
 
 SERIES_DIMENSIONS = 2
 IMAGE_DIMENSIONS = 3
@@ -37,7 +38,7 @@ def check_shapes(config: ModelConfig, input_shape: Sequence[int]) -> None:
 
 
 def num_weights(config: ModelConfig, input_shape: Sequence[int]) -> int:
-    """Counts the kernels' weights below the output layer; biases and normalization are left out.
+    """Counts the kernels' weights below the output layer; biases, normalization and models of one's own are left out.
 
     Args:
         config: the section `model`.
@@ -46,7 +47,7 @@ def num_weights(config: ModelConfig, input_shape: Sequence[int]) -> int:
     Raises:
         ConfigError: as `feature_map_shapes`.
     """
-    if isinstance(config, LinearConfig):
+    if isinstance(config, LinearConfig | FileModelConfig | BuilderModelConfig):
         return 0
     if isinstance(config, MlpConfig):
         return _dense_weights(max(0, math.prod(input_shape)), config.units)

@@ -73,7 +73,7 @@ def _input(record: RunRecord) -> str:
 
 def _what(record: RunRecord) -> str:
     judged = verdict(record)
-    family = wording.with_article(str(section_of(record, "model").get("family", "network")).upper())
+    family = wording.network(section_of(record, "model"))
     classes = _classes(record)
     output = (
         f"one probability for each of {wording.plural(len(classes), 'class', 'classes')}"

@@ -8,6 +8,7 @@ from data.contract import ConfigError, Schema, derive_seed
 from models.architectures import cnn, mlp
 from models.config import CnnConfig, LinearConfig, ModelConfig
 from models.legacy_keras import keras
+from models.own_model_config import BuilderModelConfig, FileModelConfig
 from models.shapes import check_shapes
 from models.tasks import task_for
 
@@ -21,7 +22,7 @@ def build(config: ModelConfig, schema: Schema, task_name: str, seed: int) -> Any
     the same numbers whatever is built around it.
 
     Args:
-        config: the section `model`.
+        config: the section `model`; a family of networks.
         schema: shape of one input and the classes.
         task_name: `classification` or `regression`.
         seed: seed of the initial weights.
@@ -32,7 +33,10 @@ def build(config: ModelConfig, schema: Schema, task_name: str, seed: int) -> Any
 
     Raises:
         ConfigError: the shapes are impossible, or the task does not fit the schema.
+        TypeError: the model is not of a family, but the user's own.
     """
+    if isinstance(config, FileModelConfig | BuilderModelConfig):
+        raise TypeError(f"model: expected a family of networks, got {config.family}. The stage build takes others in.")
     check_shapes(config, schema.input_shape)
     task = task_for(task_name)
     if task.name == "classification" and schema.num_classes < NUM_CLASSES_MINIMUM:

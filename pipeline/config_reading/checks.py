@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from data.config import ArraysData, BuiltinData, IdxData, ImagesData, TableData, known_input_shape
 from data.contract import ConfigError
 from models.compression_config import PruneConfig
-from models.config import LOSSES, METRICS, CnnConfig, LinearConfig, MlpConfig
+from models.config import LOSSES, METRICS, CnnConfig, LinearConfig, MlpConfig, TrainConfig
+from models.own_model_config import OWN_MODELS, FileModelConfig
 from models.shapes import check_shapes
 from pipeline.config_reading.compression_checks import (
     criterion_has_its_data,
@@ -37,6 +38,8 @@ def disagreements(config: RunConfig) -> list[Disagreement]:
         series_add_up,
         _family_fits_data,
         _mode_fits_model,
+        _own_model_fits_task,
+        _file_stands_for_training,
         _nothing_is_ignored,
         _goal_fits_task,
         _training_fits_task,
@@ -106,7 +109,7 @@ def _family_fits_data(config: RunConfig) -> Iterator[Disagreement]:
     shape = known_input_shape(config.data)
     if isinstance(config.data, ArraysData) and config.data.kind == "vector":
         shape = (-1,)
-    if shape is None:
+    if shape is None or isinstance(config.model, OWN_MODELS):
         return
     if isinstance(config.model, CnnConfig) and len(shape) == 1:
         message = (
@@ -138,7 +141,7 @@ def _mode_fits_model(config: RunConfig) -> Iterator[Disagreement]:
         message = "expected 'end_to_end' with a linear model, got 'layer_wise'. It has no hidden layer to pretrain."
         yield Disagreement(mode, message, (("model", "family"),))
     elif layer_wise and not isinstance(config.model, MlpConfig | CnnConfig):
-        model = getattr(config.model, "family", "a model of your own")
+        model = "a model of your own" if isinstance(config.model, OWN_MODELS) else config.model.family
         message = f"expected 'end_to_end' with {model}, got 'layer_wise'. Layers are pretrained in mlp and cnn alone."
         yield Disagreement(mode, message, (("model",),))
     if not layer_wise and config.train.control:
@@ -156,6 +159,50 @@ def _mode_fits_model(config: RunConfig) -> Iterator[Disagreement]:
             "Say `train: {mode: layer_wise}`, or take `pretrain` out."
         )
         yield Disagreement(("pretrain",), message, (mode,))
+
+
+def _own_model_fits_task(config: RunConfig) -> Iterator[Disagreement]:
+    if isinstance(config.model, OWN_MODELS) and config.task not in ("classification", "regression"):
+        message = (
+            f"expected 'classification' or 'regression' with a model of your own, got '{config.task}'. "
+            "Choose a family of networks."
+        )
+        yield Disagreement(("task",), message, (("model",),))
+
+
+def _file_stands_for_training(config: RunConfig) -> Iterator[Disagreement]:
+    """A model from a file is as trained as it is: what would train it is asked for, or is not there."""
+    model = config.model
+    if not isinstance(model, FileModelConfig):
+        return
+    involves: tuple[Location, ...] = (("model",),)
+    if model.output in ("logits", "sigmoid") and config.task == "regression":
+        message = (
+            f"expected standard or original_units with task: regression, got {model.output}. Numbers have no classes."
+        )
+        yield Disagreement(("model", "output"), message, (("task",),))
+    if model.output == "original_units" and config.task != "regression":
+        message = (
+            f"expected standard, logits or sigmoid with task: {config.task}, got original_units. Classes have no unit."
+        )
+        yield Disagreement(("model", "output"), message, (("task",),))
+    for position, name in enumerate(model.allow):
+        if name in model.allow[:position]:
+            yield Disagreement(("model", "allow", position), f"expected each once, got '{name}' again. Take it out.")
+    if model.fine_tune:
+        return
+    if config.train != TrainConfig():
+        message = (
+            "expected no such section with model.file, which is taken as trained, got one. "
+            "Say `model: {fine_tune: true}` to train it on, or take the section out."
+        )
+        yield Disagreement(("train",), message, involves)
+    if config.tune is not None:
+        message = (
+            "expected no such section with model.file, which is taken as trained, got one. Its trials would train the "
+            "model: say `model: {fine_tune: true}`, or take the section out."
+        )
+        yield Disagreement(("tune",), message, involves)
 
 
 def _nothing_is_ignored(config: RunConfig) -> Iterator[Disagreement]:

@@ -10,15 +10,12 @@ Location = tuple[str | int, ...]
 
 _RECURRENT = "Recurrent networks are"
 _BASELINE = "Classical models are"
-_OWN_MODEL = "Models from a file or a function of your own are"
 _REMOTE = "Reading from URLs is"
 
 UNAVAILABLE_KEYS: dict[str, str] = {
     "engine": "Running trials on other processes or machines is",
     "baselines": "Comparing with classical models is",
     "data.augmentation": "Augmenting images is",
-    "model.file": _OWN_MODEL,
-    "model.builder": _OWN_MODEL,
     "train.workers": "One training on several workers is",
     "tune.workers": "Running trials on other processes or machines is",
     "tune.batch_trials": "Running trials on other processes or machines is",

@@ -20,7 +20,7 @@ FEW_STEPS = 400
 """Steps of gradient descent below which a training has seldom converged."""
 
 UNTRAINED_STAGES = ("build", "pretrain")
-"""Stages whose models have not learned the task yet: their score says nothing of their size."""
+"""Stages whose models have not learned the task, unless one came trained: their score says nothing of their size."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,11 @@ def keras_rows(record: RunRecord) -> list[LedgerRow]:
     return [row for row in record.ledger if row.variant.startswith("keras") and row.stage != "control"]
 
 
+def untrained_stages(record: RunRecord) -> tuple[str, ...]:
+    """Returns the stages whose models have not learned the task yet; none where the model came from a file."""
+    return () if section_of(record, "model").get("family") == "file" else UNTRAINED_STAGES
+
+
 def chosen_variant(record: RunRecord) -> str | None:
     """Returns the precision of `model.tflite`; None before `convert`."""
     chosen = record.details("convert").get("chosen")
@@ -117,7 +122,8 @@ def chosen_variant(record: RunRecord) -> str | None:
 
 def dense_row(record: RunRecord) -> LedgerRow | None:
     """Returns the dense float model before any compression: the last Keras row up to `tune`; None before training."""
-    rows = [row for row in keras_rows(record) if row.stage in ("train", "tune")]
+    learned = {"build", "train", "tune"} - set(untrained_stages(record))
+    rows = [row for row in keras_rows(record) if row.stage in learned]
     return rows[-1] if rows else None
 
 

@@ -20,24 +20,26 @@ from pipeline.report.figures import (
     padded,
     plot_text,
 )
-from pipeline.report.findings import UNTRAINED_STAGES
 
 MAX_SCATTER_POINTS = 2000
 """Most points of a scatter plot; more of them make the file heavy and the picture no clearer."""
 
 
-def ledger_figure(rows: Sequence[LedgerRow], chosen: str | None, metric: str) -> Figure | None:
+def ledger_figure(
+    rows: Sequence[LedgerRow], chosen: str | None, metric: str, untrained: Sequence[str]
+) -> Figure | None:
     """Draws bytes against validation score: each model as it is (filled) and gzipped (open).
 
     Args:
         rows: the ledger; untrained and pretrained models are left out, their score says nothing yet.
         chosen: precision of `model.tflite`, ringed; None before `convert`.
         metric: name of the score.
+        untrained: stages whose models have not learned the task.
 
     Returns:
         The figure; None where no trained model is in the ledger.
     """
-    drawn = [row for row in rows if row.stage not in UNTRAINED_STAGES]
+    drawn = [row for row in rows if row.stage not in untrained]
     if not drawn:
         return None
     traces: list[dict[str, Any]] = []
@@ -51,7 +53,7 @@ def ledger_figure(rows: Sequence[LedgerRow], chosen: str | None, metric: str) ->
         f"{row.stage} {row.variant} {row.tflite_bytes:,d} bytes, {row.score:.4f}" for row in drawn
     )
     note = "Filled: the .tflite file; open: the same file gzipped. Keras models are measured as float32 conversions."
-    left_out = list(dict.fromkeys(row.stage for row in rows if row.stage in UNTRAINED_STAGES))
+    left_out = list(dict.fromkeys(row.stage for row in rows if row.stage in untrained))
     if left_out:
         note += f" Not drawn, as it has not learned the task yet: {wording.listed(left_out)}."
     settings = layout(x, axis(f"Validation {metric}", range=padded([row.score for row in drawn])), showlegend=True)

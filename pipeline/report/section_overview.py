@@ -60,8 +60,8 @@ def asked_sentence(record: RunRecord) -> str:
     balance = record.profile.get("class_balance")
     kinds = f", one of {wording.plural(len(balance['train']), 'class', 'classes')}," if balance else ""
     what = f"Predict {target}{kinds} from {source}"
-    family = section_of(record, "model").get("family")
-    return f"{what}, with {wording.with_article(str(family).upper())}." if family else f"{what}."
+    model = section_of(record, "model")
+    return f"{what}, with {wording.network(model)}." if model.get("family") else f"{what}."
 
 
 def tiles(record: RunRecord) -> Markup:
@@ -147,13 +147,7 @@ def _asked(record: RunRecord) -> list[tuple[str, Content]]:
         named = [f"{key}: {wording.figure(data[key])}" for key in ("source", "name", "path", "target") if data.get(key)]
         pairs.append(("Data", ", ".join(named)))
     pairs.append(("Model", _fields(section_of(record, "model"))))
-    train = section_of(record, "train")
-    pairs.append(
-        (
-            "Training",
-            f"{wording.words(str(train.get('mode', 'end_to_end')))}, {train.get('epochs', '?')} epochs at most",
-        )
-    )
+    pairs.append(("Training", _asked_of_training(record)))
     tune, prune = section_of(record, "tune"), section_of(record, "prune")
     pairs.append(("Tuning", _asked_of_tuning(tune) if tune else "none"))
     search = section_of(record, "search")
@@ -162,6 +156,13 @@ def _asked(record: RunRecord) -> list[tuple[str, Content]]:
     pairs.append(("Pruning", _asked_of_pruning(prune) if prune else "none"))
     pairs.append(("Precision", str(section_of(record, "quantize").get("precision", "float32"))))
     return pairs
+
+
+def _asked_of_training(record: RunRecord) -> str:
+    model, train = section_of(record, "model"), section_of(record, "train")
+    if model.get("family") == "file" and not model.get("fine_tune"):
+        return "none: the model is taken as trained"
+    return f"{wording.words(str(train.get('mode', 'end_to_end')))}, {train.get('epochs', '?')} epochs at most"
 
 
 def _asked_of_tuning(tune: dict[str, Any]) -> str:
@@ -201,6 +202,13 @@ def _asked_of_pruning(prune: dict[str, Any]) -> str:
 
 
 def _fields(section: dict[str, Any]) -> str:
+    if section.get("family") in ("file", "builder"):
+        output, arguments = section.get("output", "standard"), section.get("arguments", {})
+        told = [wording.network(section)]
+        told += [f"answers {wording.words(output)}"] if output != "standard" else []
+        told += [f"{name}: {wording.figure(value)}" for name, value in arguments.items()]
+        told += [f"code allowed in {wording.listed(list(section['allow']))}"] if section.get("allow") else []
+        return "; ".join(told)
     described = []
     for key, value in section.items():
         if key == "blocks":

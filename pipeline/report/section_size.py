@@ -8,7 +8,7 @@ from typing import Any
 from pipeline.ledger import LedgerRow
 from pipeline.report import wording
 from pipeline.report.figures import Plots
-from pipeline.report.findings import chosen_variant, section_of
+from pipeline.report.findings import chosen_variant, section_of, untrained_stages
 from pipeline.report.markup import (
     NOTHING,
     Content,
@@ -32,7 +32,7 @@ def ledger_section(record: RunRecord, plots: Plots) -> Markup:
     if not rows:
         return NOTHING
     chosen = chosen_variant(record)
-    figure = ledger_figure(rows, chosen, wording.metric(record.metric))
+    figure = ledger_figure(rows, chosen, wording.metric(record.metric), untrained_stages(record))
     marked = next((i for i, row in enumerate(rows) if row.stage == "convert" and row.variant == chosen), -1)
     parts: list[Content] = [
         paragraph("What every model was worth, and what it weighed, on the way to model.tflite."),

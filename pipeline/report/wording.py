@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Any
 
 ABSENT = "–"
@@ -132,6 +133,15 @@ def with_article(noun: str) -> str:
     spelt = noun[:2].isupper()
     vowel = noun[:1] in "AEFHILMNORSX" if spelt else noun[:1].lower() in "aeiou"
     return f"{'an' if vowel else 'a'} {noun}"
+
+
+def network(section: Mapping[str, Any]) -> str:
+    """Writes what a section `model` stands for: `an MLP`, `a network from net.keras`, `a network by nets:network`."""
+    if section.get("family") == "file":
+        return f"a network from {PurePath(str(section['file'])).name}"
+    if section.get("family") == "builder":
+        return f"a network by {section['builder']}"
+    return with_article(str(section.get("family", "network")).upper())
 
 
 def listed(names: list[str]) -> str:

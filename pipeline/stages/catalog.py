@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
+from models.own_model_config import FileModelConfig
 from pipeline.config import RunConfig
 
 _ARRAYS = ("numpy",)
 _CONTROL = ("train.control",)
 _NETWORK = ("numpy", "tensorflow", "tf_keras", "flatbuffers")
+_MODEL_FILES = ("h5py", "protobuf")
 _TFLITE = ("ai-edge-litert", "ai-edge-quantizer", "tflite-micro", "pyarrow")
 
 
@@ -24,7 +27,7 @@ class Stage:
         sections: sections of the config it reads; `section.field` where it reads no more of one.
         libraries: packages whose versions shape what it makes.
         wanted: whether a config asks for it.
-        reads_source: whether it reads the raw files of `data`.
+        reads: section that names raw files it reads, or code of the user's that it runs; None where there is none.
         unread: fields (`section.field`) of those sections that it does not look at: they are in no key of it, and the
             stage gets them at their defaults.
     """
@@ -34,7 +37,7 @@ class Stage:
     sections: tuple[str, ...]
     libraries: tuple[str, ...]
     wanted: Callable[[RunConfig], bool]
-    reads_source: bool = False
+    reads: Literal["data", "model"] | None = None
     unread: tuple[str, ...] = ()
 
     @property
@@ -45,6 +48,11 @@ class Stage:
 
 def _always(config: RunConfig) -> bool:  # noqa: ARG001 -- one signature for all
     return True
+
+
+def _is_trained(config: RunConfig) -> bool:
+    """A model from a file is trained already, unless the config asks for more."""
+    return not isinstance(config.model, FileModelConfig) or config.model.fine_tune
 
 
 def _is_aware(config: RunConfig) -> bool:
@@ -58,9 +66,16 @@ STAGES: tuple[Stage, ...] = (
         sections=("task", "data"),
         libraries=(*_ARRAYS, "pandas", "pyarrow", "scikit-learn", "pillow", "plotly"),
         wanted=_always,
-        reads_source=True,
+        reads="data",
     ),
-    Stage("build", takes=("dataset",), sections=("task", "metric", "model"), libraries=_NETWORK, wanted=_always),
+    Stage(
+        "build",
+        takes=("dataset",),
+        sections=("task", "metric", "model"),
+        libraries=(*_NETWORK, *_MODEL_FILES),
+        wanted=_always,
+        reads="model",
+    ),
     Stage(
         "pretrain",
         takes=("dataset", "built"),
@@ -73,7 +88,7 @@ STAGES: tuple[Stage, ...] = (
         takes=("dataset", "start"),
         sections=("train",),
         libraries=_NETWORK,
-        wanted=_always,
+        wanted=_is_trained,
         unread=_CONTROL,
     ),
     Stage(
@@ -96,7 +111,7 @@ STAGES: tuple[Stage, ...] = (
         takes=("dataset", "start", "trained"),
         sections=("train", "tune", "task", "metric", "model", "pretrain", "at_once"),
         unread=_CONTROL,
-        libraries=(*_NETWORK, "keras-tuner", "scikit-learn", "scipy"),
+        libraries=(*_NETWORK, *_MODEL_FILES, "keras-tuner", "scikit-learn", "scipy"),
         wanted=lambda config: config.tune is not None,
     ),
     Stage(
@@ -166,7 +181,8 @@ def producer(role: str, config: RunConfig) -> str:
         KeyError: there is no such role.
     """
     pretrained = config.train.mode == "layer_wise"
-    dense = "train" if config.tune is None else "tune"
+    trained = "train" if _is_trained(config) else "build"
+    dense = trained if config.tune is None else "tune"
     searched = config.search is not None
     pruned = dense if config.prune is None else "prune"
     clustered = pruned if config.cluster is None else "cluster"
@@ -175,7 +191,7 @@ def producer(role: str, config: RunConfig) -> str:
         "dataset": "ingest",
         "built": "build",
         "start": "pretrain" if pretrained else "build",
-        "trained": "train",
+        "trained": trained,
         "dense": dense,
         "pruned": pruned,
         "clustered": clustered,

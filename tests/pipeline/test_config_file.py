@@ -163,7 +163,6 @@ def test_families_of_other_versions(tmp_path: Path, family: str) -> None:
         ("classification", "reconstruction", f"run.yaml:2: task: expected one of {TASKS}, got"),
         ("classification", "clustering", f"run.yaml:2: task: expected one of {TASKS}, got"),
         ("{source: builtin, name: iris}", "{source: images, path: s3://a/b}", "run.yaml:3: data.path: expected text"),
-        ("family: mlp", "file: m.keras", "run.yaml:4: model.file: expected a key of 'model', got 'file'."),
     ],
 )
 def test_values_of_other_versions(tmp_path: Path, old: str, new: str, message: str) -> None:

@@ -231,7 +231,7 @@ def test_the_ledger_is_the_record_s(full: Page) -> None:
 
 
 def test_the_ledger_s_plot_leaves_untrained_models_out_and_says_so() -> None:
-    figure = ledger_figure(full_record().ledger, "int8", "accuracy")
+    figure = ledger_figure(full_record().ledger, "int8", "accuracy", ("build", "pretrain"))
     assert figure is not None
     markers = [trace for trace in figure.data if trace["mode"] == "markers"]
     assert [trace["name"] for trace in markers] == [
