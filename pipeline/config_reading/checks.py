@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from data.config import ArraysData, BuiltinData, IdxData, ImagesData, TableData, known_input_shape
 from data.contract import ConfigError
 from models.compression_config import PruneConfig
-from models.config import LOSSES, METRICS, CnnConfig, LinearConfig, MlpConfig, TrainConfig
-from models.own_model_config import OWN_MODELS, FileModelConfig
+from models.config import LOSSES, METRICS, CnnConfig, LinearConfig, MlpConfig
+from models.own_model_config import OWN_MODELS
 from models.shapes import check_shapes
 from pipeline.config_reading.compression_checks import (
     criterion_has_its_data,
@@ -19,6 +19,7 @@ from pipeline.config_reading.compression_checks import (
 )
 from pipeline.config_reading.disagreement import Disagreement, Location, is_chosen
 from pipeline.config_reading.label_checks import labels_are_there, normal_fits_task, unlabeled_rows_are_used
+from pipeline.config_reading.own_model_checks import file_stands_for_training, own_model_fits_task
 from pipeline.config_reading.series_checks import series_add_up
 from pipeline.config_reading.tuning_checks import tuned_lists, tuning_adds_up
 
@@ -38,8 +39,8 @@ def disagreements(config: RunConfig) -> list[Disagreement]:
         series_add_up,
         _family_fits_data,
         _mode_fits_model,
-        _own_model_fits_task,
-        _file_stands_for_training,
+        own_model_fits_task,
+        file_stands_for_training,
         _nothing_is_ignored,
         _goal_fits_task,
         _training_fits_task,
@@ -159,50 +160,6 @@ def _mode_fits_model(config: RunConfig) -> Iterator[Disagreement]:
             "Say `train: {mode: layer_wise}`, or take `pretrain` out."
         )
         yield Disagreement(("pretrain",), message, (mode,))
-
-
-def _own_model_fits_task(config: RunConfig) -> Iterator[Disagreement]:
-    if isinstance(config.model, OWN_MODELS) and config.task not in ("classification", "regression"):
-        message = (
-            f"expected 'classification' or 'regression' with a model of your own, got '{config.task}'. "
-            "Choose a family of networks."
-        )
-        yield Disagreement(("task",), message, (("model",),))
-
-
-def _file_stands_for_training(config: RunConfig) -> Iterator[Disagreement]:
-    """A model from a file is as trained as it is: what would train it is asked for, or is not there."""
-    model = config.model
-    if not isinstance(model, FileModelConfig):
-        return
-    involves: tuple[Location, ...] = (("model",),)
-    if model.output in ("logits", "sigmoid") and config.task == "regression":
-        message = (
-            f"expected standard or original_units with task: regression, got {model.output}. Numbers have no classes."
-        )
-        yield Disagreement(("model", "output"), message, (("task",),))
-    if model.output == "original_units" and config.task != "regression":
-        message = (
-            f"expected standard, logits or sigmoid with task: {config.task}, got original_units. Classes have no unit."
-        )
-        yield Disagreement(("model", "output"), message, (("task",),))
-    for position, name in enumerate(model.allow):
-        if name in model.allow[:position]:
-            yield Disagreement(("model", "allow", position), f"expected each once, got '{name}' again. Take it out.")
-    if model.fine_tune:
-        return
-    if config.train != TrainConfig():
-        message = (
-            "expected no such section with model.file, which is taken as trained, got one. "
-            "Say `model: {fine_tune: true}` to train it on, or take the section out."
-        )
-        yield Disagreement(("train",), message, involves)
-    if config.tune is not None:
-        message = (
-            "expected no such section with model.file, which is taken as trained, got one. Its trials would train the "
-            "model: say `model: {fine_tune: true}`, or take the section out."
-        )
-        yield Disagreement(("tune",), message, involves)
 
 
 def _nothing_is_ignored(config: RunConfig) -> Iterator[Disagreement]:
