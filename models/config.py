@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from data.contract import FrozenConfig
+from models.classical_config import ClassicalConfig, ClassWeights
 from models.own_model_config import BuilderModelConfig, FileModelConfig
 
-ClassWeights = Literal["balanced"] | dict[str, Annotated[float, Field(gt=0.0, le=1e6)]]
 Units = Annotated[int, Field(ge=1, le=4096)]
 Filters = Annotated[int, Field(ge=1, le=1024)]
 LearningRate = Annotated[float, Field(gt=0.0, le=10.0)]
@@ -118,10 +118,8 @@ class CnnConfig(FrozenConfig):
     is."""
 
 
-ModelConfig = Annotated[
-    LinearConfig | MlpConfig | CnnConfig | FileModelConfig | BuilderModelConfig,
-    Field(discriminator="family"),
-]
+NetworkConfig = LinearConfig | MlpConfig | CnnConfig | FileModelConfig | BuilderModelConfig
+ModelConfig = Annotated[NetworkConfig | ClassicalConfig, Field(discriminator="family")]
 
 # -------------------------------------------------------------------------------------- training
 

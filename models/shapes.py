@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 
 from data.contract import ConfigError
-from models.config import BlockConfig, CnnConfig, LinearConfig, MlpConfig, ModelConfig
+from models.config import BlockConfig, CnnConfig, LinearConfig, MlpConfig, NetworkConfig
 from models.own_model_config import BuilderModelConfig, FileModelConfig
 
 SERIES_DIMENSIONS = 2
@@ -17,7 +17,7 @@ MAX_WEIGHTS = 100_000_000
 """Weights of the largest network that is built: Adam keeps three numbers for each, a checkpoint as many again."""
 
 
-def check_shapes(config: ModelConfig, input_shape: Sequence[int]) -> None:
+def check_shapes(config: NetworkConfig, input_shape: Sequence[int]) -> None:
     """Checks that a network can be built on an input.
 
     Args:
@@ -37,7 +37,7 @@ def check_shapes(config: ModelConfig, input_shape: Sequence[int]) -> None:
         )
 
 
-def num_weights(config: ModelConfig, input_shape: Sequence[int]) -> int:
+def num_weights(config: NetworkConfig, input_shape: Sequence[int]) -> int:
     """Counts the kernels' weights below the output layer; biases, normalization and models of one's own are left out.
 
     Args:

@@ -28,6 +28,7 @@ DECLARATIONS = frozenset(
         ("data", "contract"),
         ("data", "config"),
         ("models", "config"),
+        ("models", "classical_config"),
         ("models", "compression_config"),
         ("models", "own_model_config"),
         ("models", "tuning_config"),

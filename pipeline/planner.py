@@ -165,7 +165,8 @@ def make_plan(config: RunConfig, store: Store, scope: Scope, before: Mapping[str
         inputs = {}
         for role in stage.takes:
             name = producer(role, config)
-            inputs[role] = (name, keys[name])
+            if name is not None:
+                inputs[role] = (name, keys[name])
         raw = raw_digest(stage.reads, sections, memory, rehash=rehash)
         key, parts = stage_key(stage, sections, inputs, config.seed, raw, code.parts(stage.module))
         keys[stage.name] = key

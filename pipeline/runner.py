@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from data.contract import ConfigError, DataError, PenjingError, Progress
 from pipeline.code_memory import CodeMemory
 from pipeline.executors.serial import SerialTrials
+from pipeline.ledger import ClassicalRow
 from pipeline.planner import Plan, PlannedStage, Scope, check_start, stage_key
 from pipeline.refusals import explained
 from pipeline.source_digest import raw_digest
@@ -236,6 +237,14 @@ def _load(role: str, artifact: Artifact) -> Any:
         from data.dataset import Dataset
 
         return Dataset.open(folder)
+    if role == "fitted":
+        from pipeline.classical_artifacts import SavedClassical
+
+        return SavedClassical.open(folder)
+    if role == "baselines":
+        from pipeline.classical_artifacts import Baselines
+
+        return Baselines(folder, tuple(row for row in artifact.manifest.ledger if isinstance(row, ClassicalRow)))
     from pipeline.artifacts import SavedModel, Variants
 
     return (

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.config import MetricName
-from pipeline.ledger import LedgerRow
+from pipeline.ledger import AnyRow
 
-SCHEMA_VERSION: Literal[1] = 1
+SCHEMA_VERSION: Literal[2] = 2
 
 Count = Annotated[int, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -53,13 +53,51 @@ class Tensor(_Contract):
     """The integer that means 0; null where it is not quantized."""
 
 
+class BaselineResult(_Contract):
+    """One classical model beside the delivered one."""
+
+    name: str
+    """Which one: `logistic_regression`, `ridge_regression`, `linear_svm`, `rbf_svm`, `decision_tree` or
+    `random_forest`."""
+
+    validation_score: float
+    """Its score on the validation split."""
+
+    test_score: float
+    """Its score on the test split."""
+
+    joblib_bytes: Count
+    """Size of scikit-learn's model as joblib writes it."""
+
+    constant_bytes: Count
+    """What its constants would take as plain C in float32."""
+
+    fit_seconds: float
+    """Wall-clock seconds of its fit, one thread."""
+
+    predict_us: float
+    """Median time of scikit-learn's `predict` of one row in microseconds, one thread, this machine."""
+
+    num_rows: Count
+    """Training rows it was fitted on."""
+
+    delivered_score: float
+    """Validation score of the model that is handed over."""
+
+    delivered_bytes: Count
+    """Its size, as `model_bytes`."""
+
+    beats: bool
+    """Whether the baseline's validation score is above that."""
+
+
 class Summary(_Contract):
     """The figures of a bundle.
 
     Fields are added, renamed or given another meaning only together with a new `schema_version`.
     """
 
-    schema_version: Literal[1]
+    schema_version: Literal[2]
     """Version of this contract."""
 
     name: str
@@ -71,6 +109,15 @@ class Summary(_Contract):
     metric: MetricName
     """What every score is: `accuracy`, `balanced_accuracy`, `macro_f1` (fractions), `r2` or `d2` (1 is perfect, below 0
     is worse than the mean or the median)."""
+
+    classical_family: str | None
+    """Of a classical model, which scikit-learn fitted: `logistic_regression`, `ridge_regression`, `svm`,
+    `decision_tree` or `random_forest`; null for a network."""
+
+    model_file: Literal["model.tflite", "model.c"]
+    """The model: a TFLite file; of a classical model, plain C with float32 constants. What is said below of
+    `model.tflite` then holds of `model.c`, compiled and run on the host, what is said of Keras holds of
+    scikit-learn, and bytes are those of the constants."""
 
     precision: str
     """Variant that `model.tflite` is: its precision, or `int8_sparse_micro` or `int8_tables_micro`, which are int8 with
@@ -116,7 +163,7 @@ class Summary(_Contract):
     kernels); null where it does not run the model."""
 
     arena_reason: str | None = None
-    """Then: why; else null."""
+    """Then: why; else null. Plain C takes none."""
 
     micro_max_steps: Count | None
     """Largest difference between TFLite Micro and LiteRT, in steps of the quantized output; null where TFLite Micro
@@ -141,8 +188,11 @@ class Summary(_Contract):
     target: dict[str, TargetResult]
     """Each limit that the config's `target` sets, by name."""
 
-    ledger: list[LedgerRow]
+    ledger: list[AnyRow]
     """Measurements of every model on the way, in the order of the stages; their scores are on the validation split."""
+
+    baselines: list[BaselineResult] | None
+    """Classical models on the same splits; null where the config asks for none."""
 
     seconds: float = Field(ge=0.0)
     """Wall-clock seconds that the run's stages took, each when it was last made."""
@@ -152,7 +202,7 @@ class Summary(_Contract):
 
 
 def summary_of(
-    name: str, details: Mapping[str, Any], ledger: Sequence[LedgerRow], seconds: float, versions: Mapping[str, str]
+    name: str, details: Mapping[str, Any], ledger: Sequence[AnyRow], seconds: float, versions: Mapping[str, str]
 ) -> Summary:
     """Completes what the stage `export` measured to the summary of a run.
 

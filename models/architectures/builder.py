@@ -6,7 +6,7 @@ from typing import Any
 
 from data.contract import ConfigError, Schema, derive_seed
 from models.architectures import cnn, mlp
-from models.config import CnnConfig, LinearConfig, ModelConfig
+from models.config import CnnConfig, LinearConfig, NetworkConfig
 from models.legacy_keras import keras
 from models.own_model_config import BuilderModelConfig, FileModelConfig
 from models.shapes import check_shapes
@@ -15,7 +15,7 @@ from models.tasks import task_for
 NUM_CLASSES_MINIMUM = 2
 
 
-def build(config: ModelConfig, schema: Schema, task_name: str, seed: int) -> Any:
+def build(config: NetworkConfig, schema: Schema, task_name: str, seed: int) -> Any:
     """Builds an untrained functional model with stable layer names, the last one `output`.
 
     Each kernel is drawn from a seed derived from `seed` and its layer's name, so a layer starts from

@@ -1,15 +1,13 @@
-"""A TFLite model and its golden vectors as C++11 and C source, for firmware."""
+"""A TFLite model as C++11 and C source, for firmware."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from data.contract import ConversionError
+from models.golden_source import float_literal, identifier_of
 from models.tflite.audit import operators
 from models.tflite.interpreter import LiteRT, TensorInfo
 
@@ -19,7 +17,6 @@ measured reference kernels do without."""
 
 _ARENA_ALIGNMENT = 16
 _BYTES_A_LINE = 12
-_VALUES_A_LINE = 16
 # Methods of MicroMutableOpResolver that are not spelled as the operator's words, each capitalized.
 _RESOLVER_METHODS = {
     "BATCH_MATMUL": "AddBatchMatMul",
@@ -28,7 +25,6 @@ _RESOLVER_METHODS = {
     "UNIDIRECTIONAL_SEQUENCE_LSTM": "AddUnidirectionalSequenceLSTM",
     "CUSTOM:TFLM_DECODE": "AddDecode",
 }
-_C_TYPES = {"int8": "int8_t", "uint8": "uint8_t", "int16": "int16_t", "int32": "int32_t", "float32": "float"}
 
 
 @dataclass(frozen=True)
@@ -97,7 +93,7 @@ def model_data_source(
     Raises:
         ConversionError: the bytes are no TFLite model, or it has custom operators.
     """
-    identifier = _identifier(name)
+    identifier = identifier_of(name)
     runtime = LiteRT(model if unpacked is None else unpacked)
     cc = _C_FILE.format(identifier=identifier, bytes=_byte_rows(model), length=len(model))
     h = _H_FILE.format(
@@ -111,48 +107,6 @@ def model_data_source(
         resolver=_resolver_lines(identifier, resolver_methods(model)),
     )
     return ModelSource(cc=cc, h=h)
-
-
-def golden_header(name: str, raw: NDArray[Any], inputs: NDArray[Any], outputs: NDArray[Any], produced_by: str) -> str:
-    """Writes a few golden vectors as a header, so that firmware can test itself at start-up, preprocessing included.
-
-    Args:
-        name: name of the run, as in `model_data_source`.
-        raw: (rows, ...) uint8 pixels, float32 windows, or float32 columns, NaN where missing: what inputs come from.
-        inputs: (rows, *input_shape) in the model's own input type.
-        outputs: (rows, *output_shape) in its own output type: what must come out.
-        produced_by: runtime that gave the outputs, e.g. `TFLite Micro`.
-
-    Returns:
-        The header's text, C and C++11.
-
-    Raises:
-        ConversionError: there are no rows, rows do not pair, or a type has no C name.
-    """
-    if len(inputs) == 0 or not len(raw) == len(inputs) == len(outputs):
-        raise ConversionError(
-            f"golden: expected as many raw rows as inputs and outputs, at least one, got {len(raw)}, {len(inputs)} and "
-            f"{len(outputs)}. Pass the rows that were run."
-        )
-    identifier = _identifier(name)
-    upper = identifier.upper()
-    flat_raw, flat_in, flat_out = (rows.reshape(len(rows), -1) for rows in (raw, inputs, outputs))
-    return _GOLDEN_FILE.format(
-        identifier=identifier,
-        guard=f"{upper}_GOLDEN_H_",
-        upper=upper,
-        produced_by=produced_by,
-        rows=len(inputs),
-        includes="#include <math.h>\n#include <stdint.h>" if np.isnan(flat_raw).any() else "#include <stdint.h>",
-        raw=_matrix(f"{identifier}_golden_raw", flat_raw),
-        inputs=_matrix(f"{identifier}_golden_inputs", flat_in),
-        outputs=_matrix(f"{identifier}_golden_outputs", flat_out),
-    )
-
-
-def _identifier(name: str) -> str:
-    identifier = re.sub(r"[^A-Za-z0-9]", "_", name)
-    return f"model_{identifier}" if identifier == "" or identifier[0].isdigit() else identifier
 
 
 def _resolver_method(name: str) -> str:
@@ -183,7 +137,7 @@ def _tensor_lines(prefix: str, tensor: TensorInfo) -> str:
     lines = [f"#define {prefix}_SIZE {int(np.prod(tensor.shape))}u"]
     if tensor.quantized:
         lines += [
-            f"#define {prefix}_SCALE {_float(np.float32(tensor.scale))}",
+            f"#define {prefix}_SCALE {float_literal(np.float32(tensor.scale))}",
             f"#define {prefix}_ZERO_POINT ({tensor.zero_point})",
         ]
         meaning = "real = (q - zero_point) * scale; q = round(real / scale) + zero_point, clipped"
@@ -203,30 +157,6 @@ def _resolver_lines(identifier: str, methods: list[str]) -> str:
         f"  return {checks};\n"
         f"}}"
     )
-
-
-def _matrix(name: str, rows: NDArray[Any]) -> str:
-    c_type = _C_TYPES.get(rows.dtype.name)
-    if c_type is None:
-        raise ConversionError(
-            f"golden: expected values of {', '.join(_C_TYPES)}, got {rows.dtype}. Pass the model's own types."
-        )
-    text = [_row(row) for row in rows]
-    return f"static const {c_type} {name}[{rows.shape[0]}][{rows.shape[1]}] = {{\n" + ",\n".join(text) + "\n};"
-
-
-def _row(row: NDArray[Any]) -> str:
-    values = [_float(value) if row.dtype.kind == "f" else str(int(value)) for value in row]
-    lines = [", ".join(values[start : start + _VALUES_A_LINE]) for start in range(0, len(values), _VALUES_A_LINE)]
-    return "    {" + ",\n     ".join(lines) + "}"
-
-
-def _float(value: np.float32) -> str:
-    """Nine significant digits give every float32 back; `NAN` is math.h's."""
-    if np.isnan(value):
-        return "NAN"
-    text = f"{float(value):.9g}"
-    return f"{text if any(mark in text for mark in '.e') else text + '.0'}f"
 
 
 def _comment(text: str) -> str:
@@ -271,27 +201,6 @@ extern const unsigned int {identifier}_model_length;
 
 {resolver}
 #endif
-
-#endif /* {guard} */
-"""
-
-_GOLDEN_FILE = """\
-/* Golden vectors of `{identifier}`: {produced_by} gave these outputs. Generated by Penjing. */
-#ifndef {guard}
-#define {guard}
-
-{includes}
-
-#define {upper}_GOLDEN_ROWS {rows}
-
-/* What a device measures: pixels, or the columns or the window of preprocessing.h. */
-{raw}
-
-/* The same rows as the model's input tensor takes them. */
-{inputs}
-
-/* What its output tensor must then hold, bit for bit. */
-{outputs}
 
 #endif /* {guard} */
 """

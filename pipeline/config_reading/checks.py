@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from data.config import ArraysData, BuiltinData, IdxData, ImagesData, TableData, known_input_shape
 from data.contract import ConfigError
+from models.classical_config import CLASSICAL
 from models.compression_config import PruneConfig
 from models.config import LOSSES, METRICS, CnnConfig, LinearConfig, MlpConfig
 from models.own_model_config import OWN_MODELS
 from models.shapes import check_shapes
+from pipeline.config_reading.classical_checks import baselines_add_up, classical_adds_up
 from pipeline.config_reading.compression_checks import (
     criterion_has_its_data,
     pruning_adds_up,
@@ -38,6 +40,8 @@ def disagreements(config: RunConfig) -> list[Disagreement]:
         _columns_differ,
         series_add_up,
         _family_fits_data,
+        classical_adds_up,
+        baselines_add_up,
         _mode_fits_model,
         own_model_fits_task,
         file_stands_for_training,
@@ -110,7 +114,7 @@ def _family_fits_data(config: RunConfig) -> Iterator[Disagreement]:
     shape = known_input_shape(config.data)
     if isinstance(config.data, ArraysData) and config.data.kind == "vector":
         shape = (-1,)
-    if shape is None or isinstance(config.model, OWN_MODELS):
+    if shape is None or isinstance(config.model, OWN_MODELS + CLASSICAL):
         return
     if isinstance(config.model, CnnConfig) and len(shape) == 1:
         message = (

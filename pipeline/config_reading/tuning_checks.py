@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from data.config import known_input_shape
 from data.contract import ConfigError
+from models.classical_config import CLASSICAL
 from models.config import ModelConfig
 from models.shapes import check_shapes
 from models.tuning_config import SpaceConfig, TuneConfig
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 def tuning_adds_up(config: RunConfig) -> Iterator[Disagreement]:
     """Objective, oracle and space of the section `tune`; nothing where there is none."""
     tune = config.tune
-    if tune is None:
+    if tune is None or isinstance(config.model, CLASSICAL):  # which has no such section
         return
     yield from _objective_has_its_pruning(config, tune)
     yield from _unread(tune)
@@ -160,7 +161,7 @@ def _networks_can_be_built(config: RunConfig, space: SpaceConfig) -> Iterator[Di
         for place, value in _hardest(getattr(space, name)):
             try:
                 changed: ModelConfig = network_section(config.model, {name: value})
-                if shape is not None:
+                if shape is not None and not isinstance(changed, CLASSICAL):
                     check_shapes(changed, shape)
             except (ConfigError, ValidationError) as error:
                 yield Disagreement(("tune", "space", name, *place), _reason(error), (("model",), ("data",)))

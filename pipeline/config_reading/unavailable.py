@@ -9,12 +9,10 @@ from typing import Any
 Location = tuple[str | int, ...]
 
 _RECURRENT = "Recurrent networks are"
-_BASELINE = "Classical models are"
 _REMOTE = "Reading from URLs is"
 
 UNAVAILABLE_KEYS: dict[str, str] = {
     "engine": "Running trials on other processes or machines is",
-    "baselines": "Comparing with classical models is",
     "data.augmentation": "Augmenting images is",
     "train.workers": "One training on several workers is",
     "tune.workers": "Running trials on other processes or machines is",
@@ -31,10 +29,6 @@ UNAVAILABLE_VALUES: tuple[tuple[str, str, str], ...] = (
     ("model.family", "lstm", _RECURRENT),
     ("model.family", "gru", _RECURRENT),
     ("model.family", "autoencoder", "Autoencoders as models of their own are"),
-    ("model.family", "logistic_regression", _BASELINE),
-    ("model.family", "svm", _BASELINE),
-    ("model.family", "decision_tree", _BASELINE),
-    ("model.family", "random_forest", _BASELINE),
 )
 """(dotted key, text value as a shell pattern, what is not there, up to its verb)."""
 

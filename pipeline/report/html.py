@@ -6,6 +6,7 @@ from pipeline.report.drawing import DRAW_SCRIPT
 from pipeline.report.figures import Plots
 from pipeline.report.markup import Markup, join, section, tag
 from pipeline.report.record import RunRecord
+from pipeline.report.section_baselines import baselines_section
 from pipeline.report.section_bits import bits_section
 from pipeline.report.section_data import data_section
 from pipeline.report.section_layers import layers_section
@@ -29,6 +30,7 @@ SHORT_TITLES = {
     "pruning": "Pruning",
     "bits": "Fewer bits",
     "ledger": "Bytes and score",
+    "baselines": "Baselines",
     "result": "Test split",
     "gate": "Gate",
     "reproduce": "Reproduce",
@@ -60,14 +62,14 @@ def render_report(record: RunRecord) -> str:
         "pruning": pruning_section(record, plots),
         "bits": bits_section(record, plots),
         "ledger": ledger_section(record, plots),
+        "baselines": baselines_section(record),
         "result": result_section(record, plots),
         "gate": gate_section(record),
         "reproduce": reproduce_section(record),
     }
     present = {name: content for name, content in sections.items() if content.html}
     links = [tag("a", SHORT_TITLES[name], href=f"#{name}") for name in present]
-    contents = tag("nav", *links, aria_label="Sections of this report")
-    body = tag("main", header(record), contents, *present.values())
+    body = tag("main", header(record), tag("nav", *links, aria_label="Sections of this report"), *present.values())
     return f"""<!DOCTYPE html>
 <html lang="en">
 {_head(record).html}

@@ -128,6 +128,16 @@ def metric(name: str) -> str:
     return METRIC_NAMES.get(name, name)
 
 
+def family(name: str) -> str:
+    """Writes a family as it stands in a sentence: `MLP`, `SVM`, `random forest`."""
+    return words(name) if "_" in name else name.upper()
+
+
+def baseline(name: str) -> str:
+    """Writes a baseline as it stands in a sentence: `RBF SVM`, `random forest`."""
+    return words(name).replace("rbf", "RBF").replace("svm", "SVM")
+
+
 def with_article(noun: str) -> str:
     """Writes a noun with its indefinite article; names that are spelt out (`MLP`) go by their first letter's sound."""
     spelt = noun[:2].isupper()
@@ -141,7 +151,7 @@ def network(section: Mapping[str, Any]) -> str:
         return f"a network from {PurePath(str(section['file'])).name}"
     if section.get("family") == "builder":
         return f"a network by {section['builder']}"
-    return with_article(str(section.get("family", "network")).upper())
+    return with_article(family(str(section.get("family", "network"))))
 
 
 def listed(names: list[str]) -> str:

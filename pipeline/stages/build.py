@@ -9,7 +9,7 @@ from data.contract import Schema
 from data.dataset import Dataset
 from models.adoption import adopt
 from models.architectures.builder import build as build_network
-from models.config import MetricName, ModelConfig, TaskName
+from models.config import MetricName, NetworkConfig, TaskName
 from models.legacy_keras import use_determinism
 from models.own_model_config import BuilderModelConfig, FileModelConfig
 from pipeline.artifacts import ModelRecord, save_model
@@ -33,7 +33,7 @@ class Config:
 
     task: TaskName
     metric: MetricName | None
-    model: ModelConfig
+    model: NetworkConfig
 
 
 def build(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:

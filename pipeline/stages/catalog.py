@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from models.classical_config import CLASSICAL
 from models.own_model_config import FileModelConfig
 from pipeline.config import RunConfig
 
@@ -13,6 +14,7 @@ _ARRAYS = ("numpy",)
 _CONTROL = ("train.control",)
 _NETWORK = ("numpy", "tensorflow", "tf_keras", "flatbuffers")
 _MODEL_FILES = ("h5py", "protobuf")
+_CLASSICAL = ("numpy", "scikit-learn", "joblib")
 _TFLITE = ("ai-edge-litert", "ai-edge-quantizer", "tflite-micro", "pyarrow")
 
 
@@ -21,8 +23,8 @@ class Stage:
     """One stage of the flow.
 
     Attributes:
-        name: its name; also its module, `pipeline.stages.<name>`, whose function of the same name is
-            the stage, and whose `Inputs` and `Config` say what that function takes.
+        name: its name; the function of that name in its module is the stage, and the module's `Inputs` and `Config` say
+            what that function takes.
         takes: roles of its inputs, as `producer` tells them apart.
         sections: sections of the config it reads; `section.field` where it reads no more of one.
         libraries: packages whose versions shape what it makes.
@@ -30,6 +32,7 @@ class Stage:
         reads: section that names raw files it reads, or code of the user's that it runs; None where there is none.
         unread: fields (`section.field`) of those sections that it does not look at: they are in no key of it, and the
             stage gets them at their defaults.
+        file: module in `pipeline.stages`, where it is not called like the stage.
     """
 
     name: str
@@ -39,20 +42,30 @@ class Stage:
     wanted: Callable[[RunConfig], bool]
     reads: Literal["data", "model"] | None = None
     unread: tuple[str, ...] = ()
+    file: str | None = None
 
     @property
     def module(self) -> str:
         """Name of the module that holds the stage's function."""
-        return f"pipeline.stages.{self.name}"
+        return f"pipeline.stages.{self.name if self.file is None else self.file}"
 
 
 def _always(config: RunConfig) -> bool:  # noqa: ARG001 -- one signature for all
     return True
 
 
+def is_classical(config: RunConfig) -> bool:
+    """Whether the model of a config is fitted by scikit-learn: no stage of it knows a network."""
+    return isinstance(config.model, CLASSICAL)
+
+
+def _is_network(config: RunConfig) -> bool:
+    return not is_classical(config)
+
+
 def _is_trained(config: RunConfig) -> bool:
     """A model from a file is trained already, unless the config asks for more."""
-    return not isinstance(config.model, FileModelConfig) or config.model.fine_tune
+    return _is_network(config) and (not isinstance(config.model, FileModelConfig) or config.model.fine_tune)
 
 
 def _is_aware(config: RunConfig) -> bool:
@@ -69,11 +82,25 @@ STAGES: tuple[Stage, ...] = (
         reads="data",
     ),
     Stage(
+        "fit",
+        takes=("dataset",),
+        sections=("task", "metric", "model"),
+        libraries=_CLASSICAL,
+        wanted=is_classical,
+    ),
+    Stage(
+        "baselines",
+        takes=("dataset",),
+        sections=("task", "metric", "baselines", "class_weights"),
+        libraries=_CLASSICAL,
+        wanted=lambda config: config.baselines is not None,
+    ),
+    Stage(
         "build",
         takes=("dataset",),
         sections=("task", "metric", "model"),
         libraries=(*_NETWORK, *_MODEL_FILES),
-        wanted=_always,
+        wanted=_is_network,
         reads="model",
     ),
     Stage(
@@ -147,19 +174,27 @@ STAGES: tuple[Stage, ...] = (
         takes=("dataset", "model"),
         sections=("quantize", "convert", "target.max_arena_bytes"),
         libraries=(*_NETWORK, *_TFLITE),
-        wanted=lambda config: config.search is None,
+        wanted=lambda config: config.search is None and _is_network(config),
     ),
     Stage(
         "export",
-        takes=("dataset", "dense", "model", "variants"),
+        takes=("dataset", "dense", "model", "variants", "baselines"),
         sections=("export", "target"),
         libraries=(*_NETWORK, "ai-edge-litert", "tflite-micro"),
-        wanted=_always,
+        wanted=_is_network,
+    ),
+    Stage(
+        "export",
+        takes=("dataset", "fitted", "baselines"),
+        sections=("export", "target", "model"),
+        libraries=(*_CLASSICAL, "flatbuffers", "ai-edge-litert", "tflite-micro", "pyarrow"),
+        wanted=is_classical,
+        file="export_classical",
     ),
 )
 """All stages, in the order they run in."""
 
-STAGE_NAMES = tuple(stage.name for stage in STAGES)
+STAGE_NAMES = tuple(dict.fromkeys(stage.name for stage in STAGES))
 
 
 def stages_of(config: RunConfig) -> tuple[Stage, ...]:
@@ -167,14 +202,14 @@ def stages_of(config: RunConfig) -> tuple[Stage, ...]:
     return tuple(stage for stage in STAGES if stage.wanted(config))
 
 
-def producer(role: str, config: RunConfig) -> str:
-    """Returns the stage that makes what a role stands for.
+def producer(role: str, config: RunConfig) -> str | None:
+    """Returns the stage that makes what a role stands for; None for baselines that are not asked for.
 
     Args:
         role: `dataset`; `built`, the untrained model; `start`, the model training starts from;
             `trained`; `dense`, the model before any compression; `pruned` and `clustered`, the model
             after these stages, or after the last before them; `model`, the model that is converted;
-            `variants`.
+            `variants`; `fitted`, the classical model of a run without a network; `baselines`.
         config: the run's config.
 
     Raises:
@@ -189,6 +224,8 @@ def producer(role: str, config: RunConfig) -> str:
     converted = "quantize" if _is_aware(config) else clustered
     return {
         "dataset": "ingest",
+        "baselines": None if config.baselines is None else "baselines",
+        "fitted": "fit",
         "built": "build",
         "start": "pretrain" if pretrained else "build",
         "trained": trained,

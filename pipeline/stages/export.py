@@ -23,8 +23,11 @@ from models.tflite.interpreter import LiteRT, TensorInfo, latency_us
 from models.training import predict
 from pipeline.artifacts import SavedModel, Variants
 from pipeline.bundle import copy_files, write_c_model, write_golden
+from pipeline.bundle_layout import MODEL
+from pipeline.classical_artifacts import Baselines
+from pipeline.comparison import compared
 from pipeline.config import ExportConfig, TargetConfig
-from pipeline.decisions import confusion_matrix, largest_errors, scatter_points, wrong_predictions
+from pipeline.decisions import decided
 from pipeline.gate.checks import GateInputs, GateReport, Golden, run_gate
 from pipeline.gate.structure import arithmetic
 from pipeline.targets import judge
@@ -33,12 +36,15 @@ from pipeline.workspace import Outcome, Workspace
 
 @dataclass(frozen=True)
 class Inputs:
-    """What the stage takes: the rows, the model before compression, the one that was converted, its TFLite files."""
+    """What the stage takes: rows, the model before compression, the one that was converted, its TFLite files, and
+    baselines where the config asks for some.
+    """
 
     dataset: Dataset
     dense: SavedModel
     model: SavedModel
     variants: Variants
+    baselines: Baselines | None = None
 
 
 @dataclass(frozen=True)
@@ -78,7 +84,7 @@ def export(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
         GateError: a score on the test split is not a number.
     """
     use_determinism(workspace.seed_for("export"))
-    inputs = replace(inputs, dataset=inputs.model.rows(inputs.dataset))
+    whole, inputs = inputs.dataset, replace(inputs, dataset=inputs.model.rows(inputs.dataset))
     task = inputs.model.record.as_task()
     model = inputs.model.load()
     dense = model if inputs.dense.folder == inputs.model.folder else inputs.dense.load()
@@ -98,11 +104,14 @@ def export(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
         "gates": [{key: _jsonable(value) for key, value in asdict(check).items()} for check in report.checks],
         "targets": targets,
         "met": all(target["met"] for target in targets),
-        **_decisions(inputs, task, tested),
+        **decided(inputs.dataset, task, tested.answers[chosen]),
         "test": tested.scores,
         "xnnpack_difference": _jsonable(report.xnnpack_steps),
         "golden": {"rows": len(golden.quantized), "runtime": golden.runtime},
-        "summary": _summary(inputs, task, model, file, runnable, tested, measured, targets),
+        "summary": {
+            **_summary(inputs, task, model, file, runnable, tested, measured, targets),
+            "baselines": compared(inputs.baselines, whole, task, measured["min_score"] or 0.0, len(file)),
+        },
     }
     return Outcome((), details)
 
@@ -178,24 +187,6 @@ def _measure(
     }
 
 
-def _decisions(inputs: Inputs, task: Task, tested: _Tested) -> dict[str, Any]:
-    """Tells what model.tflite decided on the test split."""
-    dataset, outputs = inputs.dataset, tested.answers[inputs.variants.chosen]
-    classes, y = list(dataset.schema.class_names), dataset.split("test").y
-    decided = task.decide(outputs)
-    if task.name == "regression":
-        inverse = dataset.preprocessing.inverse_target
-        true, predicted = inverse(y), inverse(decided)
-        wrong = largest_errors(dataset, true, predicted)
-        return {"classes": classes, "confusion": None, "scatter": scatter_points(true, predicted), "wrong": wrong}
-    return {
-        "classes": classes,
-        "confusion": confusion_matrix(y, decided, len(classes)),
-        "scatter": None,
-        "wrong": wrong_predictions(dataset, outputs, decided),
-    }
-
-
 def _summary(
     inputs: Inputs,
     task: Task,
@@ -209,6 +200,8 @@ def _summary(
     """Returns the fields of summary.json that do not depend on the run."""
     report, runtime = tested.report, LiteRT(runnable)
     return {
+        "classical_family": None,
+        "model_file": MODEL,
         "task": task.name,
         "metric": task.metric,
         "precision": inputs.variants.chosen,

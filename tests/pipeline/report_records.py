@@ -165,10 +165,13 @@ def profile() -> dict[str, Any]:
 def summary() -> dict[str, Any]:
     """Returns the summary of the digits' bundle."""
     return {
-        "schema_version": 1,
+        "schema_version": 2,
         "name": "digits",
         "task": "classification",
         "metric": "accuracy",
+        "classical_family": None,
+        "model_file": "model.tflite",
+        "baselines": None,
         "precision": "int8",
         "input": {"dtype": "int8", "shape": [1, 8, 8, 1], "scale": 1 / 255, "zero_point": -128},
         "output": {"dtype": "int8", "shape": [1, 10], "scale": 1 / 256, "zero_point": -128},

@@ -150,10 +150,11 @@ def test_features_of_other_versions_are_refused_by_name(tmp_path: Path, line: st
     assert problem.endswith("not available in this version.")
 
 
-@pytest.mark.parametrize("family", ["rnn", "autoencoder", "random_forest", "svm", "logistic_regression"])
+@pytest.mark.parametrize("family", ["rnn", "autoencoder"])
 def test_families_of_other_versions(tmp_path: Path, family: str) -> None:
     (problem,) = problems(tmp_path, IRIS.replace("mlp", f"{family}, cells: 3"))
-    assert problem.startswith(f"run.yaml:4: model.family: expected one of 'linear', 'mlp', 'cnn', got '{family}'.")
+    assert problem.startswith("run.yaml:4: model.family: expected one of 'linear', 'mlp', 'cnn', ")
+    assert f"got '{family}'." in problem
     assert problem.endswith("not available in this version.")
 
 
@@ -203,7 +204,7 @@ def test_values_of_other_versions(tmp_path: Path, old: str, new: str, message: s
         (IRIS.replace("data: {source: builtin, name: iris}", "data: iris"), "Write for example {source: builtin};"),
         (
             IRIS.replace("family: mlp", "units: [3]"),
-            "run.yaml:4: model.family: expected one of 'linear', 'mlp', 'cnn', got nothing.",
+            "run.yaml:4: model.family: expected one of 'linear', 'mlp', 'cnn', ",
         ),
         (
             f"{IRIS}tune: {{min_strength: 0.5}}\n",
@@ -476,7 +477,8 @@ def test_units_that_can_be_pruned(tmp_path: Path, line: str) -> None:
 
 def test_letters_that_were_swapped_in_a_short_word(tmp_path: Path) -> None:
     (problem,) = problems(tmp_path, IRIS.replace("mlp", "mpl"))
-    assert problem == "run.yaml:4: model.family: expected one of 'linear', 'mlp', 'cnn', got 'mpl'. Did you mean 'mlp'?"
+    assert problem.startswith("run.yaml:4: model.family: expected one of 'linear', 'mlp', 'cnn', ")
+    assert problem.endswith("got 'mpl'. Did you mean 'mlp'?")
 
 
 @pytest.mark.parametrize(
