@@ -8,17 +8,16 @@ from pydantic import Field, model_validator
 
 from data.contract import FrozenConfig
 from models.classical_config import ClassicalConfig, ClassWeights
+from models.field_types import Activation, DropoutFraction, Units
 from models.own_model_config import BuilderModelConfig, FileModelConfig
+from models.rnn_config import RnnConfig
 
-Units = Annotated[int, Field(ge=1, le=4096)]
 Filters = Annotated[int, Field(ge=1, le=1024)]
 LearningRate = Annotated[float, Field(gt=0.0, le=10.0)]
-Activation = Literal["relu", "relu6", "leaky_relu", "elu", "sigmoid", "tanh", "hard_swish"]
 TaskName = Literal["classification", "regression", "reconstruction", "clustering"]
 MetricName = Literal["accuracy", "balanced_accuracy", "macro_f1", "r2", "d2", "silhouette"]
 LossName = Literal["cross_entropy", "focal", "mse", "mae", "huber"]
 BatchSize = Annotated[int, Field(ge=1, le=65536)] | Literal["full"]
-DropoutFraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 METRICS: dict[str, tuple[MetricName, ...]] = {
     "classification": ("accuracy", "balanced_accuracy", "macro_f1"),
@@ -118,7 +117,7 @@ class CnnConfig(FrozenConfig):
     is."""
 
 
-NetworkConfig = LinearConfig | MlpConfig | CnnConfig | FileModelConfig | BuilderModelConfig
+NetworkConfig = LinearConfig | MlpConfig | CnnConfig | RnnConfig | FileModelConfig | BuilderModelConfig
 ModelConfig = Annotated[NetworkConfig | ClassicalConfig, Field(discriminator="family")]
 
 # -------------------------------------------------------------------------------------- training

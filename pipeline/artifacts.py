@@ -87,10 +87,11 @@ class SavedModel:
         """Returns the Keras model, uncompiled; code in it (Lambda layers) runs only where the config allows it."""
         from models.activations import hard_swish
         from models.architectures.dropout import StatelessDropout
+        from models.architectures.turning import TimeReversed
         from models.legacy_keras import keras
 
         # A stage that builds no network has not imported them, and Keras would not know their names.
-        own = {each.__name__: each for each in (hard_swish, StatelessDropout)}
+        own = {each.__name__: each for each in (hard_swish, StatelessDropout, TimeReversed)}
         safe = not self.record.foreign_layers
         return keras.models.load_model(self.folder / _MODEL, compile=False, safe_mode=safe, custom_objects=own)
 

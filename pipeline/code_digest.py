@@ -31,6 +31,7 @@ DECLARATIONS = frozenset(
         ("models", "classical_config"),
         ("models", "compression_config"),
         ("models", "own_model_config"),
+        ("models", "rnn_config"),
         ("models", "tuning_config"),
         ("pipeline", "config"),
         ("pipeline", "ledger"),

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from data.contract import ConfigError, Schema, derive_seed
-from models.architectures import cnn, mlp
+from models.architectures import cnn, mlp, rnn
 from models.config import CnnConfig, LinearConfig, NetworkConfig
 from models.legacy_keras import keras
 from models.own_model_config import BuilderModelConfig, FileModelConfig
+from models.rnn_config import RnnConfig
 from models.shapes import check_shapes
 from models.tasks import task_for
 
@@ -47,6 +48,8 @@ def build(config: NetworkConfig, schema: Schema, task_name: str, seed: int) -> A
     inputs = keras.Input(shape=schema.input_shape, name="input")
     if isinstance(config, CnnConfig):
         features = cnn.features(config, inputs, seed)
+    elif isinstance(config, RnnConfig):
+        features = rnn.features(config, inputs, seed)
     elif isinstance(config, LinearConfig):
         features = mlp.flat(inputs)
     else:
