@@ -17,6 +17,7 @@ from data.contract import GateError
 from data.dataset import Dataset
 from models.legacy_keras import use_determinism
 from models.measurements import count_macs, count_nonzero, count_parameters, gzip_bytes, zstd_bytes
+from models.recurrent import kernel_named
 from models.tasks import Task
 from models.tflite.audit import operators
 from models.tflite.interpreter import LiteRT, TensorInfo, latency_us
@@ -139,7 +140,7 @@ def _test(inputs: Inputs, task: Task, model: Any, dense: Any, golden: Golden, wo
             x=x,
             keras_outputs=keras_outputs,
             masks=masks,
-            kernels={name: model.get_layer(name).kernel.numpy() for name in masks},
+            kernels={name: kernel_named(model, name).numpy() for name in masks},
             golden=golden,
             unpacked=None if runnable == file else runnable,
             clusters=inputs.model.clusters(),
