@@ -11,6 +11,7 @@ from models.classical_config import CLASSICAL
 from models.compression_config import PruneConfig
 from models.config import LOSSES, METRICS, CnnConfig, LinearConfig, MlpConfig
 from models.own_model_config import OWN_MODELS
+from models.rnn_config import RnnConfig
 from models.shapes import check_shapes
 from pipeline.config_reading.classical_checks import baselines_add_up, classical_adds_up
 from pipeline.config_reading.compression_checks import (
@@ -22,6 +23,7 @@ from pipeline.config_reading.compression_checks import (
 from pipeline.config_reading.disagreement import Disagreement, Location, is_chosen
 from pipeline.config_reading.label_checks import labels_are_there, normal_fits_task, unlabeled_rows_are_used
 from pipeline.config_reading.own_model_checks import file_stands_for_training, own_model_fits_task
+from pipeline.config_reading.recurrent_checks import recurrent_layers_can_do_it
 from pipeline.config_reading.series_checks import series_add_up
 from pipeline.config_reading.tuning_checks import tuned_lists, tuning_adds_up
 
@@ -51,6 +53,7 @@ def disagreements(config: RunConfig) -> list[Disagreement]:
         pruning_adds_up,
         criterion_has_its_data,
         quantization_adds_up,
+        recurrent_layers_can_do_it,
         search_is_alone,
         tuning_adds_up,
         _export_adds_up,
@@ -116,9 +119,10 @@ def _family_fits_data(config: RunConfig) -> Iterator[Disagreement]:
         shape = (-1,)
     if shape is None or isinstance(config.model, OWN_MODELS + CLASSICAL):
         return
-    if isinstance(config.model, CnnConfig) and len(shape) == 1:
+    if isinstance(config.model, CnnConfig | RnnConfig) and len(shape) == 1:
+        name, rows = ("cnn", "images") if isinstance(config.model, CnnConfig) else ("rnn", "images or series")
         message = (
-            "expected mlp for a vector, got cnn: the data's rows are vectors of numbers, not images. "
+            f"expected mlp for a vector, got {name}: the data's rows are vectors of numbers, not {rows}. "
             "Set model.family to mlp, or give the data as images or series."
         )
         yield Disagreement(("model", "family"), message, (("data",), ("model",)))

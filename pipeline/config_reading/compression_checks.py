@@ -23,9 +23,8 @@ def pruning_adds_up(config: RunConfig) -> Iterator[Disagreement]:
         )
         yield Disagreement(("prune", "inputs"), message, (("model",),))
     elif prune is not None and prune.inputs == "varying" and config.model.family != "mlp":
-        message = (
-            f"expected all with a {config.model.family}, got varying. A convolution reads every place; take it out."
-        )
+        reader = "recurrent layer reads every step" if config.model.family == "rnn" else "convolution reads every place"
+        message = f"expected all with a {config.model.family}, got varying. A {reader}; take it out."
         yield Disagreement(("prune", "inputs"), message, (("model", "family"),))
     if prune is None or config.search is not None:
         return
@@ -65,7 +64,7 @@ def criterion_has_its_data(config: RunConfig) -> Iterator[Disagreement]:
         return
     if model.family == "cnn" and not model.head_units and all(block.batch_normalization for block in model.blocks):
         return
-    without = "an mlp" if model.family == "mlp" else "dense layers in the head or blocks without it"
+    without = "dense layers in the head or blocks without it" if model.family == "cnn" else f"an {model.family}"
     message = (
         f"expected another where some nodes have no batch normalization, got batch_normalization_scale with {without}. "
         "Choose taylor, l1 or l2."

@@ -8,7 +8,6 @@ from typing import Any
 
 Location = tuple[str | int, ...]
 
-_RECURRENT = "Recurrent networks are"
 _REMOTE = "Reading from URLs is"
 
 UNAVAILABLE_KEYS: dict[str, str] = {
@@ -25,9 +24,6 @@ UNAVAILABLE_VALUES: tuple[tuple[str, str, str], ...] = (
     ("task", "clustering", "Clustering rows is"),
     ("data.path", "*://*", _REMOTE),
     ("data.unlabeled.path", "*://*", _REMOTE),
-    ("model.family", "rnn", _RECURRENT),
-    ("model.family", "lstm", _RECURRENT),
-    ("model.family", "gru", _RECURRENT),
     ("model.family", "autoencoder", "Autoencoders as models of their own are"),
 )
 """(dotted key, text value as a shell pattern, what is not there, up to its verb)."""
