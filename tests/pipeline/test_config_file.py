@@ -150,7 +150,7 @@ def test_features_of_other_versions_are_refused_by_name(tmp_path: Path, line: st
     assert problem.endswith("not available in this version.")
 
 
-@pytest.mark.parametrize("family", ["rnn", "autoencoder"])
+@pytest.mark.parametrize("family", ["autoencoder"])
 def test_families_of_other_versions(tmp_path: Path, family: str) -> None:
     (problem,) = problems(tmp_path, IRIS.replace("mlp", f"{family}, cells: 3"))
     assert problem.startswith("run.yaml:4: model.family: expected one of 'linear', 'mlp', 'cnn', ")
