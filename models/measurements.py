@@ -138,8 +138,10 @@ def _separable_macs(layer: Any) -> int:
 
 
 def _recurrent_macs(layer: Any) -> int:
-    """Both kernels are gone through once a step."""
-    kernels = (layer.cell.kernel, layer.cell.recurrent_kernel)
+    """Both kernels are gone through once a step, in each direction."""
+    both = type(layer).__name__ == "Bidirectional"
+    cells = [each.cell for each in ((layer.forward_layer, layer.backward_layer) if both else (layer,))]
+    kernels = [kernel for cell in cells for kernel in (cell.kernel, cell.recurrent_kernel)]
     return int(layer.input_shape[1]) * sum(int(np.prod(kernel.shape, dtype=np.int64)) for kernel in kernels)
 
 
@@ -151,4 +153,5 @@ _COUNTED: dict[str, Callable[[Any], int]] = {
     "LSTM": _recurrent_macs,
     "GRU": _recurrent_macs,
     "SimpleRNN": _recurrent_macs,
+    "Bidirectional": _recurrent_macs,
 }

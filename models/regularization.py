@@ -25,12 +25,14 @@ def kernels_of(model: Any) -> list[Any]:
 
     Returns:
         The kernels of its Dense, Conv2D and DepthwiseConv2D layers, and both kernels of its LSTM, GRU and SimpleRNN
-        layers: one tf.Variable each.
+        layers, in a Bidirectional wrapper too: one tf.Variable each.
     """
     return [kernel for layer in model.layers for kernel in _kernels(layer)]
 
 
 def _kernels(layer: Any) -> list[Any]:
+    if isinstance(layer, keras.layers.Bidirectional):
+        return [*_kernels(layer.forward_layer), *_kernels(layer.backward_layer)]
     if is_recurrent(layer):
         return list(recurrent_kernels(layer).values())
     if not isinstance(layer, _PENALIZED):

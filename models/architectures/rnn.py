@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from data.contract import derive_seed
-from models.architectures.turning import TimeReversed
 from models.architectures.mlp import dense_stack, dropped
+from models.architectures.turning import TimeReversed
 from models.legacy_keras import keras
 from models.rnn_config import RnnConfig
 from models.shapes import series_shape

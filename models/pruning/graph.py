@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.activations import ELEMENTWISE, activation_name
-from models.architectures.layers import StatelessDropout, TimeReversed
+from models.architectures.dropout import StatelessDropout
+from models.architectures.turning import TimeReversed
 from models.legacy_keras import keras
 
 Nodes = NDArray[np.int64]

@@ -43,6 +43,17 @@ def name_recurrent_kernels(unpacked: Any, model: Any) -> bool:
         ConversionError: an LSTM layer did not become an operator UNIDIRECTIONAL_SEQUENCE_LSTM with its weights.
     """
     layers = [layer for layer in _flattened(model) if type(layer) is keras.layers.LSTM]
+    _name_fused(unpacked, layers)
+    unrolled = [layer.name for layer in model.layers if can_be_unrolled(layer)]
+    for graph in unpacked.subgraphs if unrolled else ():
+        for operator in graph.operators:
+            _name_unrolled(unpacked, graph, operator)
+        _shorten(unpacked, graph, unrolled)
+    return bool(layers or unrolled)
+
+
+def _name_fused(unpacked: Any, layers: Sequence[Any]) -> None:
+    """Names the kernels of fused LSTMs; arguments and errors as `name_recurrent_kernels`."""
     operators = [
         (graph, operator)
         for graph in unpacked.subgraphs
@@ -71,12 +82,6 @@ def name_recurrent_kernels(unpacked: Any, model: Any) -> bool:
             for gate, index in zip(_LSTM_GATES, operator.inputs[places], strict=True):
                 source = _constant(unpacked, graph, int(index))
                 graph.tensors[source].name = f"model/{layer.name}/MatMul_{kernel}_{gate}".encode()
-    unrolled = [layer.name for layer in model.layers if can_be_unrolled(layer)]
-    for graph in unpacked.subgraphs if unrolled else ():
-        for operator in graph.operators:
-            _name_unrolled(unpacked, graph, operator)
-        _shorten(unpacked, graph, unrolled)
-    return bool(layers or unrolled)
 
 
 def _flattened(model: Any) -> list[Any]:
@@ -96,7 +101,7 @@ def _constant(unpacked: Any, graph: Any, index: int) -> int:
     return index
 
 
-_DTYPES: Final = {
+_DTYPES: Final[dict[int, np.dtype[Any]]] = {
     schema.TensorType.FLOAT32: np.dtype("<f4"),
     schema.TensorType.FLOAT16: np.dtype("<f2"),
     schema.TensorType.INT8: np.dtype("i1"),

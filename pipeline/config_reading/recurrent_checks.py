@@ -61,11 +61,14 @@ def _of_the_lstm(config: RunConfig) -> Iterator[Disagreement]:
                 "operator. Take it out."
             )
             yield Disagreement(("quantize", "encoding"), message, cell)
-    for name, given, fitting in (
-        ("precision", () if search is None else search.precision, _LSTM_PRECISIONS),
-        ("encoding", () if search is None else search.encoding, ("dense",)),
-    ):
-        for position, value in enumerate(given):
-            if value not in fitting:
-                message = f"expected one of {', '.join(fitting)} with an LSTM, got {value}. Take it out."
+    if search is None:
+        return
+    lists: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
+        ("precision", search.precision, _LSTM_PRECISIONS),
+        ("encoding", search.encoding, ("dense",)),
+    )
+    for name, given, fitting in lists:
+        for position, asked in enumerate(given):
+            if asked not in fitting:
+                message = f"expected one of {', '.join(fitting)} with an LSTM, got {asked}. Take it out."
                 yield Disagreement(("search", name, position), message, cell)

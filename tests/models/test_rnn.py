@@ -216,6 +216,13 @@ def test_both_kernels_are_penalized(cell: Any, series_schema: Schema) -> None:
     require_kernels(RegularizationConfig(l1=0.1), kernels_of(model))
 
 
+def test_a_wrapper_of_keras_counts_as_two_layers() -> None:
+    inputs = keras.Input((7, 3))
+    model = keras.Model(inputs, keras.layers.Bidirectional(keras.layers.GRU(5))(inputs))
+    assert count_macs(model) == 2 * 7 * 3 * 5 * 8
+    assert [tuple(kernel.shape) for kernel in kernels_of(model)] == 2 * [(3, 15), (5, 15)]
+
+
 def test_weight_decay_leaves_the_two_rows_of_a_gru_s_biases_alone(series_schema: Schema) -> None:
     model = network(series_schema, cell="gru", units=(5,))
     kernel, recurrent, bias = (variable for variable in model.get_layer("gru_1").trainable_variables)

@@ -17,10 +17,10 @@ LSTM, GRU = {"family": "rnn"}, {"family": "rnn", "cell": "gru"}
     [
         (
             {"model": LSTM, "data": {"source": "builtin", "name": "iris"}},
-            "model.family: expected mlp for a vector, got rnn: the data's rows are vectors of numbers, not series or "
-            "images. Set model.family to mlp, or give the data as series or images.",
+            "model.family: expected mlp for a vector, got rnn: the data's rows are vectors of numbers, not images or "
+            "series. Set model.family to mlp, or give the data as images or series.",
         ),
-        ({"train": {"mode": "layer_wise"}}, "train.mode: expected 'end_to_end' with a rnn, got 'layer_wise'."),
+        ({"train": {"mode": "layer_wise"}}, "train.mode: expected 'end_to_end' with rnn, got 'layer_wise'."),
         ({"cluster": {}}, "cluster: expected no such section with an rnn, got one. Recurrent layers are not clustered"),
         ({"quantize": {"aware": {}}}, "quantize.aware: expected no such section with an rnn, got one."),
         ({"search": {"clusters": [0, 16]}}, "search.clusters: expected 0 alone with an rnn, got more."),

@@ -13,6 +13,7 @@ from models.legacy_keras import keras
 from models.prediction import predict
 from models.recurrent import kernel_named, recurrent_kernels
 from models.tflite import audit
+from models.tflite.c_source import model_data_source
 from models.tflite.convert import ConverterPrecision, convert
 from models.tflite.flatbuffer import read_whole
 from models.tflite.interpreter import LiteRT
@@ -169,6 +170,12 @@ def test_an_operator_with_the_weights_of_another_layer_is_refused() -> None:
     kernel.assign(-kernel.numpy())
     with pytest.raises(ConversionError, match="with the weights of 'memory', got one with others"):
         name_recurrent_kernels(unpacked, model)
+
+
+def test_the_header_says_that_a_state_must_be_reset() -> None:
+    for kind, told in ((layers.LSTM, True), (layers.GRU, False)):
+        header = model_data_source(convert(recurrent(kind), "int8", rows()), "m", 1000).h
+        assert ("call the interpreter's Reset() before each input" in header) == told
 
 
 def test_the_same_model_gives_the_same_bytes() -> None:
