@@ -17,7 +17,6 @@ from models.compression_config import PruneConfig
 from models.config import OptimizerConfig
 from models.legacy_keras import clone, keras, tf
 from models.measurements import count_macs, count_parameters
-from models.prediction import predict
 from models.pruning.gradual import prune_nodes
 from models.pruning.graph import NodeGraph, node_graph
 from models.pruning.importance import node_importance
@@ -47,6 +46,10 @@ def network(seed: int = 1, **fields: Any) -> Any:
     generator = np.random.default_rng(seed)
     model.set_weights([generator.normal(size=array.shape) * 0.4 for array in model.get_weights()])
     return model
+
+
+def answer(model: Any) -> Any:
+    return model(X, training=False).numpy()
 
 
 def silence(model: Any, graph: NodeGraph, removed: Any) -> None:
@@ -81,7 +84,7 @@ def test_units_are_nodes_and_two_directions_two_groups(cell: Any) -> None:
     np.testing.assert_array_equal(graph.layers[f"{cell}_2_backward"].inputs, both)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     cell=st.sampled_from(CELLS),
     both=st.booleans(),
@@ -97,7 +100,7 @@ def test_removing_silent_units_changes_nothing(cell: Any, both: bool, pooling: A
     removed = np.concatenate(parts)
     silence(model, graph, removed)
     twin = remove_nodes(model, graph, removed)
-    np.testing.assert_allclose(predict(twin, X), predict(model, X), atol=1e-6)
+    np.testing.assert_allclose(answer(twin), answer(model), atol=1e-6)
     assert [layer.name for layer in twin.layers] == [layer.name for layer in model.layers]
     assert count_parameters(twin) < count_parameters(model)
 
@@ -107,7 +110,7 @@ def test_a_unit_that_speaks_is_missed(cell: Any) -> None:
     model = network(cell=cell, units=(4,))
     graph = node_graph(model)
     twin = remove_nodes(model, graph, graph.groups[0].nodes[:1])
-    assert np.abs(predict(twin, X) - predict(model, X)).max() > 1e-3
+    assert np.abs(answer(twin) - answer(model)).max() > 1e-3
 
 
 @pytest.mark.parametrize("cell", CELLS)
