@@ -19,6 +19,7 @@ from models.tflite.flatbuffer import read_whole
 from models.tflite.interpreter import LiteRT
 from models.tflite.kernels import gate_tensors
 from models.tflite.micro import MicroResult, run_micro
+from models.tflite.mixed_precision import Recipe, quantize
 from models.tflite.operator_agreement import OperatorAgreement, compare_operators
 from models.tflite.recurrent_names import name_recurrent_kernels
 from models.tflite.unrolled import unrolled_twin
@@ -170,6 +171,22 @@ def test_an_operator_with_the_weights_of_another_layer_is_refused() -> None:
     kernel.assign(-kernel.numpy())
     with pytest.raises(ConversionError, match="with the weights of 'memory', got one with others"):
         name_recurrent_kernels(unpacked, model)
+
+
+@pytest.mark.parametrize(
+    ("kind", "recipe", "limit"),
+    [
+        (layers.GRU, Recipe("int16x8"), 0.01),
+        (layers.GRU, Recipe("int8", overrides={"memory": "int16x8"}), 0.02),
+        (layers.SimpleRNN, Recipe("int4"), 0.15),
+    ],
+)
+def test_unrolled_layers_take_other_bits(kind: Any, recipe: Recipe, limit: float) -> None:
+    model, x = recurrent(kind, units=8), rows()
+    converted = quantize(convert(model, "float32"), recipe, x)
+    runtime = LiteRT(converted)
+    np.testing.assert_allclose(runtime.predict(x), predict(model, x), atol=limit)
+    assert isinstance(run_micro(converted, runtime.quantize(x[:4])), MicroResult)
 
 
 def test_the_header_says_that_a_state_must_be_reset() -> None:
