@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from data.contract import FrozenConfig
+from models.autoencoder_config import AutoencoderConfig
+from models.field_types import Activation, Units
 
 ClassWeights = Literal["balanced"] | dict[str, Annotated[float, Field(gt=0.0, le=1e6)]]
-Units = Annotated[int, Field(ge=1, le=4096)]
-Activation = Literal["relu", "relu6", "leaky_relu", "elu", "sigmoid", "tanh", "hard_swish"]
 TaskName = Literal["classification", "regression", "reconstruction", "clustering"]
 MetricName = Literal["accuracy", "balanced_accuracy", "macro_f1", "r2", "d2", "silhouette"]
 LossName = Literal["cross_entropy", "focal", "mse", "mae", "huber"]
@@ -115,7 +115,7 @@ class CnnConfig(FrozenConfig):
     is."""
 
 
-ModelConfig = Annotated[LinearConfig | MlpConfig | CnnConfig, Field(discriminator="family")]
+ModelConfig = Annotated[LinearConfig | MlpConfig | CnnConfig | AutoencoderConfig, Field(discriminator="family")]
 
 # -------------------------------------------------------------------------------------- training
 
@@ -196,8 +196,8 @@ class LossConfig(FrozenConfig):
     """What is minimized; numbers to predict count in standard deviations of the training targets."""
 
     name: LossName | None = None
-    """Classification: `cross_entropy`, or `focal`, which looks less at easy rows (Lin 2017). Regression: `mse`, `mae`,
-    or `huber`. The first of each when left out."""
+    """Classification: `cross_entropy`, or `focal`, which looks less at easy rows (Lin 2017). Regression, and
+    reconstructing the input: `mse`, `mae`, or `huber`. The first of each when left out."""
 
     label_smoothing_fraction: float = Field(default=0.0, ge=0.0, lt=1.0)
     """`cross_entropy`: share of each label's weight that is spread over all classes (Szegedy 2016)."""
@@ -206,7 +206,8 @@ class LossConfig(FrozenConfig):
     """`focal`: how much less easy rows count; 0 is cross-entropy."""
 
     huber_delta: float = Field(default=1.0, gt=0.0)
-    """`huber`: error from which on the loss grows in a straight line, in standard deviations of the target."""
+    """`huber`: error from which on the loss grows in a straight line, in standard deviations of the target; of a
+    reconstruction, in units of the model's input."""
 
 
 class RegularizationConfig(FrozenConfig):

@@ -18,8 +18,8 @@ from models.activations import activation_name
 from models.architectures.dropout import StatelessDropout
 from models.config import PretrainConfig
 from models.layer_batches import LayerBatches, activations
-from models.legacy_keras import clone, keras, tf
-from models.tasks import Task, r2
+from models.legacy_keras import clone, keras
+from models.tasks import Reconstruction, Task
 from models.training import Objective, TrainingResult, TrainingSettings, train
 
 IMAGE_RANK = 4
@@ -37,38 +37,6 @@ class LayerwiseResult:
 
     model: Any
     layers: list[dict[str, Any]]
-
-
-class Reconstruction:
-    """What an autoencoder minimizes: the mean squared error of its answer; judged by R²."""
-
-    metric = "reconstruction r2"
-
-    def loss(self, y_true: Any, outputs: Any, weights: Any | None) -> Any:
-        """Mean squared error over rows and columns, `mean(w_i * mean_j (y_ij - f_ij)^2)`.
-
-        Args:
-            y_true: (rows, columns) float32, the layer's clean input.
-            outputs: (rows, columns) float32.
-            weights: (rows,) float32 or None for 1.
-
-        Returns:
-            Scalar float32 tensor, >= 0.
-        """
-        errors = tf.reduce_mean(tf.square(y_true - outputs), axis=-1)
-        return tf.reduce_mean(errors if weights is None else errors * weights)
-
-    def score(self, y: NDArray[Any], outputs: NDArray[Any]) -> float:
-        """Fraction of the input's variance that the reconstruction explains, over all columns together.
-
-        Args:
-            y: (rows, columns).
-            outputs: (rows, columns).
-
-        Returns:
-            At most 1.
-        """
-        return r2(y, outputs)
 
 
 def pretrain(

@@ -13,10 +13,11 @@ from data.c_source import write_c_source
 from data.dataset import Dataset
 from data.preprocessing import Preprocessing
 from models.tflite.c_source import golden_header, model_data_source
+from models.tflite.error_source import error_header
 from models.tflite.interpreter import LiteRT
 from models.tflite.micro import MicroResult, run_micro
 from pipeline.artifacts import Variants
-from pipeline.bundle_layout import C_NAME, GOLDEN, LABELS, MODEL, PREPROCESSING, VARIANTS
+from pipeline.bundle_layout import C_NAME, GOLDEN, LABELS, MODEL, PREPROCESSING, RECONSTRUCTION, VARIANTS
 from pipeline.gate.checks import LITERT, TFLITE_MICRO, Golden
 
 _INPUTS_RAW = "inputs_raw.npy"
@@ -61,6 +62,20 @@ def write_c_model(
     source = model_data_source(model, C_NAME, arena_bytes, "" if arena_reason is None else arena_reason, runnable)
     (folder / "model_data.cc").write_text(source.cc, encoding="utf-8")
     (folder / "model_data.h").write_text(source.h, encoding="utf-8")
+
+
+def write_error_header(folder: Path, runnable: bytes, threshold: float, *, images: bool) -> None:
+    """Writes reconstruction.h.
+
+    Args:
+        folder: the bundle.
+        runnable: bytes that LiteRT runs for the model.
+        threshold: error above which a row is abnormal.
+        images: whether the model eats images, whose pixels its integer input holds exactly.
+    """
+    runtime = LiteRT(runnable)
+    text = error_header(C_NAME, runtime.input, runtime.output, threshold, exact_input=images)
+    (folder / RECONSTRUCTION).write_text(text, encoding="utf-8")
 
 
 def write_golden(folder: Path, model: bytes, runnable: bytes, raw: NDArray[Any], num_c_rows: int) -> Golden:

@@ -20,6 +20,9 @@ LABELS = "labels.txt"
 SUMMARY = "summary.json"
 """The figures of the run; `pipeline.summary.Summary`."""
 
+RECONSTRUCTION = "reconstruction.h"
+"""C function that measures the error of a reconstruction, and its threshold."""
+
 SUMS = "SHA256SUMS"
 """Digest of each other file, as `sha256sum -c` reads them."""
 

@@ -26,8 +26,10 @@ DECLARATIONS = frozenset(
     {
         "data.contract",
         "data.config",
-        "models.config",
+        "models.autoencoder_config",
         "models.compression_config",
+        "models.config",
+        "models.task_config",
         "pipeline.config",
         "pipeline.ledger",
     }

@@ -72,11 +72,10 @@ def wrong_predictions(dataset: Dataset, outputs: NDArray[np.float32], predicted:
     worst = wrong[np.argsort(-confidence, kind="stable")][:MAX_WRONG]
     return [
         {
-            **_identity(dataset, int(position)),
+            **shown_row(dataset, int(position)),
             "true": names[int(test.y[position])],
             "predicted": names[int(predicted[position])],
             "probability": _figure(outputs[position, predicted[position]]),
-            **_shown(dataset, int(position)),
         }
         for position in worst
     ]
@@ -96,22 +95,26 @@ def largest_errors(dataset: Dataset, true: NDArray[np.float64], predicted: NDArr
     error = np.abs(predicted - true)
     return [
         {
-            **_identity(dataset, int(position)),
+            **shown_row(dataset, int(position)),
             "true": _figure(true[position]),
             "predicted": _figure(predicted[position]),
             "probability": None,
-            **_shown(dataset, int(position)),
         }
         for position in np.argsort(-error, kind="stable")[:MAX_WRONG]
     ]
 
 
-def _identity(dataset: Dataset, position: int) -> dict[str, Any]:
-    """Where the source holds a test row."""
+def shown_row(dataset: Dataset, position: int) -> dict[str, Any]:
+    """Tells where the source holds a test row, and what it looks like.
+
+    Returns:
+        `{"row", "name", "pixels", "features"}`, see `wrong_predictions`.
+    """
     names = dataset.test_names()
     return {
         "row": int(dataset.split("test").rows[position]),
         "name": None if names is None else names[position],
+        **_shown(dataset, position),
     }
 
 

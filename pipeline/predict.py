@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from rich.text import Text
 from data.contract import ConfigError, ConversionError, DataError, PenjingError
 from data.preprocessing import CategoricalColumn, Preprocessing
 from data.reading import RawInput, read_input
+from models.anomaly import row_errors
 from models.compression_config import ENCODED
 from models.tasks import task_for
 from models.tflite.interpreter import LiteRT
@@ -32,10 +34,12 @@ class Prediction:
 
     Attributes:
         name: what the row is called: a file's path inside its folder, or `row 1`.
-        label: classification: name of the most probable class; else None.
+        label: classification: name of the most probable class; reconstruction: `normal` or `abnormal`; else None.
         probability: classification: its probability, in [0, 1]; else None.
         value: regression: the number, in the target's own unit; else None.
         probabilities: classification: class name -> probability, in the order of the outputs; else None.
+        error: reconstruction: mean squared difference between the row and what the model gives back; else None.
+        threshold: reconstruction: error above which a row is abnormal; else None.
     """
 
     name: str
@@ -43,6 +47,8 @@ class Prediction:
     probability: float | None
     value: float | None
     probabilities: dict[str, float] | None
+    error: float | None = None
+    threshold: float | None = None
 
 
 def predict(export_folder: Path, input_path: Path, note: Callable[[str], None] | None = None) -> list[Prediction]:
@@ -85,17 +91,28 @@ def predict(export_folder: Path, input_path: Path, note: Callable[[str], None] |
     outputs = runtime.predict(rows.x)
     if summary.task == "regression":
         return _numbers(preprocessing, rows, outputs)
+    if summary.reconstruction is not None:
+        return _errors(rows, outputs, summary.reconstruction.threshold)
     return _classes(preprocessing, rows, outputs)
 
 
 def prediction_table(predictions: Sequence[Prediction]) -> Table:
-    """Returns predictions as a table for a terminal: row, label and how sure, or the number."""
+    """Returns predictions as a table for a terminal: row, label and how sure, or the number, or the error."""
     table = Table("input", box=None, pad_edge=False, header_style="bold")
-    numbers = any(prediction.value is not None for prediction in predictions)
-    for title in ("value",) if numbers else ("label", "probability"):
+    titles: tuple[str, ...] = ("label", "probability")
+    if any(prediction.value is not None for prediction in predictions):
+        titles = ("value",)
+    elif any(prediction.error is not None for prediction in predictions):
+        titles = ("label", "error", "threshold")
+    for title in titles:
         table.add_column(title, justify="left" if title == "label" else "right")
     for each in predictions:
-        figures = [f"{each.value:.6g}"] if each.value is not None else [str(each.label), f"{each.probability:.4f}"]
+        if each.value is not None:
+            figures = [f"{each.value:.6g}"]
+        elif each.error is not None:
+            figures = [str(each.label), f"{each.error:.6g}", f"{each.threshold:.6g}"]
+        else:
+            figures = [str(each.label), f"{each.probability:.4f}"]
         # Names come from files: `Text` reads no markup in them.
         table.add_row(*(Text(text) for text in (each.name, *figures)))
     return table
@@ -150,6 +167,10 @@ def _require_match(folder: Path, preprocessing: Preprocessing, summary: Summary,
         told = f"a {MODEL} that takes rows of {takes} and a {PREPROCESSING} that makes rows of"
         raise _damaged(folder, f"{told} {preprocessing.model_shape}")
     names = len(preprocessing.class_names)
+    if summary.reconstruction is not None:
+        if gives != (math.prod(takes),):
+            raise _damaged(folder, f"a {MODEL} that answers {gives} to rows of {takes}, which it should give back")
+        return
     if (summary.task == "regression") != (names == 0):
         raise _damaged(folder, f"a {SUMMARY} of {summary.task} and a {PREPROCESSING} of {names} classes")
     if gives != (names or 1,):
@@ -208,6 +229,21 @@ def _classes(preprocessing: Preprocessing, rows: RawInput, outputs: NDArray[np.f
             probabilities={each: float(figure) for each, figure in zip(names, answer, strict=True)},
         )
         for name, code, answer in zip(rows.names, decided, outputs, strict=True)
+    ]
+
+
+def _errors(rows: RawInput, outputs: NDArray[np.float32], threshold: float) -> list[Prediction]:
+    return [
+        Prediction(
+            name=name,
+            label="abnormal" if error > threshold else "normal",
+            probability=None,
+            value=None,
+            probabilities=None,
+            error=float(error),
+            threshold=threshold,
+        )
+        for name, error in zip(rows.names, row_errors(rows.x, outputs), strict=True)
     ]
 
 

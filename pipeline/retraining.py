@@ -16,6 +16,7 @@ from models.config import GradientDescentFields
 from models.distillation import Distillation, distilled_targets
 from models.training import Objective, TrainingSettings, predict
 from pipeline.artifacts import SavedModel
+from pipeline.lessons import training_batches, validation
 from pipeline.workspace import Workspace
 
 _ROWS_AT_ONCE = 8192
@@ -66,7 +67,8 @@ def retraining(
     class_weights, targets = record.class_weights, None
     if distillation is not None:
         objective = Distillation(task, distillation, class_weights)
-        targets = distilled_targets(dataset.split("train").y, _answers(dense.load(), dense.rows(dataset)))
+        labels = dataset.split("train").y
+        targets = distilled_targets(labels, _answers(dense.load(), dense.rows(dataset)))
         class_weights = None
     settings = TrainingSettings(
         epochs=epochs,
@@ -77,8 +79,8 @@ def retraining(
         label=stage,
     )
     return Retraining(
-        batches=dataset.batches("train", section.batch_size, workspace.seed_for(stage, "shuffle"), targets),
-        validation=(dataset.inputs("validation"), dataset.split("validation").y),
+        batches=training_batches(dataset, task, section.batch_size, workspace.seed_for(stage, "shuffle"), targets),
+        validation=validation(dataset, task),
         objective=objective,
         settings=settings,
         workspace=workspace,

@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from models.config import MetricName
+from models.config import MetricName, TaskName
 from pipeline.ledger import LedgerRow
 
-SCHEMA_VERSION: Literal[1] = 1
+SCHEMA_VERSION: Literal[2] = 2
 
 Count = Annotated[int, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -53,24 +53,54 @@ class Tensor(_Contract):
     """The integer that means 0; null where it is not quantized."""
 
 
+class ReconstructionFigures(_Contract):
+    """How rows are told abnormal. A row's error is the mean squared difference between its input and the output, in the
+    square of the unit of the model's float input.
+    """
+
+    threshold: Annotated[float, Field(ge=0.0)]
+    """Error above which `model.tflite` calls a row abnormal; `reconstruction.h` has it for firmware."""
+
+    false_alarm_fraction: Fraction
+    """Most validation rows, all normal, that the config lets lie above it."""
+
+    validation_false_alarm_fraction: Fraction
+    """Validation rows that do."""
+
+    false_alarms: Fraction | None
+    """Normal test rows that are called abnormal; null where the data does not say which rows are normal."""
+
+    detected: Fraction | None
+    """Abnormal test rows that are called so; else null."""
+
+    roc_auc: Fraction | None
+    """Chance that `model.tflite` has a larger error on an abnormal test row than on a normal one; else null."""
+
+    float_roc_auc: Fraction | None
+    """The same of the Keras model that was converted."""
+
+    baseline_roc_auc: Fraction | None
+    """The same of the dense float model before any compression."""
+
+
 class Summary(_Contract):
     """The figures of a bundle.
 
     Fields are added, renamed or given another meaning only together with a new `schema_version`.
     """
 
-    schema_version: Literal[1]
+    schema_version: Literal[2]
     """Version of this contract."""
 
     name: str
     """Name of the run."""
 
-    task: Literal["classification", "regression"]
-    """What is predicted: a class, or a number."""
+    task: TaskName
+    """What was learned: to predict a class, or a number; to give rows back and tell abnormal ones; or clusters."""
 
     metric: MetricName
     """What every score is: `accuracy`, `balanced_accuracy`, `macro_f1` (fractions), `r2` or `d2` (1 is perfect, below 0
-    is worse than the mean or the median)."""
+    is worse than the mean or the median), `silhouette` (-1 to 1)."""
 
     precision: str
     """Variant that `model.tflite` is: its precision, or `int8_sparse_micro` or `int8_tables_micro`, which are int8 with
@@ -95,12 +125,13 @@ class Summary(_Contract):
     """Score of `model.tflite` in LiteRT without default delegates, on the test split."""
 
     agreement: Fraction | None
-    """Fraction of the test rows that `model.tflite` and the Keras model it was made from decide alike; null for
-    regression."""
+    """Fraction of the test rows that `model.tflite` and the Keras model it was made from decide alike, each by its own
+    threshold where rows are told abnormal; null for regression."""
 
     max_abs_error: float | None
     """Largest difference between any output of `model.tflite` and of that Keras model on the test split: in
-    probability, or in standard deviations of the target; null where an output was not finite."""
+    probability, in standard deviations of the target, or in the unit of the float input; null where an output was not
+    finite."""
 
     model_bytes: Count
     """Size of `model.tflite` in bytes."""
@@ -137,6 +168,9 @@ class Summary(_Contract):
 
     operators: list[str]
     """Operators of `model.tflite`, each once, in the order they first run."""
+
+    reconstruction: ReconstructionFigures | None = None
+    """How rows are told abnormal; null for other tasks."""
 
     target: dict[str, TargetResult]
     """Each limit that the config's `target` sets, by name."""

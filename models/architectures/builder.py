@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from data.contract import ConfigError, Schema, derive_seed
-from models.architectures import cnn, mlp
+from models.architectures import autoencoder, cnn, mlp
+from models.autoencoder_config import AutoencoderConfig
 from models.config import CnnConfig, LinearConfig, ModelConfig
 from models.legacy_keras import keras
 from models.shapes import check_shapes
@@ -23,12 +24,12 @@ def build(config: ModelConfig, schema: Schema, task_name: str, seed: int) -> Any
     Args:
         config: the section `model`.
         schema: shape of one input and the classes.
-        task_name: `classification` or `regression`.
+        task_name: one of `models.tasks.TASKS`.
         seed: seed of the initial weights.
 
     Returns:
-        A keras.Model from float32 (rows, *schema.input_shape) to (rows, num_classes) probabilities
-        or (rows, 1) standardized values.
+        A keras.Model from float32 (rows, *schema.input_shape) to (rows, num_classes) probabilities,
+        (rows, 1) standardized values, or (rows, entries of an input) of a reconstruction.
 
     Raises:
         ConfigError: the shapes are impossible, or the task does not fit the schema.
@@ -45,6 +46,11 @@ def build(config: ModelConfig, schema: Schema, task_name: str, seed: int) -> Any
         features = cnn.features(config, inputs, seed)
     elif isinstance(config, LinearConfig):
         features = mlp.flat(inputs)
+    elif isinstance(config, AutoencoderConfig):
+        features = autoencoder.encode(config, inputs, seed)
+        if task.name == "reconstruction":
+            outputs = autoencoder.decode(config, features, schema.input_shape, seed)
+            return keras.Model(inputs, outputs, name=config.family)
     else:
         features = mlp.features(config, inputs, seed)
     outputs = task.output_layer(schema, derive_seed(seed, "output"))(features)

@@ -9,20 +9,25 @@ from __future__ import annotations
 from data.contract import ConfigError
 from models.config import LOSSES, METRICS, LossConfig, MetricName
 from models.tasks.classification import Classification
+from models.tasks.reconstruction import Reconstruction
 from models.tasks.regression import Regression
 from models.tasks.scores import d2, r2
 from models.tasks.task import Task
 
-__all__ = ["TASKS", "Classification", "Regression", "Task", "d2", "r2", "task_for"]
+__all__ = ["TASKS", "Classification", "Reconstruction", "Regression", "Task", "d2", "r2", "task_for"]
 
-TASKS: tuple[type[Classification] | type[Regression], ...] = (Classification, Regression)
+TASKS: tuple[type[Classification] | type[Regression] | type[Reconstruction], ...] = (
+    Classification,
+    Regression,
+    Reconstruction,
+)
 
 
 def task_for(name: str, loss: LossConfig | None = None, metric: MetricName | None = None) -> Task:
     """Makes a task by its name in a config.
 
     Args:
-        name: `classification` or `regression`.
+        name: `classification`, `regression` or `reconstruction`.
         loss: what is minimized; the task's first one if None.
         metric: what a score is; the task's first one if None.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,8 @@ class Classification:
     """
 
     name = "classification"
+    judged_by: Literal["labels", "inputs"] = "labels"
+    chooses = True
 
     def __init__(self, loss: LossConfig | None = None, metric: MetricName | None = None) -> None:
         self._loss = LossConfig() if loss is None else loss

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,8 @@ class Regression:
     """
 
     name = "regression"
+    judged_by: Literal["labels", "inputs"] = "labels"
+    chooses = False
 
     def __init__(self, loss: LossConfig | None = None, metric: MetricName | None = None) -> None:
         self._loss = LossConfig() if loss is None else loss

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from data.contract import ConversionError
 from models.tflite.audit import operators
+from models.tflite.c_spelling import c_identifier, c_number, c_type
 from models.tflite.interpreter import LiteRT, TensorInfo
 
 ARENA_MARGIN = 0.25
@@ -28,7 +28,6 @@ _RESOLVER_METHODS = {
     "UNIDIRECTIONAL_SEQUENCE_LSTM": "AddUnidirectionalSequenceLSTM",
     "CUSTOM:TFLM_DECODE": "AddDecode",
 }
-_C_TYPES = {"int8": "int8_t", "uint8": "uint8_t", "int16": "int16_t", "int32": "int32_t", "float32": "float"}
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ def model_data_source(
     Raises:
         ConversionError: the bytes are no TFLite model, or it has custom operators.
     """
-    identifier = _identifier(name)
+    identifier = c_identifier(name)
     runtime = LiteRT(model if unpacked is None else unpacked)
     cc = _C_FILE.format(identifier=identifier, bytes=_byte_rows(model), length=len(model))
     h = _H_FILE.format(
@@ -134,7 +133,7 @@ def golden_header(name: str, raw: NDArray[Any], inputs: NDArray[Any], outputs: N
             f"golden: expected as many raw rows as inputs and outputs, at least one, got {len(raw)}, {len(inputs)} and "
             f"{len(outputs)}. Pass the rows that were run."
         )
-    identifier = _identifier(name)
+    identifier = c_identifier(name)
     upper = identifier.upper()
     flat_raw, flat_in, flat_out = (rows.reshape(len(rows), -1) for rows in (raw, inputs, outputs))
     return _GOLDEN_FILE.format(
@@ -148,11 +147,6 @@ def golden_header(name: str, raw: NDArray[Any], inputs: NDArray[Any], outputs: N
         inputs=_matrix(f"{identifier}_golden_inputs", flat_in),
         outputs=_matrix(f"{identifier}_golden_outputs", flat_out),
     )
-
-
-def _identifier(name: str) -> str:
-    identifier = re.sub(r"[^A-Za-z0-9]", "_", name)
-    return f"model_{identifier}" if identifier == "" or identifier[0].isdigit() else identifier
 
 
 def _resolver_method(name: str) -> str:
@@ -183,7 +177,7 @@ def _tensor_lines(prefix: str, tensor: TensorInfo) -> str:
     lines = [f"#define {prefix}_SIZE {int(np.prod(tensor.shape))}u"]
     if tensor.quantized:
         lines += [
-            f"#define {prefix}_SCALE {_float(np.float32(tensor.scale))}",
+            f"#define {prefix}_SCALE {c_number(np.float32(tensor.scale))}",
             f"#define {prefix}_ZERO_POINT ({tensor.zero_point})",
         ]
         meaning = "real = (q - zero_point) * scale; q = round(real / scale) + zero_point, clipped"
@@ -206,27 +200,14 @@ def _resolver_lines(identifier: str, methods: list[str]) -> str:
 
 
 def _matrix(name: str, rows: NDArray[Any]) -> str:
-    c_type = _C_TYPES.get(rows.dtype.name)
-    if c_type is None:
-        raise ConversionError(
-            f"golden: expected values of {', '.join(_C_TYPES)}, got {rows.dtype}. Pass the model's own types."
-        )
-    text = [_row(row) for row in rows]
-    return f"static const {c_type} {name}[{rows.shape[0]}][{rows.shape[1]}] = {{\n" + ",\n".join(text) + "\n};"
+    declared = f"static const {c_type(rows.dtype)} {name}[{rows.shape[0]}][{rows.shape[1]}]"
+    return f"{declared} = {{\n" + ",\n".join(_row(row) for row in rows) + "\n};"
 
 
 def _row(row: NDArray[Any]) -> str:
-    values = [_float(value) if row.dtype.kind == "f" else str(int(value)) for value in row]
+    values = [c_number(value) if row.dtype.kind == "f" else str(int(value)) for value in row]
     lines = [", ".join(values[start : start + _VALUES_A_LINE]) for start in range(0, len(values), _VALUES_A_LINE)]
     return "    {" + ",\n     ".join(lines) + "}"
-
-
-def _float(value: np.float32) -> str:
-    """Nine significant digits give every float32 back; `NAN` is math.h's."""
-    if np.isnan(value):
-        return "NAN"
-    text = f"{float(value):.9g}"
-    return f"{text if any(mark in text for mark in '.e') else text + '.0'}f"
 
 
 def _comment(text: str) -> str:

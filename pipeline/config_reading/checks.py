@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from data.config import ArraysData, BuiltinData, IdxData, ImagesData, TableData, known_input_shape
 from data.contract import ConfigError
+from models.autoencoder_config import AutoencoderConfig
 from models.compression_config import PruneConfig
 from models.config import LOSSES, METRICS, CnnConfig, LinearConfig
 from models.shapes import check_shapes
@@ -18,6 +19,7 @@ from pipeline.config_reading.compression_checks import (
 )
 from pipeline.config_reading.disagreement import Disagreement, Location, is_chosen
 from pipeline.config_reading.label_checks import labels_are_there, normal_fits_task, unlabeled_rows_are_used
+from pipeline.config_reading.task_checks import autoencoder_adds_up, family_fits_task, sections_fit_task
 
 if TYPE_CHECKING:
     from pipeline.config import RunConfig
@@ -27,16 +29,19 @@ def disagreements(config: RunConfig) -> list[Disagreement]:
     """Returns everything about which the sections of `config` disagree; empty when all is well."""
     checks = (
         _task_fits_data,
+        family_fits_task,
         _names_are_given,
         labels_are_there,
         normal_fits_task,
         unlabeled_rows_are_used,
         _columns_differ,
         _family_fits_data,
+        autoencoder_adds_up,
         _mode_fits_model,
         _nothing_is_ignored,
         _goal_fits_task,
         _training_fits_task,
+        sections_fit_task,
         pruning_adds_up,
         criterion_has_its_data,
         quantization_adds_up,
@@ -135,6 +140,9 @@ def _mode_fits_model(config: RunConfig) -> Iterator[Disagreement]:
         yield Disagreement(mode, message, (("model", "family"),))
     if layer_wise and isinstance(config.model, CnnConfig):
         message = "expected 'end_to_end' with a cnn, got 'layer_wise'. Layers are pretrained one by one in an mlp only."
+        yield Disagreement(mode, message, (("model", "family"),))
+    if layer_wise and isinstance(config.model, AutoencoderConfig):
+        message = "expected 'end_to_end' with an autoencoder, got 'layer_wise'. It learns without labels anyway."
         yield Disagreement(mode, message, (("model", "family"),))
     if layer_wise and config.pretrain is None:
         message = "expected a section with train.mode: layer_wise, got null. Leave it out to take the defaults."

@@ -17,7 +17,8 @@ def pruning_adds_up(config: RunConfig) -> Iterator[Disagreement]:
     prune = config.prune
     if prune is not None and prune.inputs == "varying" and config.model.family != "mlp":
         message = (
-            f"expected all with a {config.model.family}, got varying. A convolution reads every place; take it out."
+            f"expected all with the family {config.model.family}, got varying. Only an mlp can do without inputs: "
+            "take it out."
         )
         yield Disagreement(("prune", "inputs"), message, (("model", "family"),))
     if prune is None or config.search is not None:
@@ -51,7 +52,11 @@ def criterion_has_its_data(config: RunConfig) -> Iterator[Disagreement]:
         return
     if model.family == "cnn" and not model.head_units and all(block.batch_normalization for block in model.blocks):
         return
-    without = "an mlp" if model.family == "mlp" else "dense layers in the head or blocks without it"
+    without = {
+        "mlp": "an mlp",
+        "cnn": "dense layers in the head or blocks without it",
+        "autoencoder": "an autoencoder, whose bottleneck has none",
+    }.get(model.family, f"the family {model.family}")
     message = (
         f"expected another where some nodes have no batch normalization, got batch_normalization_scale with {without}. "
         "Choose taylor, l1 or l2."

@@ -32,7 +32,6 @@ UNAVAILABLE_KEYS: dict[str, str] = {
 """Dotted key (`*`: any one key; list positions left out) -> what is not there, up to its verb."""
 
 UNAVAILABLE_VALUES: tuple[tuple[str, str, str], ...] = (
-    ("task", "reconstruction", "Reconstruction is"),
     ("task", "clustering", "Clustering rows is"),
     ("data.source", "series", "Reading series is"),
     ("data.path", "*://*", _REMOTE),
@@ -40,7 +39,6 @@ UNAVAILABLE_VALUES: tuple[tuple[str, str, str], ...] = (
     ("model.family", "rnn", _RECURRENT),
     ("model.family", "lstm", _RECURRENT),
     ("model.family", "gru", _RECURRENT),
-    ("model.family", "autoencoder", "Autoencoders as models of their own are"),
     ("model.family", "logistic_regression", _BASELINE),
     ("model.family", "svm", _BASELINE),
     ("model.family", "decision_tree", _BASELINE),

@@ -59,6 +59,8 @@ def check_micro(inputs: GateInputs, answers: Answers, result: MicroResult | Micr
         )
         return Check("TFLite Micro", result.refused, "not run", limit, "convert", message)
     apart = _differences(inputs, answers, result.outputs)
+    if quantized and inputs.task.name == "reconstruction":
+        return _check_reconstruction(apart, result, limit)
     allowed = limit + (_of_one_logit_step(inputs, answers) if quantized else np.zeros_like(apart))
     seen = _Seen(
         furthest=float(apart.max()),
@@ -140,6 +142,31 @@ def _by_operator(inputs: GateInputs, answers: Answers, result: MicroResult, seen
     return True, seen.as_rounded(worst.steps)
 
 
+def _check_reconstruction(apart: NDArray[np.float64], result: MicroResult, limit: float) -> Check:
+    """Of the many outputs of a reconstruction it is their error that counts: the limit is on a row's root mean square.
+
+    An error e = mean (x - f)² then differs by no more than 2 D sqrt(e) + D², with D the limit in the unit of the output
+    (Cauchy-Schwarz): decisions can only differ where the error is that near to the threshold.
+    """
+    typical = float(np.sqrt(np.mean(np.square(apart), axis=-1)).max())
+    told = (
+        f"up to {typical:.3g} steps from LiteRT over {len(apart)} rows, as the root mean square over a row's outputs "
+        f"(a single output: up to {float(apart.max()):.3g})"
+    )
+    passed = typical <= limit
+    return Check(
+        name="TFLite Micro",
+        passed=passed,
+        figure=typical,
+        limit=limit,
+        stage="convert",
+        message=f"{told}; arena {result.arena_bytes} bytes, measured on this host."
+        if passed
+        else f"expected at most {limit:g} steps, got {told}. Its sigmoid and tanh are other kernels than LiteRT's; "
+        "with relu or relu6 the two are nearer.",
+    )
+
+
 def _rows(inputs: GateInputs) -> NDArray[np.int64]:
     """Positions of the rows that TFLite Micro runs: evenly spaced, from the first to the last."""
     return np.linspace(0, len(inputs.x) - 1, min(inputs.micro_rows, len(inputs.x))).astype(np.int64)
@@ -177,7 +204,7 @@ def _of_one_logit_step(inputs: GateInputs, answers: Answers) -> NDArray[np.float
 
 def _undue_flips(inputs: GateInputs, answers: Answers, outputs: NDArray[Any], allowed: NDArray[np.float64]) -> int:
     """Rows decided otherwise although the two top outputs are further apart than each may move."""
-    if inputs.task.name == "regression":
+    if not inputs.task.chooses:
         return 0
     near = top_two_gap(answers.outputs[_rows(inputs)]) <= allowed.max(axis=-1)
     return int((_flipped(inputs, answers, outputs) & ~near).sum())

@@ -110,7 +110,7 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "export",
         takes=("dataset", "dense", "model", "variants"),
-        sections=("export", "target"),
+        sections=("export", "target", "reconstruction"),
         libraries=(*_NETWORK, "ai-edge-litert", "tflite-micro"),
         wanted=_always,
     ),

@@ -15,18 +15,22 @@ from numpy.typing import NDArray
 
 from data.contract import GateError
 from data.dataset import Dataset
+from models.anomaly import Thresholds, row_errors
 from models.legacy_keras import use_determinism
 from models.measurements import count_macs, count_nonzero, count_parameters, gzip_bytes, zstd_bytes
+from models.task_config import ReconstructionConfig
 from models.tasks import Task
 from models.tflite.audit import operators
 from models.tflite.interpreter import LiteRT, TensorInfo, latency_us
 from models.training import predict
+from pipeline import anomalies
 from pipeline.artifacts import SavedModel, Variants
-from pipeline.bundle import copy_files, write_c_model, write_golden
+from pipeline.bundle import copy_files, write_c_model, write_error_header, write_golden
 from pipeline.config import ExportConfig, TargetConfig
 from pipeline.decisions import confusion_matrix, largest_errors, scatter_points, wrong_predictions
 from pipeline.gate.checks import GateInputs, GateReport, Golden, run_gate
 from pipeline.gate.structure import arithmetic
+from pipeline.lessons import reference, validation
 from pipeline.targets import judge
 from pipeline.workspace import Outcome, Workspace
 
@@ -47,6 +51,7 @@ class Config:
 
     export: ExportConfig
     target: TargetConfig
+    reconstruction: ReconstructionConfig | None = None
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,7 @@ class _Tested:
         baseline_score: of the dense float model.
         float_score: of the model that was converted.
         scores: variant -> score.
+        errors: reconstruction: of each row, by who answered; else empty.
     """
 
     report: GateReport
@@ -68,6 +74,7 @@ class _Tested:
     baseline_score: float
     float_score: float
     scores: dict[str, float]
+    errors: dict[str, NDArray[np.float64]]
 
 
 def export(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
@@ -87,8 +94,11 @@ def export(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
     copy_files(workspace.output, inputs.dataset, inputs.variants)
     raw = _golden_rows(inputs.dataset, config.export.golden_rows, workspace.seed_for("export", "golden"))
     golden = write_golden(workspace.output, file, runnable, raw, config.export.c_golden_rows)
-    tested = _test(inputs, task, model, dense, golden, workspace)
+    thresholds, figures = _thresholds(inputs, config, model, runnable, workspace)
+    tested = _test(inputs, task, model, dense, golden, thresholds, workspace)
     report = tested.report
+    if thresholds is not None:
+        figures |= anomalies.test_figures(inputs.dataset, tested.errors, thresholds.file)
     write_c_model(workspace.output, file, runnable, report.arena_bytes, report.micro_reason)
     measured = _measure(inputs, task, dense, file, runnable, config.export.latency_repeats)
     measured["max_arena_bytes"] = report.arena_bytes
@@ -98,11 +108,12 @@ def export(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
         "gates": [{key: _jsonable(value) for key, value in asdict(check).items()} for check in report.checks],
         "targets": targets,
         "met": all(target["met"] for target in targets),
-        **_decisions(inputs, task, tested),
+        **_decisions(inputs, task, tested, thresholds),
         "test": tested.scores,
         "xnnpack_difference": _jsonable(report.xnnpack_steps),
         "golden": {"rows": len(golden.quantized), "runtime": golden.runtime},
-        "summary": _summary(inputs, task, model, file, runnable, tested, measured, targets),
+        "summary": _summary(inputs, task, model, file, runnable, tested, measured, targets)
+        | {"reconstruction": figures or None},
     }
     return Outcome((), details)
 
@@ -114,9 +125,35 @@ def _golden_rows(dataset: Dataset, wanted: int, seed: int) -> NDArray[Any]:
     return np.ascontiguousarray(raw[order[:wanted]])
 
 
-def _test(inputs: Inputs, task: Task, model: Any, dense: Any, golden: Golden, workspace: Workspace) -> _Tested:
+def _thresholds(
+    inputs: Inputs, config: Config, model: Any, runnable: bytes, workspace: Workspace
+) -> tuple[Thresholds | None, dict[str, float | None]]:
+    """Sets the thresholds of a reconstruction and writes the file's into the bundle; returns what the summary tells."""
+    if config.reconstruction is None:
+        return None, {}
+    wanted = config.reconstruction.false_alarm_fraction
+    thresholds, above = anomalies.find_thresholds(inputs.dataset, runnable, model, wanted)
+    images = inputs.dataset.schema.kind == "image"
+    write_error_header(workspace.output, runnable, thresholds.file, images=images)
+    told: dict[str, float | None] = {
+        "threshold": thresholds.file,
+        "false_alarm_fraction": wanted,
+        "validation_false_alarm_fraction": above,
+    }
+    return thresholds, told
+
+
+def _test(
+    inputs: Inputs,
+    task: Task,
+    model: Any,
+    dense: Any,
+    golden: Golden,
+    thresholds: Thresholds | None,
+    workspace: Workspace,
+) -> _Tested:
     """Reads the test split, once, for the gate and for every score on it."""
-    x, y = inputs.dataset.inputs("test"), inputs.dataset.split("test").y
+    x, y = inputs.dataset.inputs("test"), reference(inputs.dataset, "test", task)
     variants = inputs.variants
     keras_outputs = predict(model, x)
     masks = inputs.model.masks()
@@ -134,6 +171,7 @@ def _test(inputs: Inputs, task: Task, model: Any, dense: Any, golden: Golden, wo
             golden=golden,
             unpacked=None if runnable == file else runnable,
             clusters=inputs.model.clusters(),
+            thresholds=thresholds,
             source_stage=inputs.model.stage,
         )
     )
@@ -144,8 +182,13 @@ def _test(inputs: Inputs, task: Task, model: Any, dense: Any, golden: Golden, wo
         scores[name] = _score(task, y, answers[name], name)
         workspace.progress.step("test", done, len(variants.names), {"variant": name, task.metric: scores[name]})
     float_score = _score(task, y, keras_outputs, "Keras")
-    baseline = float_score if dense is model else _score(task, y, _dense_answers(inputs, dense, "test"), "Keras, dense")
-    return _Tested(report, golden, answers, baseline, float_score, scores)
+    baseline_outputs = keras_outputs if dense is model else _dense_answers(inputs, dense, "test")
+    baseline = _score(task, y, baseline_outputs, "Keras, dense")
+    errors = {}
+    if thresholds is not None:
+        answered = {"file": answers[variants.chosen], "keras": keras_outputs, "baseline": baseline_outputs}
+        errors = {who: row_errors(x, outputs) for who, outputs in answered.items()}
+    return _Tested(report, golden, answers, baseline, float_score, scores, errors)
 
 
 def _dense_answers(inputs: Inputs, dense: Any, split: str) -> NDArray[np.float32]:
@@ -166,7 +209,7 @@ def _measure(
     inputs: Inputs, task: Task, dense: Any, file: bytes, runnable: bytes, repeats: int
 ) -> dict[str, float | None]:
     """Measures what targets are about, on the validation split: limit's name -> figure."""
-    x, y = inputs.dataset.inputs("validation"), inputs.dataset.split("validation").y
+    x, y = validation(inputs.dataset, task)
     score = task.score(y, LiteRT(runnable).predict(x))
     return {
         "max_score_drop": task.score(y, _dense_answers(inputs, dense, "validation")) - score,
@@ -178,9 +221,11 @@ def _measure(
     }
 
 
-def _decisions(inputs: Inputs, task: Task, tested: _Tested) -> dict[str, Any]:
+def _decisions(inputs: Inputs, task: Task, tested: _Tested, thresholds: Thresholds | None) -> dict[str, Any]:
     """Tells what model.tflite decided on the test split."""
     dataset, outputs = inputs.dataset, tested.answers[inputs.variants.chosen]
+    if thresholds is not None:
+        return {"errors": anomalies.told_errors(dataset, outputs, tested.errors["file"], thresholds.file)}
     classes, y = list(dataset.schema.class_names), dataset.split("test").y
     decided = task.decide(outputs)
     if task.name == "regression":

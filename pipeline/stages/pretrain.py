@@ -9,6 +9,7 @@ from models.config import ClassWeights, LossConfig, PretrainConfig
 from models.layerwise import pretrain as pretrain_layers
 from models.legacy_keras import use_determinism
 from pipeline.artifacts import SavedModel, save_model
+from pipeline.lessons import validation
 from pipeline.measure import measure
 from pipeline.stages.train import class_weights
 from pipeline.workspace import Outcome, Workspace
@@ -44,7 +45,7 @@ def pretrain(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
     result = pretrain_layers(
         inputs.built.load(),
         inputs.dataset.batches("train", config.pretrain.batch_size, workspace.seed_for("pretrain", "shuffle")),
-        (inputs.dataset.inputs("validation"), inputs.dataset.split("validation").y),
+        validation(inputs.dataset, task),
         config.pretrain,
         task,
         workspace.seed_for("pretrain"),

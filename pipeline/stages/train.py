@@ -15,6 +15,7 @@ from models.legacy_keras import use_determinism
 from models.training import TrainingResult, TrainingSettings
 from models.training import train as train_network
 from pipeline.artifacts import SavedModel, save_model
+from pipeline.lessons import training_batches, validation
 from pipeline.measure import measure
 from pipeline.workspace import Outcome, Workspace
 
@@ -59,8 +60,8 @@ def train(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
     )
     result = train_network(
         model,
-        inputs.dataset.batches("train", section.batch_size, workspace.seed_for("train", "shuffle")),
-        (inputs.dataset.inputs("validation"), inputs.dataset.split("validation").y),
+        training_batches(inputs.dataset, task, section.batch_size, workspace.seed_for("train", "shuffle")),
+        validation(inputs.dataset, task),
         task,
         settings,
         checkpoints=workspace.checkpoints("train"),

@@ -165,7 +165,7 @@ def profile() -> dict[str, Any]:
 def summary() -> dict[str, Any]:
     """Returns the summary of the digits' bundle."""
     return {
-        "schema_version": 1,
+        "schema_version": 2,
         "name": "digits",
         "task": "classification",
         "metric": "accuracy",

@@ -346,7 +346,7 @@ def test_summary_is_complete_and_survives_json(digits: Chain, exported: Exported
     text = summary.model_dump_json()
     assert Summary.model_validate_json(text) == summary
     written = json.loads(text)
-    assert written["schema_version"] == 1
+    assert written["schema_version"] == 2
     assert written["precision"] == "int8"
     assert written["input"] == {
         "dtype": "int8",
