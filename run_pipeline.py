@@ -274,8 +274,11 @@ def _print_result(result: RunResult, metric: str, place: Workdir) -> None:
         out.print("* on the validation split; bytes of a Keras model are those of its float32 .tflite\n")
     summary = result.published.summary
     if summary:
+        area = (summary.get("reconstruction") or {}).get("roc_auc")
+        told = "" if area is None else f", ROC AUC {area:.4f}"
         out.print(
-            f"model.tflite: {metric} {summary['model_score']:.4f} on the test split, {summary['model_bytes']:,} bytes",
+            f"model.tflite: {metric} {summary['model_score']:.4f}{told} on the test split, "
+            f"{summary['model_bytes']:,} bytes",
             markup=False,
         )
     out.print(f"report  {result.published.report}", markup=False, soft_wrap=True)

@@ -12,7 +12,7 @@ from data.dataset import Dataset
 from models.anomaly import Thresholds, error_threshold, is_abnormal, roc_auc, roc_curve, row_errors
 from models.tflite.interpreter import LiteRT
 from models.training import predict
-from pipeline.decisions import shown_row
+from pipeline.decisions import DRAWN_CHANNELS, shown_row, thinned
 
 MAX_ROC_POINTS = 200
 """Points of the curve that are kept."""
@@ -48,6 +48,12 @@ def find_thresholds(
         keras=error_threshold(row_errors(x, predict(model, x)), false_alarm_fraction),
     )
     return thresholds, float(is_abnormal(errors, thresholds.file).mean())
+
+
+def normal_rows(dataset: Dataset) -> slice | NDArray[np.bool_]:
+    """Returns which test rows the score is of: the normal ones, whose like was learned; all where none are told."""
+    abnormal = _abnormal(dataset)
+    return slice(None) if abnormal is None else ~abnormal
 
 
 def test_figures(dataset: Dataset, errors: Errors, threshold: float) -> dict[str, float | None]:
@@ -142,8 +148,7 @@ def _picture(dataset: Dataset, output: NDArray[np.float32]) -> list[Any] | None:
     if schema.kind != "image" or dataset.kept_inputs is not None:
         return None
     pixels = np.clip(np.round(output.reshape(schema.input_shape) * schema.storage_divisor), 0, 255)
-    picture: list[Any] = pixels.astype(np.uint8).tolist()
-    return picture
+    return thinned(pixels.astype(np.uint8)) if pixels.shape[-1] in DRAWN_CHANNELS else None
 
 
 def _abnormal(dataset: Dataset) -> NDArray[np.bool_] | None:

@@ -20,7 +20,8 @@ MAX_SCATTER_POINTS = 500
 MAX_PICTURE_SIDE = 64
 """Larger images are thinned out to at most so many pixels a side; they are looked at, not computed with."""
 
-_DRAWN_CHANNELS = (1, 3)
+DRAWN_CHANNELS = (1, 3)
+"""Images of other numbers of channels are not drawn."""
 
 
 def confusion_matrix(true: NDArray[Any], predicted: NDArray[Any], num_classes: int) -> list[list[int]]:
@@ -122,13 +123,14 @@ def _shown(dataset: Dataset, position: int) -> dict[str, Any]:
     """What a test row looks like: its pixels, or its raw values by column."""
     raw = dataset.raw("test")[position]
     if dataset.schema.kind == "image":
-        return {"pixels": _thinned(raw) if raw.shape[-1] in _DRAWN_CHANNELS else None, "features": None}
+        return {"pixels": thinned(raw) if raw.shape[-1] in DRAWN_CHANNELS else None, "features": None}
     columns = dataset.preprocessing.columns
     features = {column.name: _raw_value(column, float(value)) for column, value in zip(columns, raw, strict=True)}
     return {"pixels": None, "features": features}
 
 
-def _thinned(pixels: NDArray[Any]) -> list[Any]:
+def thinned(pixels: NDArray[Any]) -> list[Any]:
+    """Returns (height, width, channels) pixels as lists, every so many left out where there are too many to look at."""
     step = -(-max(pixels.shape[:2]) // MAX_PICTURE_SIDE)
     kept: list[Any] = pixels[::step, ::step].tolist()
     return kept

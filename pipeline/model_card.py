@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from models.compression_config import ENCODED
-from pipeline.report import wording
+from pipeline.report import task_words, wording
 from pipeline.report.card_usage import device_part, is_image, preprocessing_part, reproduce_part, takes_some_inputs
 from pipeline.report.findings import chosen_variant, nodes_report, section_of, verdict, yardstick, zeros_report
 from pipeline.report.markdown import plain, table
@@ -48,10 +48,6 @@ def _classes(record: RunRecord) -> list[str]:
     return [str(name) for name in record.details("export").get("classes") or []]
 
 
-def _target(record: RunRecord) -> str:
-    return str(record.profile["target"].get("name", "the target"))
-
-
 def _input(record: RunRecord) -> str:
     shape = " × ".join(str(size) for size in record.profile["input_shape"])
     whole = f"an image of {shape}" if is_image(record) else f"a vector of {shape} features"
@@ -62,20 +58,16 @@ def _input(record: RunRecord) -> str:
 
 def _what(record: RunRecord) -> str:
     judged = verdict(record)
-    family = wording.with_article(str(section_of(record, "model").get("family", "network")).upper())
+    family = wording.with_article(wording.family(str(section_of(record, "model").get("family", "network"))))
     classes = _classes(record)
-    output = (
-        f"one probability for each of {wording.plural(len(classes), 'class', 'classes')}"
-        if classes
-        else f"one number, {plain(_target(record))}, standardized"
-    )
+    output = plain(task_words.answer(record, classes))
     lines = [
         f"# {plain(record.name)}",
         f"**{judged.headline}.** {plain(judged.sentence)}",
         f"`model.tflite` is {family} for {record.task}, of precision {chosen_variant(record)}. It takes "
         f"{_input(record)} and gives {output}. It was made, compressed and verified by Penjing.",
     ]
-    if classes:
+    if classes and record.task == "classification":
         shown = ", ".join(plain(name) for name in classes[:50])
         more = f" and {len(classes) - 50} more" if len(classes) > 50 else ""
         lines.append(f"Classes, in the order of the outputs (`labels.txt`): {shown}{more}.")
@@ -85,7 +77,7 @@ def _what(record: RunRecord) -> str:
 def _intended_use(record: RunRecord) -> str:
     return (
         "## Intended use\n\n"
-        f"To predict {plain(_target(record))} on a microcontroller or another small device, from inputs that come "
+        f"{plain(task_words.use(record))} on a microcontroller or another small device, from inputs that come "
         "about like those it was trained on and go through the preprocessing below. It has been tried on the test "
         "split of that data and on nothing else: try it on data of the device itself before relying on it, and let no "
         "decision that can hurt somebody rest on it alone."
@@ -119,7 +111,7 @@ def _scores(record: RunRecord) -> str:
             f"**{wording.score(s['model_score'])}**",
         ),
     ]
-    lines = ["## Scores", table(["model", f"{name}, test split"], rows, 1)]
+    lines = ["## Scores", table(["model", f"{name}, {task_words.judged_rows(record)}"], rows, 1)]
     beside_it = yardstick(record)
     if beside_it is not None:
         lines.append(plain(beside_it.sentence))
@@ -226,13 +218,13 @@ def _limits(record: RunRecord) -> str:
         )
         items += _weakest(record)
     else:
-        items.append(f"The score was measured on {wording.plural(rows, 'row')} of the test split.")
+        items.append(f"The score was measured on {task_words.judged_count(record)}.")
     items += [plain(warning) for warning in record.profile.get("warnings", [])]
     items.append(
         "Arena and latency are the host's, whose pointers are 8 bytes and whose kernels are others. "
         "Measure on the device."
     )
-    items.append("It answers whatever it is shown: it cannot say that an input is like nothing it was trained on.")
+    items += [plain(limit) for limit in task_words.limits(record)]
     return "## Limits\n\n" + "\n".join(f"- {item}" for item in items)
 
 

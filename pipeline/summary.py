@@ -116,13 +116,14 @@ class Summary(_Contract):
     """SHA-256 of the prepared data set: all arrays of all splits, and their schema."""
 
     baseline_score: float
-    """Score of the dense float model before any compression, in Keras, on the test split."""
+    """Score of the dense float model before any compression, in Keras, on the test split (of reconstructions, on its
+    normal rows)."""
 
     float_score: float
-    """Score of the Keras model that was converted (pruned, where that was asked for), on the test split."""
+    """Score of the Keras model that was converted (pruned, where that was asked for), on the same rows."""
 
     model_score: float
-    """Score of `model.tflite` in LiteRT without default delegates, on the test split."""
+    """Score of `model.tflite` in LiteRT without default delegates, on the same rows."""
 
     agreement: Fraction | None
     """Fraction of the test rows that `model.tflite` and the Keras model it was made from decide alike, each by its own

@@ -8,6 +8,7 @@ from pipeline.report.markup import Markup, join, section, tag
 from pipeline.report.record import RunRecord
 from pipeline.report.section_bits import bits_section
 from pipeline.report.section_data import data_section
+from pipeline.report.section_errors import errors_section
 from pipeline.report.section_overview import header, overview
 from pipeline.report.section_pruning import pruning_section
 from pipeline.report.section_reproduce import reproduce_section
@@ -27,6 +28,7 @@ SHORT_TITLES = {
     "bits": "Fewer bits",
     "ledger": "Bytes and score",
     "result": "Test split",
+    "errors": "Abnormal rows",
     "gate": "Gate",
     "reproduce": "Reproduce",
 }
@@ -57,6 +59,7 @@ def render_report(record: RunRecord) -> str:
         "bits": bits_section(record, plots),
         "ledger": ledger_section(record, plots),
         "result": result_section(record, plots),
+        "errors": errors_section(record, plots),
         "gate": gate_section(record),
         "reproduce": reproduce_section(record),
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from models.compression_config import SearchConfig
-from pipeline.report import wording
+from pipeline.report import task_words, wording
 from pipeline.report.findings import (
     chosen_variant,
     compression_caution,
@@ -56,12 +56,9 @@ def asked_sentence(record: RunRecord) -> str:
     """Says in a sentence what the run was to do."""
     data = section_of(record, "data")
     source = data.get("name") or data.get("path") or data.get("source", "its data")
-    target = record.profile.get("target", {}).get("name", "the target")
-    balance = record.profile.get("class_balance")
-    kinds = f", one of {wording.plural(len(balance['train']), 'class', 'classes')}," if balance else ""
-    what = f"Predict {target}{kinds} from {source}"
+    what = task_words.asked(record, str(source), [str(name) for name in data.get("normal") or ()])
     family = section_of(record, "model").get("family")
-    return f"{what}, with {wording.with_article(str(family).upper())}." if family else f"{what}."
+    return f"{what}, with {wording.with_article(wording.family(str(family)))}." if family else f"{what}."
 
 
 def tiles(record: RunRecord) -> Markup:
@@ -94,6 +91,10 @@ def _bundle_tiles(record: RunRecord) -> list[tuple[str, str, str]]:
     latency = s.get("latency_us")
     timed = f"{wording.figure(round(latency, 1))} µs, median, one thread, this machine" if latency is not None else ""
     cells.append(("Multiply-accumulates", wording.count(s["macs"]), timed))
+    told = s.get("reconstruction") or {}
+    if told.get("roc_auc") is not None:
+        note = f"the Keras model’s is {wording.score(told['float_roc_auc'])}"
+        cells.insert(0, ("ROC AUC, abnormal rows", wording.score(told["roc_auc"]), note))
     agreement = s.get("agreement")
     error = f"largest difference of an output {wording.figure(s['max_abs_error'], 4)}"
     if agreement is None:
@@ -193,7 +194,10 @@ def _asked_of_pruning(prune: dict[str, Any]) -> str:
 
 def _fields(section: dict[str, Any]) -> str:
     described = []
+    unread = {"dense": "blocks", "convolutional": "units"}.get(str(section.get("kind")))
     for key, value in section.items():
+        if key == unread:
+            continue
         if key == "blocks":
             filters = ", ".join(str(block["filters"]) for block in value)
             described.append(f"{wording.plural(len(value), 'block')} of {filters} filters")

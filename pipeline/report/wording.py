@@ -120,6 +120,11 @@ def metric(name: str) -> str:
     return METRIC_NAMES.get(name, name)
 
 
+def family(name: str) -> str:
+    """Writes a family of networks: initials in capitals, `MLP`, others as words, `autoencoder`."""
+    return name.upper() if name in ("mlp", "cnn", "rnn") else words(name)
+
+
 def with_article(noun: str) -> str:
     """Writes a noun with its indefinite article; names that are spelt out (`MLP`) go by their first letter's sound."""
     spelt = noun[:2].isupper()

@@ -154,6 +154,7 @@ def _test(
 ) -> _Tested:
     """Reads the test split, once, for the gate and for every score on it."""
     x, y = inputs.dataset.inputs("test"), reference(inputs.dataset, "test", task)
+    judged = slice(None) if thresholds is None else anomalies.normal_rows(inputs.dataset)
     variants = inputs.variants
     keras_outputs = predict(model, x)
     masks = inputs.model.masks()
@@ -179,11 +180,11 @@ def _test(
     scores: dict[str, float] = {}
     for done, name in enumerate(variants.names, start=1):
         answers[name] = LiteRT(variants.runnable(name).read_bytes()).predict(x)
-        scores[name] = _score(task, y, answers[name], name)
+        scores[name] = _score(task, y[judged], answers[name][judged], name)
         workspace.progress.step("test", done, len(variants.names), {"variant": name, task.metric: scores[name]})
-    float_score = _score(task, y, keras_outputs, "Keras")
+    float_score = _score(task, y[judged], keras_outputs[judged], "Keras")
     baseline_outputs = keras_outputs if dense is model else _dense_answers(inputs, dense, "test")
-    baseline = _score(task, y, baseline_outputs, "Keras, dense")
+    baseline = _score(task, y[judged], baseline_outputs[judged], "Keras, dense")
     errors = {}
     if thresholds is not None:
         answered = {"file": answers[variants.chosen], "keras": keras_outputs, "baseline": baseline_outputs}
