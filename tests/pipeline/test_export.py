@@ -357,4 +357,5 @@ def test_summary_is_complete_and_survives_json(digits: Chain, exported: Exported
     assert (written["output"]["dtype"], written["output"]["shape"]) == ("int8", [1, 10])
     assert [row["stage"] for row in written["ledger"]] == ["train", "prune", "convert", "convert"]
     assert written.keys() == Summary.model_fields.keys()
-    assert set(Summary.model_json_schema()["required"]) == written.keys() - {"arena_reason"}
+    assert written["reconstruction"] is None
+    assert set(Summary.model_json_schema()["required"]) == written.keys() - {"arena_reason", "reconstruction"}
