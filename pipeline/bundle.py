@@ -17,7 +17,7 @@ from models.tflite.error_source import error_header
 from models.tflite.interpreter import LiteRT
 from models.tflite.micro import MicroResult, run_micro
 from pipeline.artifacts import Variants
-from pipeline.bundle_layout import C_NAME, GOLDEN, LABELS, MODEL, PREPROCESSING, RECONSTRUCTION, VARIANTS
+from pipeline.bundle_layout import C_NAME, GOLDEN, LABELS, MODEL, PREPROCESSING, RECONSTRUCTION, VARIANTS, cluster_name
 from pipeline.gate.checks import LITERT, TFLITE_MICRO, Golden
 
 _INPUTS_RAW = "inputs_raw.npy"
@@ -42,6 +42,17 @@ def copy_files(folder: Path, dataset: Dataset, variants: Variants) -> None:
     preprocessing = dataset.preprocessing
     (folder / PREPROCESSING).write_text(preprocessing.to_json(), encoding="utf-8")
     write_c_source(preprocessing, folder)
+
+
+def write_cluster_names(folder: Path, num_clusters: int) -> None:
+    """Writes labels.txt of a model whose outputs are clusters.
+
+    Args:
+        folder: the bundle.
+        num_clusters: number of the outputs.
+    """
+    names = "".join(f"{cluster_name(cluster)}\n" for cluster in range(num_clusters))
+    (folder / LABELS).write_text(names, encoding="utf-8")
 
 
 def write_c_model(

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from pipeline.ledger import LedgerRow
-from pipeline.summary import ReconstructionFigures, Summary, TargetResult, Tensor
+from pipeline.summary import ClusteringFigures, ReconstructionFigures, Summary, TargetResult, Tensor
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "bundle.md"
 """The page; all but its tables is written by hand."""
@@ -49,7 +49,7 @@ def _kind(schema: Mapping[str, Any]) -> str:
 def summary_tables() -> str:
     """Returns the fields of `summary.json` as Markdown tables."""
     parts = [_table(Summary)]
-    for section in (Tensor, ReconstructionFigures, TargetResult, LedgerRow):
+    for section in (Tensor, ReconstructionFigures, ClusteringFigures, TargetResult, LedgerRow):
         parts.append(f"### `{section.__name__}`\n\n{_sentence(section.__doc__)}\n\n{_table(section)}")
     return "\n".join(parts)
 

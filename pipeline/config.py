@@ -10,7 +10,7 @@ from data.config import DataConfig
 from data.contract import FrozenConfig
 from models.compression_config import ClusterConfig, ConvertConfig, PruneConfig, QuantizeConfig, SearchConfig
 from models.config import METRICS, MetricName, ModelConfig, PretrainConfig, TaskName, TrainConfig, TuneConfig
-from models.task_config import ReconstructionConfig
+from models.task_config import ClusteringConfig, ReconstructionConfig
 from pipeline.config_reading.checks import disagreements
 from pipeline.config_reading.disagreement import DisagreementError
 
@@ -88,6 +88,9 @@ class RunConfig(FrozenConfig):
 
     reconstruction: ReconstructionConfig | None = Field(default_factory=_implied_reconstruction)
     """When a row is called abnormal; only with `task: reconstruction`, and then with defaults when left out."""
+
+    clustering: ClusteringConfig | None = None
+    """How rows are clustered; only with `task: clustering`, which needs it."""
 
     train: TrainConfig = TrainConfig()
     """Training of the whole network; runs with defaults when left out."""

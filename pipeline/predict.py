@@ -22,7 +22,7 @@ from models.anomaly import row_errors
 from models.compression_config import ENCODED
 from models.tasks import task_for
 from models.tflite.interpreter import LiteRT
-from pipeline.bundle_layout import MODEL, PREPROCESSING, SUMMARY, SUMS, VARIANTS
+from pipeline.bundle_layout import MODEL, PREPROCESSING, SUMMARY, SUMS, VARIANTS, cluster_name
 from pipeline.runs import Workdir
 from pipeline.summary import SCHEMA_VERSION, Summary
 from pipeline.targets import missed_limit
@@ -34,10 +34,10 @@ class Prediction:
 
     Attributes:
         name: what the row is called: a file's path inside its folder, or `row 1`.
-        label: classification: name of the most probable class; reconstruction: `normal` or `abnormal`; else None.
-        probability: classification: its probability, in [0, 1]; else None.
+        label: classification: name of the most probable class; clustering: `cluster 3`; reconstruction: `normal` or `abnormal`; else None.
+        probability: classification: its probability, clustering: its share, in [0, 1]; else None.
         value: regression: the number, in the target's own unit; else None.
-        probabilities: classification: class name -> probability, in the order of the outputs; else None.
+        probabilities: name of each class or cluster -> probability or share, in the order of the outputs; else None.
         error: reconstruction: mean squared difference between the row and what the model gives back; else None.
         threshold: reconstruction: error above which a row is abnormal; else None.
     """
@@ -91,9 +91,11 @@ def predict(export_folder: Path, input_path: Path, note: Callable[[str], None] |
     outputs = runtime.predict(rows.x)
     if summary.task == "regression":
         return _numbers(preprocessing, rows, outputs)
+    if summary.clustering is not None:
+        return _shares([cluster_name(cluster) for cluster in range(summary.clustering.num_clusters)], rows, outputs)
     if summary.reconstruction is not None:
         return _errors(rows, outputs, summary.reconstruction.threshold)
-    return _classes(preprocessing, rows, outputs)
+    return _shares(list(preprocessing.class_names), rows, outputs)
 
 
 def prediction_table(predictions: Sequence[Prediction]) -> Table:
@@ -167,6 +169,12 @@ def _require_match(folder: Path, preprocessing: Preprocessing, summary: Summary,
         told = f"a {MODEL} that takes rows of {takes} and a {PREPROCESSING} that makes rows of"
         raise _damaged(folder, f"{told} {preprocessing.model_shape}")
     names = len(preprocessing.class_names)
+    if summary.clustering is not None:
+        if gives != (summary.clustering.num_clusters,):
+            raise _damaged(
+                folder, f"a {MODEL} that answers {gives} and a {SUMMARY} of {summary.clustering.num_clusters} clusters"
+            )
+        return
     if summary.reconstruction is not None:
         if gives != (math.prod(takes),):
             raise _damaged(folder, f"a {MODEL} that answers {gives} to rows of {takes}, which it should give back")
@@ -217,8 +225,7 @@ def _unseen(preprocessing: Preprocessing, rows: RawInput) -> Iterator[str]:
             )
 
 
-def _classes(preprocessing: Preprocessing, rows: RawInput, outputs: NDArray[np.float32]) -> list[Prediction]:
-    names = preprocessing.class_names
+def _shares(names: Sequence[str], rows: RawInput, outputs: NDArray[np.float32]) -> list[Prediction]:
     decided = task_for("classification").decide(outputs)
     return [
         Prediction(

@@ -52,6 +52,8 @@ def retraining(
 ) -> Retraining:
     """Prepares a stage's training; the loss stays what the dense model was trained with.
 
+    Of a clustering, what the dense model decided of the training rows takes the place of labels.
+
     Args:
         stage: its name, which seeds and progress are named after.
         dataset: the rows as the model eats them.
@@ -67,9 +69,12 @@ def retraining(
     class_weights, targets = record.class_weights, None
     if distillation is not None:
         objective = Distillation(task, distillation, class_weights)
-        labels = dataset.split("train").y
-        targets = distilled_targets(labels, _answers(dense.load(), dense.rows(dataset)))
+        answers = _answers(dense.load(), dense.rows(dataset))
+        labels = task.decide(answers) if task.name == "clustering" else dataset.split("train").y
+        targets = distilled_targets(labels, answers)
         class_weights = None
+    elif task.name == "clustering":
+        targets = task.decide(_answers(dense.load(), dense.rows(dataset))).astype(np.int32)
     settings = TrainingSettings(
         epochs=epochs,
         optimizer=section.optimizer,

@@ -83,6 +83,32 @@ class ReconstructionFigures(_Contract):
     """The same of the dense float model before any compression."""
 
 
+class ClusteringFigures(_Contract):
+    """What the clusters of the test rows are worth."""
+
+    num_clusters: Count
+    """Clusters, the number of the model's outputs; some may be empty."""
+
+    sizes: list[Count]
+    """Test rows that `model.tflite` puts into each."""
+
+    embedding_silhouette: Annotated[float, Field(ge=-1.0, le=1.0)]
+    """Silhouette of these clusters in the Keras model's embedding, which was trained to make it large; the scores are
+    silhouettes in the space of the inputs."""
+
+    nmi: float | None
+    """Normalized mutual information of these clusters and the labels, 0 to 1; null where there are no labels."""
+
+    ari: float | None
+    """Adjusted Rand index of the same, 1 at best, 0 for clusters by chance; null where there are no labels."""
+
+    baseline_nmi: float | None
+    """Normalized mutual information of the dense float model's clusters and the labels."""
+
+    baseline_ari: float | None
+    """Adjusted Rand index of the same."""
+
+
 class Summary(_Contract):
     """The figures of a bundle.
 
@@ -172,6 +198,9 @@ class Summary(_Contract):
 
     reconstruction: ReconstructionFigures | None = None
     """How rows are told abnormal; null for other tasks."""
+
+    clustering: ClusteringFigures | None = None
+    """What the clusters are worth; null for other tasks."""
 
     target: dict[str, TargetResult]
     """Each limit that the config's `target` sets, by name."""

@@ -10,12 +10,12 @@ from models.autoencoder_config import AutoencoderConfig
 from models.config import CnnConfig, LinearConfig, ModelConfig
 from models.legacy_keras import keras
 from models.shapes import check_shapes
-from models.tasks import task_for
+from models.tasks import Clustering, Task, task_for
 
 NUM_CLASSES_MINIMUM = 2
 
 
-def build(config: ModelConfig, schema: Schema, task_name: str, seed: int) -> Any:
+def build(config: ModelConfig, schema: Schema, task_name: str, seed: int, num_clusters: int | None = None) -> Any:
     """Builds an untrained functional model with stable layer names, the last one `output`.
 
     Each kernel is drawn from a seed derived from `seed` and its layer's name, so a layer starts from
@@ -26,16 +26,17 @@ def build(config: ModelConfig, schema: Schema, task_name: str, seed: int) -> Any
         schema: shape of one input and the classes.
         task_name: one of `models.tasks.TASKS`.
         seed: seed of the initial weights.
+        num_clusters: outputs of a clustering; not looked at by other tasks.
 
     Returns:
-        A keras.Model from float32 (rows, *schema.input_shape) to (rows, num_classes) probabilities,
+        A keras.Model from float32 (rows, *schema.input_shape) to (rows, num_classes or num_clusters) probabilities,
         (rows, 1) standardized values, or (rows, entries of an input) of a reconstruction.
 
     Raises:
         ConfigError: the shapes are impossible, or the task does not fit the schema.
     """
     check_shapes(config, schema.input_shape)
-    task = task_for(task_name)
+    task: Task = Clustering(num_clusters=num_clusters) if task_name == "clustering" else task_for(task_name)
     if task.name == "classification" and schema.num_classes < NUM_CLASSES_MINIMUM:
         raise ConfigError(
             f"task: expected regression for data without classes, got {task.name} with {schema.num_classes} classes. "

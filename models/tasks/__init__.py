@@ -9,17 +9,19 @@ from __future__ import annotations
 from data.contract import ConfigError
 from models.config import LOSSES, METRICS, LossConfig, MetricName
 from models.tasks.classification import Classification
+from models.tasks.clustering import Clustering
 from models.tasks.reconstruction import Reconstruction
 from models.tasks.regression import Regression
 from models.tasks.scores import d2, r2
 from models.tasks.task import Task
 
-__all__ = ["TASKS", "Classification", "Reconstruction", "Regression", "Task", "d2", "r2", "task_for"]
+__all__ = ["TASKS", "Classification", "Clustering", "Reconstruction", "Regression", "Task", "d2", "r2", "task_for"]
 
-TASKS: tuple[type[Classification] | type[Regression] | type[Reconstruction], ...] = (
+TASKS: tuple[type[Classification] | type[Regression] | type[Reconstruction] | type[Clustering], ...] = (
     Classification,
     Regression,
     Reconstruction,
+    Clustering,
 )
 
 
@@ -27,7 +29,7 @@ def task_for(name: str, loss: LossConfig | None = None, metric: MetricName | Non
     """Makes a task by its name in a config.
 
     Args:
-        name: `classification`, `regression` or `reconstruction`.
+        name: `classification`, `regression`, `reconstruction` or `clustering`.
         loss: what is minimized; the task's first one if None.
         metric: what a score is; the task's first one if None.
 
@@ -46,4 +48,4 @@ def task_for(name: str, loss: LossConfig | None = None, metric: MetricName | Non
             raise ConfigError(f"metric: expected one of {', '.join(METRICS[name])}, got {metric}.")
         return task(loss, metric)
     names = " or ".join(task.name for task in TASKS)
-    raise ConfigError(f"task: expected {names}, got {name!r}. Other tasks are not built yet.")
+    raise ConfigError(f"task: expected {names}, got {name!r}. Name one of them.")

@@ -19,7 +19,12 @@ from pipeline.config_reading.compression_checks import (
 )
 from pipeline.config_reading.disagreement import Disagreement, Location, is_chosen
 from pipeline.config_reading.label_checks import labels_are_there, normal_fits_task, unlabeled_rows_are_used
-from pipeline.config_reading.task_checks import autoencoder_adds_up, family_fits_task, sections_fit_task
+from pipeline.config_reading.task_checks import (
+    autoencoder_adds_up,
+    family_fits_task,
+    refinement_is_read,
+    sections_fit_task,
+)
 
 if TYPE_CHECKING:
     from pipeline.config import RunConfig
@@ -42,6 +47,7 @@ def disagreements(config: RunConfig) -> list[Disagreement]:
         _goal_fits_task,
         _training_fits_task,
         sections_fit_task,
+        refinement_is_read,
         pruning_adds_up,
         criterion_has_its_data,
         quantization_adds_up,

@@ -43,6 +43,17 @@ def autoencoder_adds_up(config: RunConfig) -> Iterator[Disagreement]:
         yield Disagreement(("model", unread), message, (("model", "kind"),))
 
 
+def refinement_is_read(config: RunConfig) -> Iterator[Disagreement]:
+    """Without a refinement nothing of it is set."""
+    section = config.clustering
+    if section is None or section.refine_epochs > 0:
+        return
+    for name in ("update_steps", "tolerance_fraction", "batch_size", "optimizer"):
+        if is_chosen(section, name):
+            message = "expected it with clustering.refine_epochs above 0 alone, got it with 0. Take it out."
+            yield Disagreement(("clustering", name), message, (("clustering", "refine_epochs"),))
+
+
 def sections_fit_task(config: RunConfig) -> Iterator[Disagreement]:
     """The section of a task, labels' weights, and teachers."""
     if config.reconstruction is not None and config.task != "reconstruction":
@@ -51,6 +62,12 @@ def sections_fit_task(config: RunConfig) -> Iterator[Disagreement]:
     if config.reconstruction is None and config.task == "reconstruction":
         message = "expected a section with task: reconstruction, got null. Leave it out to take the defaults."
         yield Disagreement(("reconstruction",), message, (("task",),))
+    if config.clustering is not None and config.task != "clustering":
+        message = f"expected no such section with task: {config.task}, got one. Take it out."
+        yield Disagreement(("clustering",), message, (("task",),))
+    if config.clustering is None and config.task == "clustering":
+        message = "expected this section with task: clustering, got none. Say clustering: {num_clusters: 10}, or so."
+        yield Disagreement(("clustering",), message, (("task",),))
     if config.train.class_weights is not None and config.task in _OF_AUTOENCODERS:
         message = f"expected no class weights with task: {config.task}, got some. It has no labels: take it out."
         yield Disagreement(("train", "class_weights"), message, (("task",),))

@@ -32,7 +32,6 @@ UNAVAILABLE_KEYS: dict[str, str] = {
 """Dotted key (`*`: any one key; list positions left out) -> what is not there, up to its verb."""
 
 UNAVAILABLE_VALUES: tuple[tuple[str, str, str], ...] = (
-    ("task", "clustering", "Clustering rows is"),
     ("data.source", "series", "Reading series is"),
     ("data.path", "*://*", _REMOTE),
     ("data.unlabeled.path", "*://*", _REMOTE),

@@ -27,6 +27,7 @@ class Config:
     task: TaskName
     metric: MetricName | None
     model: ModelConfig
+    num_clusters: int | None = None
 
 
 def build(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
@@ -37,9 +38,11 @@ def build(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
     """
     use_determinism(workspace.seed_for("build"))
     schema = inputs.dataset.schema
-    model = build_network(config.model, schema, config.task, workspace.seed_for("build"))
+    seed = workspace.seed_for("build")
+    model = build_network(config.model, schema, config.task, seed, config.num_clusters)
+    autoencoder = build_network(config.model, schema, "reconstruction", seed) if config.task == "clustering" else None
     record = ModelRecord(task=config.task, data_schema=schema, metric=config.metric)
-    save_model(workspace.output, model, record)
+    save_model(workspace.output, model, record, autoencoder=autoencoder)
     row = measure("build", model, inputs.dataset, record.as_task())
     layers = [
         {
@@ -48,6 +51,6 @@ def build(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
             "output_shape": list(layer.output_shape[1:]) if isinstance(layer.output_shape, tuple) else [],
             "parameters": int(layer.count_params()),
         }
-        for layer in model.layers[1:]
+        for layer in (model if autoencoder is None else autoencoder).layers[1:]
     ]
     return Outcome((row,), {"family": config.model.family, "layers": layers})

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from data.contract import GateError
 from data.dataset import Dataset
 from models.anomaly import Thresholds, row_errors
+from models.deep_clustering import embedding_of
 from models.legacy_keras import use_determinism
 from models.measurements import count_macs, count_nonzero, count_parameters, gzip_bytes, zstd_bytes
 from models.task_config import ReconstructionConfig
@@ -25,7 +26,8 @@ from models.tflite.interpreter import LiteRT, TensorInfo, latency_us
 from models.training import predict
 from pipeline import anomalies
 from pipeline.artifacts import SavedModel, Variants
-from pipeline.bundle import copy_files, write_c_model, write_error_header, write_golden
+from pipeline.bundle import copy_files, write_c_model, write_cluster_names, write_error_header, write_golden
+from pipeline.clusters import cluster_summary, told_clusters
 from pipeline.config import ExportConfig, TargetConfig
 from pipeline.decisions import confusion_matrix, largest_errors, scatter_points, wrong_predictions
 from pipeline.gate.checks import GateInputs, GateReport, Golden, run_gate
@@ -66,6 +68,8 @@ class _Tested:
         float_score: of the model that was converted.
         scores: variant -> score.
         errors: reconstruction: of each row, by who answered; else empty.
+        baseline_outputs: (rows, outputs) of the dense float model.
+        embedded: clustering: (rows, dimensions) embeddings by the Keras model; else empty.
     """
 
     report: GateReport
@@ -75,6 +79,8 @@ class _Tested:
     float_score: float
     scores: dict[str, float]
     errors: dict[str, NDArray[np.float64]]
+    baseline_outputs: NDArray[np.float32]
+    embedded: NDArray[np.float32]
 
 
 def export(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
@@ -95,6 +101,8 @@ def export(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
     raw = _golden_rows(inputs.dataset, config.export.golden_rows, workspace.seed_for("export", "golden"))
     golden = write_golden(workspace.output, file, runnable, raw, config.export.c_golden_rows)
     thresholds, figures = _thresholds(inputs, config, model, runnable, workspace)
+    if task.name == "clustering":
+        write_cluster_names(workspace.output, int(model.output_shape[-1]))
     tested = _test(inputs, task, model, dense, golden, thresholds, workspace)
     report = tested.report
     if thresholds is not None:
@@ -113,7 +121,7 @@ def export(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
         "xnnpack_difference": _jsonable(report.xnnpack_steps),
         "golden": {"rows": len(golden.quantized), "runtime": golden.runtime},
         "summary": _summary(inputs, task, model, file, runnable, tested, measured, targets)
-        | {"reconstruction": figures or None},
+        | {"reconstruction": figures or None, "clustering": _clusters(inputs, task, tested)},
     }
     return Outcome((), details)
 
@@ -189,7 +197,8 @@ def _test(
     if thresholds is not None:
         answered = {"file": answers[variants.chosen], "keras": keras_outputs, "baseline": baseline_outputs}
         errors = {who: row_errors(x, outputs) for who, outputs in answered.items()}
-    return _Tested(report, golden, answers, baseline, float_score, scores, errors)
+    embedded = predict(embedding_of(model), x) if task.name == "clustering" else np.zeros((len(x), 0), np.float32)
+    return _Tested(report, golden, answers, baseline, float_score, scores, errors, baseline_outputs, embedded)
 
 
 def _dense_answers(inputs: Inputs, dense: Any, split: str) -> NDArray[np.float32]:
@@ -227,6 +236,8 @@ def _decisions(inputs: Inputs, task: Task, tested: _Tested, thresholds: Threshol
     dataset, outputs = inputs.dataset, tested.answers[inputs.variants.chosen]
     if thresholds is not None:
         return {"errors": anomalies.told_errors(dataset, outputs, tested.errors["file"], thresholds.file)}
+    if task.name == "clustering":
+        return {"clusters": told_clusters(dataset, outputs, tested.embedded)}
     classes, y = list(dataset.schema.class_names), dataset.split("test").y
     decided = task.decide(outputs)
     if task.name == "regression":
@@ -240,6 +251,14 @@ def _decisions(inputs: Inputs, task: Task, tested: _Tested, thresholds: Threshol
         "scatter": None,
         "wrong": wrong_predictions(dataset, outputs, decided),
     }
+
+
+def _clusters(inputs: Inputs, task: Task, tested: _Tested) -> dict[str, Any] | None:
+    """Returns what the summary tells of clusters, and names them in the bundle; None for another task."""
+    if task.name != "clustering":
+        return None
+    outputs = tested.answers[inputs.variants.chosen]
+    return cluster_summary(inputs.dataset, outputs, tested.baseline_outputs, tested.embedded)
 
 
 def _summary(

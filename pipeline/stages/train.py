@@ -12,9 +12,12 @@ from data.contract import ConfigError, Schema
 from data.dataset import Dataset
 from models.config import ClassWeights, TrainConfig
 from models.legacy_keras import use_determinism
+from models.task_config import ClusteringConfig
+from models.tasks import Clustering
 from models.training import TrainingResult, TrainingSettings
 from models.training import train as train_network
-from pipeline.artifacts import SavedModel, save_model
+from pipeline.artifacts import ModelRecord, SavedModel, save_model
+from pipeline.clusters import learn_clusters
 from pipeline.lessons import training_batches, validation
 from pipeline.measure import measure
 from pipeline.workspace import Outcome, Workspace
@@ -33,13 +36,14 @@ class Config:
     """Sections of the config that are read."""
 
     train: TrainConfig
+    clustering: ClusteringConfig | None = None
 
 
 def train(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
-    """Trains by gradient descent; the best weights on validation are kept.
+    """Trains by gradient descent; the best weights on validation are kept. For a clustering, see `_train_clusters`.
 
     Raises:
-        ConfigError: `class_weights` names a class that the data does not have.
+        ConfigError: `class_weights` names a class that the data does not have; more clusters than rows are apart.
         TrainingError: the loss is not finite any more.
     """
     section = config.train
@@ -48,16 +52,10 @@ def train(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
     weights = class_weights(section.class_weights, inputs.dataset)
     learned = {"class_weights": weights, "regularization": section.regularization, "loss": section.loss}
     record = inputs.start.record.model_copy(update=learned)
+    if config.clustering is not None:
+        return _train_clusters(inputs, record, section, config.clustering, workspace)
     task = record.as_task()
-    settings = TrainingSettings(
-        epochs=section.epochs,
-        optimizer=section.optimizer,
-        stop=section.stop,
-        seed=workspace.seed_for("train"),
-        regularization=record.regularization,
-        class_weights=record.class_weights,
-        label="train",
-    )
+    settings = _settings(section, record, workspace)
     result = train_network(
         model,
         training_batches(inputs.dataset, task, section.batch_size, workspace.seed_for("train", "shuffle")),
@@ -70,6 +68,42 @@ def train(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
     save_model(workspace.output, model, record)
     row = measure("train", model, inputs.dataset, task)
     return Outcome((row,), {"metric": task.metric, **training_details(result)})
+
+
+def _settings(section: TrainConfig, record: ModelRecord, workspace: Workspace) -> TrainingSettings:
+    return TrainingSettings(
+        epochs=section.epochs,
+        optimizer=section.optimizer,
+        stop=section.stop,
+        seed=workspace.seed_for("train"),
+        regularization=record.regularization,
+        class_weights=record.class_weights,
+        label="train",
+    )
+
+
+def _train_clusters(
+    inputs: Inputs, record: ModelRecord, section: TrainConfig, config: ClusteringConfig, workspace: Workspace
+) -> Outcome:
+    """Trains an autoencoder as the section says, then its clusters; the model is the encoder with these on top."""
+    task = Clustering(record.loss, record.metric)
+    settings = _settings(section, record, workspace)
+    learned = learn_clusters(inputs.dataset, inputs.start, task, settings, section.batch_size, config, workspace)
+    save_model(workspace.output, learned.model, record)
+    row = measure("train", learned.model, inputs.dataset, task)
+    refined = learned.refinement
+    details = {
+        "metric": task.metric,
+        **({"history": []} if refined.training is None else training_details(refined.training)),
+        "clustering": {
+            "reconstruction": {"metric": "r2", **training_details(learned.reconstruction)},
+            "before": learned.before,
+            "after": learned.after,
+            "changed": refined.changed,
+            "sizes": refined.sizes,
+        },
+    }
+    return Outcome((row,), details)
 
 
 def training_details(result: TrainingResult) -> dict[str, Any]:

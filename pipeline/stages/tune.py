@@ -10,6 +10,7 @@ from data.contract import TrainingError
 from data.dataset import Dataset
 from models.config import RegularizationConfig, TrainConfig, TuneConfig
 from models.legacy_keras import use_determinism
+from models.task_config import ClusteringConfig
 from models.tasks import Task
 from pipeline.artifacts import SavedModel
 from pipeline.ledger import LedgerRow
@@ -33,6 +34,7 @@ class Config:
 
     train: TrainConfig
     tune: TuneConfig
+    clustering: ClusteringConfig | None = None
 
 
 @dataclass
@@ -82,8 +84,9 @@ def _try(search: _Search, number: int, proposal: Proposal, config: Config, works
             "epochs": config.train.epochs if config.tune.epochs is None else config.tune.epochs,
         }
     )
+    roles = {"dataset": "dataset", "start": "start"}
     try:
-        artifact = workspace.trials.run("train", {"dataset": "dataset", "start": "start"}, {"train": section})
+        artifact = workspace.trials.run("train", roles, {"train": section, "clustering": config.clustering})
     except TrainingError as error:
         workspace.progress.note(f"tune: trial {number} failed: {error}")
         search.trials.append(_entry(number, proposal.kind, proposal.regularization, None, "failed", 0.0))
