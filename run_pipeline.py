@@ -267,6 +267,8 @@ def _run(request: Request, *, as_json: bool) -> None:
 
 
 def _print_result(result: RunResult, metric: str, place: Workdir) -> None:
+    from pipeline.summary import scores_line
+
     rows = [row for artifact, _ in result.stages for row in artifact.manifest.ledger]
     out.print()
     if rows:
@@ -274,13 +276,8 @@ def _print_result(result: RunResult, metric: str, place: Workdir) -> None:
         out.print("* on the validation split; bytes of a Keras model are those of its float32 .tflite\n")
     summary = result.published.summary
     if summary:
-        area = (summary.get("reconstruction") or {}).get("roc_auc")
-        told = "" if area is None else f", ROC AUC {area:.4f}"
-        out.print(
-            f"model.tflite: {metric} {summary['model_score']:.4f}{told} on the test split, "
-            f"{summary['model_bytes']:,} bytes",
-            markup=False,
-        )
+        told = f"model.tflite: {scores_line(metric, summary)}, {summary['model_bytes']:,} bytes"
+        out.print(told, markup=False)
     out.print(f"report  {result.published.report}", markup=False, soft_wrap=True)
     if result.published.has_earlier_bundle:
         out.print(f"note    {place.earlier_bundle(result.name)}", markup=False, soft_wrap=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,10 @@ from numpy.typing import NDArray
 
 from data.dataset import Dataset
 from models.anomaly import Thresholds, error_threshold, is_abnormal, roc_auc, roc_curve, row_errors
+from models.task_config import ReconstructionConfig
 from models.tflite.interpreter import LiteRT
 from models.training import predict
+from pipeline.bundle import write_error_header
 from pipeline.decisions import DRAWN_CHANNELS, shown_row, thinned
 
 MAX_ROC_POINTS = 200
@@ -48,6 +51,32 @@ def find_thresholds(
         keras=error_threshold(row_errors(x, predict(model, x)), false_alarm_fraction),
     )
     return thresholds, float(is_abnormal(errors, thresholds.file).mean())
+
+
+def exported_thresholds(
+    dataset: Dataset, runnable: bytes, model: Any, config: ReconstructionConfig | None, folder: Path
+) -> tuple[Thresholds | None, dict[str, float | None]]:
+    """Sets the thresholds and writes the file's into a bundle.
+
+    Args:
+        dataset: the rows as the model eats them.
+        runnable: bytes of the .tflite file that LiteRT runs.
+        model: the Keras model that was converted.
+        config: the section of the task; None: it is another task's model, and nothing is done.
+        folder: the bundle.
+
+    Returns:
+        The thresholds and the fields of `ReconstructionFigures` on validation rows; None and nothing.
+    """
+    if config is None:
+        return None, {}
+    thresholds, above = find_thresholds(dataset, runnable, model, config.false_alarm_fraction)
+    write_error_header(folder, runnable, thresholds.file, images=dataset.schema.kind == "image")
+    return thresholds, {
+        "threshold": thresholds.file,
+        "false_alarm_fraction": config.false_alarm_fraction,
+        "validation_false_alarm_fraction": above,
+    }
 
 
 def normal_rows(dataset: Dataset) -> slice | NDArray[np.bool_]:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from data.dataset import Dataset
 from models.architectures.autoencoder import BOTTLENECK
-from models.deep_clustering import Refinement, embedding_of, in_unit_of_spread, kmeans_centers, put_clusters, refine
+from models.deep_clustering import Refinement, embedding_of, refine
+from models.soft_clusters import in_unit_of_spread, kmeans_centers, put_clusters
 from models.task_config import ClusteringConfig
 from models.tasks import Clustering, Reconstruction
 from models.tasks.silhouette import silhouette

@@ -34,7 +34,8 @@ class Prediction:
 
     Attributes:
         name: what the row is called: a file's path inside its folder, or `row 1`.
-        label: classification: name of the most probable class; clustering: `cluster 3`; reconstruction: `normal` or `abnormal`; else None.
+        label: classification: name of the most probable class; clustering: `cluster 3`; reconstruction: `normal` or
+            `abnormal`; else None.
         probability: classification: its probability, clustering: its share, in [0, 1]; else None.
         value: regression: the number, in the target's own unit; else None.
         probabilities: name of each class or cluster -> probability or share, in the order of the outputs; else None.

@@ -238,3 +238,18 @@ def summary_of(
         versions=dict(versions),
         **details["summary"],
     )
+
+
+def scores_line(metric: str, summary: Mapping[str, Any]) -> str:
+    """Writes what a bundle's model is worth in a few words, such as `r2 0.6688, ROC AUC 0.9559 on the test split`.
+
+    Args:
+        metric: name of the score.
+        summary: `summary.json` as plain values.
+    """
+    beside = (("ROC AUC", "reconstruction", "roc_auc"), ("NMI", "clustering", "nmi"))
+    told = [f"{metric} {summary['model_score']:.4f}"]
+    for title, task, name in beside:
+        figure = (summary.get(task) or {}).get(name)
+        told += [] if figure is None else [f"{title} {figure:.4f}"]
+    return f"{', '.join(told)} on the test split"

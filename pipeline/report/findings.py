@@ -149,6 +149,8 @@ def yardstick(record: RunRecord) -> Yardstick | None:
     """
     if record.task == "reconstruction":
         return _guessing_abnormal(record)
+    if record.task == "clustering":
+        return _apart(record)
     balance, score = record.profile.get("class_balance"), record.summary.get("model_score")
     if balance and score is not None and sum(balance["test"].values()):
         name = max(balance["train"], key=lambda each: balance["train"][each])
@@ -188,20 +190,28 @@ def _guessing_abnormal(record: RunRecord) -> Yardstick | None:
     return None if score is None else Yardstick(sentence, bool(score > 0.0))
 
 
+def _apart(record: RunRecord) -> Yardstick | None:
+    """Holds a silhouette against 0."""
+    score = record.summary.get("model_score")
+    sentence = "At a silhouette of 0 rows are no nearer to their own cluster than to the next one."
+    return None if score is None else Yardstick(sentence, bool(score > 0.0))
+
+
 def training_cautions(record: RunRecord) -> list[str]:
     """Says what the training and its answers give reason to look at, one sentence each."""
     found = []
     train = record.details("train")
     history, best = train.get("history") or [], train.get("best_epoch")
     # A schedule that ends at a rate of zero makes the last epoch the best one by design.
+    refined = "clustering" in train
     constant = (section_of(record, "train").get("optimizer") or {}).get("schedule") == "constant"
-    if constant and train.get("stopped_by") == "epochs" and best == len(history) > 1:
+    if constant and not refined and train.get("stopped_by") == "epochs" and best == len(history) > 1:
         found.append(
             f"The last of {len(history)} epochs of training was the best: more epochs (train.epochs) may do better."
         )
     rows, size = record.profile.get("rows", {}).get("train"), section_of(record, "train").get("batch_size")
     size = rows if size == "full" else size
-    if history and rows and size and len(history) * -(-rows // size) < FEW_STEPS:
+    if history and not refined and rows and size and len(history) * -(-rows // size) < FEW_STEPS:
         found.append(
             f"Training took {len(history) * -(-rows // size)} steps in all ({len(history)} epochs of {rows:,d} rows): "
             "few for so little data. Try more epochs (train.epochs), or a smaller train.batch_size."

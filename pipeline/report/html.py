@@ -7,6 +7,7 @@ from pipeline.report.figures import Plots
 from pipeline.report.markup import Markup, join, section, tag
 from pipeline.report.record import RunRecord
 from pipeline.report.section_bits import bits_section
+from pipeline.report.section_clusters import clusters_section
 from pipeline.report.section_data import data_section
 from pipeline.report.section_errors import errors_section
 from pipeline.report.section_overview import header, overview
@@ -29,6 +30,7 @@ SHORT_TITLES = {
     "ledger": "Bytes and score",
     "result": "Test split",
     "errors": "Abnormal rows",
+    "clusters": "Clusters",
     "gate": "Gate",
     "reproduce": "Reproduce",
 }
@@ -60,6 +62,7 @@ def render_report(record: RunRecord) -> str:
         "ledger": ledger_section(record, plots),
         "result": result_section(record, plots),
         "errors": errors_section(record, plots),
+        "clusters": clusters_section(record, plots),
         "gate": gate_section(record),
         "reproduce": reproduce_section(record),
     }

@@ -95,6 +95,10 @@ def _bundle_tiles(record: RunRecord) -> list[tuple[str, str, str]]:
     if told.get("roc_auc") is not None:
         note = f"the Keras model’s is {wording.score(told['float_roc_auc'])}"
         cells.insert(0, ("ROC AUC, abnormal rows", wording.score(told["roc_auc"]), note))
+    clusters = s.get("clustering") or {}
+    if clusters.get("nmi") is not None:
+        note = f"mutual information with the labels; the dense model’s is {wording.score(clusters['baseline_nmi'])}"
+        cells.insert(1, ("NMI, test split", wording.score(clusters["nmi"]), note))
     agreement = s.get("agreement")
     error = f"largest difference of an output {wording.figure(s['max_abs_error'], 4)}"
     if agreement is None:

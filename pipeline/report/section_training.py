@@ -37,7 +37,8 @@ def training_section(record: RunRecord, plots: Plots) -> Markup:
         text = f"Layer by layer, each layer learning as {_learner(kind)} before the whole network is fine-tuned."
         parts.append(subsection("Pretraining", paragraph(text), plots.place(layerwise_figure(pretrain["layers"]))))
     if train:
-        parts.append(learning_curves("train", "Learning curves", train, record.metric, plots))
+        title = "Learning curves of the refinement" if "clustering" in train else "Learning curves"
+        parts.append(learning_curves("train", title, train, record.metric, plots))
     return section("training", "Training", *parts) if parts else NOTHING
 
 
@@ -83,7 +84,7 @@ def learning_curves(identifier: str, title: str, details: Mapping[str, Any], met
     ended = wording.plural(len(history), "epoch")
     rule = str(details.get("stopped_by") or "epochs")
     if rule != "epochs":
-        ended += f", stopped early by the rule train.stop.{rule}"
+        ended += f", stopped early by the rule {rule if '.' in rule else f'train.stop.{rule}'}"
     spent = sum(record.get("seconds") or 0.0 for record in history)
     return subsection(
         title,

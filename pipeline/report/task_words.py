@@ -22,6 +22,8 @@ def asked(record: RunRecord, source: str, normal: list[str]) -> str:
     if record.task == "reconstruction":
         which = f" (normal: {wording.listed(normal)})" if normal else ""
         return f"Give rows of {source} back, and tell abnormal ones by the error{which}"
+    if record.task == "clustering":
+        return f"Find which rows of {source} belong together, without labels"
     balance = record.profile.get("class_balance")
     kinds = f", one of {wording.plural(len(balance['train']), 'class', 'classes')}," if balance else ""
     return f"Predict {target_name(record)}{kinds} from {source}"
@@ -31,6 +33,8 @@ def answer(record: RunRecord, classes: list[str]) -> str:
     """Says what the model gives for a row."""
     if record.task == "reconstruction":
         return "the same numbers back, as well as it can"
+    if record.task == "clustering":
+        return f"a share for each of {wording.plural(record.summary['clustering']['num_clusters'], 'cluster')}"
     if classes:
         return f"one probability for each of {wording.plural(len(classes), 'class', 'classes')}"
     return f"one number, {target_name(record)}, standardized"
@@ -40,6 +44,8 @@ def use(record: RunRecord) -> str:
     """Says what the model is for."""
     if record.task == "reconstruction":
         return "To tell abnormal rows from normal ones"
+    if record.task == "clustering":
+        return "To say which of the clusters found in the training rows a row belongs to"
     return f"To predict {target_name(record)}"
 
 
@@ -59,6 +65,13 @@ def judged_count(record: RunRecord) -> str:
 
 def limits(record: RunRecord) -> list[str]:
     """Says what the task's answers cannot tell."""
+    if record.task == "clustering":
+        return [
+            "Clusters have numbers, not names: what they mean, somebody must look at. Trained anew on other rows, "
+            "they come out otherwise, and in another order.",
+            "A share is how near a row is to the center of its cluster beside the others: it is large, too, for rows "
+            "that are like nothing the model was trained on.",
+        ]
     if record.task != "reconstruction":
         return ["It answers whatever it is shown: it cannot say that an input is like nothing it was trained on."]
     figures = record.summary["reconstruction"]

@@ -14,6 +14,7 @@ METRIC_NAMES = {
     "macro_f1": "macro F1",
     "r2": "R²",
     "d2": "D²",
+    "silhouette": "silhouette",
 }
 
 

@@ -26,7 +26,7 @@ from models.tflite.interpreter import LiteRT, TensorInfo, latency_us
 from models.training import predict
 from pipeline import anomalies
 from pipeline.artifacts import SavedModel, Variants
-from pipeline.bundle import copy_files, write_c_model, write_cluster_names, write_error_header, write_golden
+from pipeline.bundle import copy_files, write_c_model, write_cluster_names, write_golden
 from pipeline.clusters import cluster_summary, told_clusters
 from pipeline.config import ExportConfig, TargetConfig
 from pipeline.decisions import confusion_matrix, largest_errors, scatter_points, wrong_predictions
@@ -100,13 +100,17 @@ def export(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
     copy_files(workspace.output, inputs.dataset, inputs.variants)
     raw = _golden_rows(inputs.dataset, config.export.golden_rows, workspace.seed_for("export", "golden"))
     golden = write_golden(workspace.output, file, runnable, raw, config.export.c_golden_rows)
-    thresholds, figures = _thresholds(inputs, config, model, runnable, workspace)
-    if task.name == "clustering":
-        write_cluster_names(workspace.output, int(model.output_shape[-1]))
+    thresholds, figures = anomalies.exported_thresholds(
+        inputs.dataset, runnable, model, config.reconstruction, workspace.output
+    )
     tested = _test(inputs, task, model, dense, golden, thresholds, workspace)
     report = tested.report
     if thresholds is not None:
         figures |= anomalies.test_figures(inputs.dataset, tested.errors, thresholds.file)
+    clusters = None
+    if task.name == "clustering":
+        write_cluster_names(workspace.output, int(model.output_shape[-1]))
+        clusters = cluster_summary(inputs.dataset, tested.answers[chosen], tested.baseline_outputs, tested.embedded)
     write_c_model(workspace.output, file, runnable, report.arena_bytes, report.micro_reason)
     measured = _measure(inputs, task, dense, file, runnable, config.export.latency_repeats)
     measured["max_arena_bytes"] = report.arena_bytes
@@ -121,7 +125,7 @@ def export(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
         "xnnpack_difference": _jsonable(report.xnnpack_steps),
         "golden": {"rows": len(golden.quantized), "runtime": golden.runtime},
         "summary": _summary(inputs, task, model, file, runnable, tested, measured, targets)
-        | {"reconstruction": figures or None, "clustering": _clusters(inputs, task, tested)},
+        | {"reconstruction": figures or None, "clustering": clusters},
     }
     return Outcome((), details)
 
@@ -131,24 +135,6 @@ def _golden_rows(dataset: Dataset, wanted: int, seed: int) -> NDArray[Any]:
     raw = dataset.raw("test")
     order = np.random.Generator(np.random.PCG64(seed)).permutation(len(raw))
     return np.ascontiguousarray(raw[order[:wanted]])
-
-
-def _thresholds(
-    inputs: Inputs, config: Config, model: Any, runnable: bytes, workspace: Workspace
-) -> tuple[Thresholds | None, dict[str, float | None]]:
-    """Sets the thresholds of a reconstruction and writes the file's into the bundle; returns what the summary tells."""
-    if config.reconstruction is None:
-        return None, {}
-    wanted = config.reconstruction.false_alarm_fraction
-    thresholds, above = anomalies.find_thresholds(inputs.dataset, runnable, model, wanted)
-    images = inputs.dataset.schema.kind == "image"
-    write_error_header(workspace.output, runnable, thresholds.file, images=images)
-    told: dict[str, float | None] = {
-        "threshold": thresholds.file,
-        "false_alarm_fraction": wanted,
-        "validation_false_alarm_fraction": above,
-    }
-    return thresholds, told
 
 
 def _test(
@@ -251,14 +237,6 @@ def _decisions(inputs: Inputs, task: Task, tested: _Tested, thresholds: Threshol
         "scatter": None,
         "wrong": wrong_predictions(dataset, outputs, decided),
     }
-
-
-def _clusters(inputs: Inputs, task: Task, tested: _Tested) -> dict[str, Any] | None:
-    """Returns what the summary tells of clusters, and names them in the bundle; None for another task."""
-    if task.name != "clustering":
-        return None
-    outputs = tested.answers[inputs.variants.chosen]
-    return cluster_summary(inputs.dataset, outputs, tested.baseline_outputs, tested.embedded)
 
 
 def _summary(
