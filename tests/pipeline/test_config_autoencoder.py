@@ -90,6 +90,50 @@ def test_the_section_of_the_task_is_implied() -> None:
             "metric: expected 'r2' with task: reconstruction, got 'accuracy'.",
         ),
         (
+            {"task": "clustering", "model": {"family": "mlp"}, "clustering": {"num_clusters": 3}},
+            "model.family: expected autoencoder with task: clustering, got mlp. Set model.family to autoencoder.",
+        ),
+        (
+            {"task": "clustering", "model": DENSE},
+            "clustering: expected this section with task: clustering, got none. Say clustering: {num_clusters: 10}, or "
+            "so.",
+        ),
+        (
+            {"clustering": {"num_clusters": 3}},
+            "clustering: expected no such section with task: classification, got one. Take it out.",
+        ),
+        (
+            {"task": "clustering", "model": DENSE, "clustering": {"num_clusters": 3}, "reconstruction": {}},
+            "reconstruction: expected no such section with task: clustering, got one. Take it out.",
+        ),
+        (
+            {
+                "task": "clustering",
+                "model": DENSE,
+                "clustering": {"num_clusters": 3, "refine_epochs": 0, "update_steps": 5},
+            },
+            "clustering.update_steps: expected it with clustering.refine_epochs above 0 alone, got it with 0. Take it "
+            "out.",
+        ),
+        (
+            {
+                "task": "clustering",
+                "model": DENSE,
+                "clustering": {"num_clusters": 3},
+                "train": {"class_weights": "balanced"},
+            },
+            "train.class_weights: expected no class weights with task: clustering, got some.",
+        ),
+        (
+            {
+                "task": "clustering",
+                "model": DENSE,
+                "clustering": {"num_clusters": 3},
+                "train": {"loss": {"name": "cross_entropy"}},
+            },
+            "train.loss.name: expected 'mse' or 'mae' or 'huber' with task: clustering, got 'cross_entropy'.",
+        ),
+        (
             {"task": "reconstruction", "model": DENSE, "prune": {"inputs": "varying"}},
             "prune.inputs: expected all with the family autoencoder, got varying. Only an mlp can do without inputs: "
             "take it out.",
