@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-
-import numpy as np
 
 from data.c_functions import ENCODE_BINS, ENCODE_CATEGORY, FIND_CATEGORY, IS_MISSING, SIGNED_LOG, STANDARDIZE
 from data.c_selection import pixel_selection, positions_table
+from data.c_series import series_source
+from data.c_text import c_float, c_string, commented, enum_names
 from data.preprocessing import BooleanColumn, CategoricalColumn, NumericColumn, Preprocessing, TableColumn
 from data.storage import write_text
 
@@ -26,7 +25,7 @@ def write_c_source(preprocessing: Preprocessing, folder: Path) -> None:
 
 
 def c_source(preprocessing: Preprocessing) -> tuple[str, str]:
-    """Writes the preprocessing of a vector input in C99; of an image, which of its pixels the model takes.
+    """Writes the preprocessing of a vector or a series in C99; of an image, which of its pixels the model takes.
 
     `penjing_preprocess` does in float what `Preprocessing.transform` does in float32, operation by operation: the same
     numbers bit for bit, but for columns with a logarithm, where `log1pf` and NumPy's differ by some 1e-6 at most, and
@@ -34,7 +33,7 @@ def c_source(preprocessing: Preprocessing) -> tuple[str, str]:
     told by their bits, so these options do not lose them.
 
     Args:
-        preprocessing: of kind `vector`, or with `kept_inputs`.
+        preprocessing: of kind `vector` or `series`, or with `kept_inputs`.
 
     Returns:
         The text of the header and of the source.
@@ -46,27 +45,14 @@ def c_source(preprocessing: Preprocessing) -> tuple[str, str]:
         if preprocessing.kept_inputs is None:
             raise ValueError("c_source: expected a vector input, got images. Their int8 input is pixel - 128.")
         return pixel_selection(preprocessing.input_shape, preprocessing.kept_inputs, HEADER_FILE)
+    if preprocessing.kind == "series":
+        answer = "" if preprocessing.class_names else _postprocess(preprocessing)
+        return series_source(preprocessing, HEADER_FILE, _postprocess_declaration(preprocessing), answer)
     return _header(preprocessing), _source(preprocessing)
 
 
-def c_string(text: str) -> str:
-    """Returns a C string literal of the UTF-8 bytes of a text.
-
-    Bytes that are not plain are octal escapes of three digits, which end where they end; a question mark is escaped,
-    so that no trigraph comes about.
-    """
-    plain = set(range(0x20, 0x7F)) - set(b'"\\?')
-    return '"' + "".join(chr(byte) if byte in plain else f"\\{byte:03o}" for byte in text.encode()) + '"'
-
-
-def c_float(value: float) -> str:
-    """Returns a C float literal that reads back as the same float32."""
-    text = np.format_float_scientific(np.float32(value), unique=True, trim="0")
-    return f"{text}f"
-
-
 def _header(preprocessing: Preprocessing) -> str:
-    names = _enum_names(preprocessing.columns)
+    names = enum_names([column.name for column in preprocessing.columns], "PENJING_COLUMN")
     columns = "\n".join(
         f"  {name} = {position}, /* {_comment(column)} */"
         for position, (name, column) in enumerate(zip(names, preprocessing.columns, strict=True))
@@ -109,13 +95,13 @@ def _postprocess_declaration(preprocessing: Preprocessing) -> str:
     if not preprocessing.predicts_a_number:
         return ""
     return f"""
-/* The model's output in the unit of the target, {_commented(str(preprocessing.target_name))}. */
+/* The model's output in the unit of the target, {commented(str(preprocessing.target_name))}. */
 float penjing_postprocess(float output);
 """
 
 
 def _source(preprocessing: Preprocessing) -> str:
-    names = _enum_names(preprocessing.columns)
+    names = enum_names([column.name for column in preprocessing.columns], "PENJING_COLUMN")
     tables, steps, cases, start = [], [], [], 0
     for position, (name, column) in enumerate(zip(names, preprocessing.columns, strict=True)):
         if isinstance(column, CategoricalColumn):
@@ -256,22 +242,6 @@ float penjing_postprocess(float output) {{
 """
 
 
-def _enum_names(columns: tuple[TableColumn, ...]) -> list[str]:
-    """Returns one C name a column; the position keeps names apart that differ in other than letters and digits."""
-    names: list[str] = []
-    for position, column in enumerate(columns):
-        word = re.sub(r"[^A-Z0-9]+", "_", column.name.upper().encode("ascii", "replace").decode()).strip("_")
-        name = f"PENJING_COLUMN_{word}"[:60]
-        names.append(f"{name}_{position}" if not word or name in names else name)
-    return names if len(set(names)) == len(names) else [f"{name}_AT_{place}" for place, name in enumerate(names)]
-
-
 def _comment(column: TableColumn) -> str:
     what = {"numeric": "number", "boolean": "1 or 0", "categorical": "penjing_category()"}[column.kind]
-    return f"{_commented(column.name)}: {what}"
-
-
-def _commented(name: str) -> str:
-    """Returns a name that can stand in a comment: printable ASCII, no end of the comment, no trigraph or backslash."""
-    ascii_name = name.encode("ascii", "replace").decode()
-    return re.sub(r"[^ -~]|[*/?\\]", "_", ascii_name)
+    return f"{commented(column.name)}: {what}"

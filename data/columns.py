@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,6 +39,24 @@ FREE_TEXT_WORDS = 3.0
 """Values of more words than this, on average, are free text where most are distinct."""
 
 
+@dataclass(frozen=True)
+class Place:
+    """How errors speak of a column of numbers.
+
+    Attributes:
+        field: of the config, that they begin with.
+        of_file: the file, where a source has several, as ` of 'a.csv'`.
+        otherwise: what else a user can do than correct text.
+    """
+
+    field: str = "data.types"
+    of_file: str = ""
+    otherwise: str = "set its type to categorical"
+
+
+TABLE_COLUMN = Place()
+
+
 def recognise(name: str, series: pandas.Series[Any], override: str | None, asked_for: bool) -> Column:
     """Recognises one column.
 
@@ -67,8 +86,8 @@ def recognise(name: str, series: pandas.Series[Any], override: str | None, asked
         return Column(name, "empty", None, (), missing, 0, "no value in any row")
     if pyarrow.types.is_boolean(arrow):
         return _boolean(name, as_booleans(series, name))
-    if _is_number(arrow):
-        return _numbers(name, as_numbers(series, name), asked_for)
+    if is_number(arrow):
+        return number_column(name, as_numbers(series, name), asked_for)
     if pyarrow.types.is_temporal(arrow):
         return Column(name, "date", None, (), missing, int(series.nunique()), "dates or times")
     if pyarrow.types.is_string(arrow) or pyarrow.types.is_large_string(arrow):
@@ -76,7 +95,7 @@ def recognise(name: str, series: pandas.Series[Any], override: str | None, asked
     return Column(name, "unsupported", None, (), missing, 0, f"values of type {arrow}")
 
 
-def as_numbers(series: pandas.Series[Any], name: str) -> NDArray[np.float64]:
+def as_numbers(series: pandas.Series[Any], name: str, place: Place = TABLE_COLUMN) -> NDArray[np.float64]:
     """Returns (rows,) float64 numbers, NaN where missing.
 
     Raises:
@@ -86,7 +105,8 @@ def as_numbers(series: pandas.Series[Any], name: str) -> NDArray[np.float64]:
     import pyarrow
 
     arrow = series.dtype.pyarrow_dtype  # type: ignore[union-attr]
-    if _is_number(arrow) or pyarrow.types.is_boolean(arrow) or pyarrow.types.is_null(arrow):
+    field, where = place.field, place.of_file
+    if is_number(arrow) or pyarrow.types.is_boolean(arrow) or pyarrow.types.is_null(arrow):
         numbers = series.to_numpy(dtype=np.float64, na_value=np.nan)
     elif pyarrow.types.is_string(arrow) or pyarrow.types.is_large_string(arrow):
         texts = stripped(series)
@@ -95,20 +115,20 @@ def as_numbers(series: pandas.Series[Any], name: str) -> NDArray[np.float64]:
         if wrong.any():
             row = int(np.flatnonzero(wrong)[0])
             raise DataError(
-                f"data.types: expected numbers in column {name!r}, got {str(texts.iloc[row])[:40]!r} in row "
-                f"{_row(texts, row)} ({int(wrong.sum())} such rows). Correct them, or set its type to categorical."
+                f"{field}: expected numbers in column {name!r}{where}, got {str(texts.iloc[row])[:40]!r} in row "
+                f"{_row(texts, row)} ({int(wrong.sum())} such rows). Correct them, or {place.otherwise}."
             )
     else:
-        raise DataError(f"data.types: expected numbers in column {name!r}, got {arrow}. Convert or drop it.")
+        raise DataError(f"{field}: expected numbers in column {name!r}{where}, got {arrow}. Convert or drop it.")
     infinite = np.isinf(numbers)
     if infinite.any():
         raise DataError(
-            f"data.path: expected finite numbers, got {int(infinite.sum())} infinite in column {name!r} (first in row "
-            f"{_row(series, int(np.flatnonzero(infinite)[0]))}). Correct them, or leave them empty as missing."
+            f"data.path: expected finite numbers, got {int(infinite.sum())} infinite in column {name!r}{where} (first "
+            f"in row {_row(series, int(np.flatnonzero(infinite)[0]))}). Correct them, or leave them empty as missing."
         )
     if np.nanmax(np.abs(numbers), initial=0.0) > np.finfo(np.float32).max:
         raise DataError(
-            f"data.types: expected numbers within ±3.4e38, got larger in column {name!r}. Scale or drop the column."
+            f"{field}: expected numbers within ±3.4e38, got larger in column {name!r}{where}. Scale or drop the column."
         )
     return numbers
 
@@ -184,7 +204,8 @@ def _as_text(value: object) -> str:
     return str(value)
 
 
-def _is_number(arrow: Any) -> bool:
+def is_number(arrow: Any) -> bool:
+    """Says whether an Arrow type is of whole, decimal or floating numbers."""
     import pyarrow
 
     types = pyarrow.types
@@ -206,8 +227,8 @@ def _categorical(name: str, codes: NDArray[np.int64], vocabulary: tuple[str, ...
     return Column(name, "categorical", values, vocabulary, int((codes < 0).sum()), len(vocabulary))
 
 
-def _numbers(name: str, values: NDArray[np.float64], asked_for: bool) -> Column:
-    """Takes numbers for inputs unless they only count or name the rows."""
+def number_column(name: str, values: NDArray[np.float64], asked_for: bool) -> Column:
+    """Takes (rows,) numbers for an input, unless they only count or name the rows and the config does not ask."""
     column = _numeric(name, values)
     if asked_for or column.distinct < len(values) or len(values) < 2:
         return column
@@ -238,7 +259,7 @@ def _why_no_category(
     vocabulary: tuple[str, ...], distinct_fraction: float, missing: int, distinct: int
 ) -> tuple[Any, None, tuple[str, ...], int, int, str]:
     """Returns the fields of a text column that cannot be learned from, after its name."""
-    others = [word for word in vocabulary if not _is_numeral(word) and not _has_comma(word)]
+    others = [word for word in vocabulary if not is_numeral(word) and not _has_comma(word)]
     if len(others) <= 0.5 * distinct:
         commas = f" written with commas ({COMMA_ADVICE})" if any(map(_has_comma, vocabulary)) else ""
         also = f" (another: {others[0][:40]!r})" if others else ""
@@ -254,14 +275,15 @@ def _why_no_category(
 def comma_numbers(column: Column) -> bool:
     """Says whether the categories of a column are numbers, some written with commas."""
     words = column.vocabulary if column.kind == "categorical" else ()
-    return any(map(_has_comma, words)) and all(_is_numeral(word) or _has_comma(word) for word in words)
+    return any(map(_has_comma, words)) and all(is_numeral(word) or _has_comma(word) for word in words)
 
 
 def _has_comma(word: str) -> bool:
     return "," in word and COMMA_NUMBER.match(word) is not None
 
 
-def _is_numeral(word: str) -> bool:
+def is_numeral(word: str) -> bool:
+    """Says whether a word is a number as Python writes it."""
     try:
         float(word)
     except ValueError:

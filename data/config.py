@@ -8,8 +8,8 @@ from pydantic import Field, model_validator
 
 from data.contract import FrozenConfig
 
-BUILTIN_IMAGE_SHAPES = {"digits": (8, 8, 1)}
-"""Input shapes of the builtin data sets that are images."""
+BUILTIN_SHAPES = {"digits": (8, 8, 1), "gapminder": (6, 2)}
+"""Input shapes of the builtin data sets that are images or series."""
 
 Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
 
@@ -99,13 +99,19 @@ class SplitFields(FrozenConfig):
 
 
 class BuiltinData(SplitFields):
-    """A real data set that ships inside scikit-learn: nothing is downloaded."""
+    """A real data set that ships inside scikit-learn, or inside Plotly (gapminder): nothing is downloaded."""
 
     source: Literal["builtin"]
     """Kind of source."""
 
-    name: Literal["digits", "iris", "wine", "breast_cancer", "diabetes"]
-    """Which data set."""
+    name: Literal["digits", "iris", "wine", "breast_cancer", "diabetes", "gapminder"]
+    """Which data set. `gapminder` is series: from life expectancy and gross domestic product per head of a country at
+    six times, five years apart, its life expectancy five years later; no country is in two splits."""
+
+    @property
+    def predicts_numbers(self) -> bool:
+        """Whether its targets are numbers, not classes."""
+        return self.name in ("diabetes", "gapminder")
 
 
 class TableData(SplitFields):
@@ -200,7 +206,63 @@ class IdxData(SplitFields):
     """Names of the classes in the order of their codes; the codes themselves when left out."""
 
 
-DataConfig = Annotated[BuiltinData | TableData | ImagesData | ArraysData | IdxData, Field(discriminator="source")]
+class SeriesData(SplitFields):
+    """Recordings of one channel or more over time, cut into windows of equal length."""
+
+    source: Literal["series"]
+    """Kind of source."""
+
+    path: str
+    """A .csv, .tsv (either may end in .gz) or .parquet file with a row for each step, or a folder of such files,
+    perhaps in train/ (validation/) test/ folders, and in one folder a class where no column holds the target."""
+
+    window: int = Field(ge=2, le=65_536)
+    """Steps that the model takes at once."""
+
+    stride: int | None = Field(default=None, ge=1, le=65_536)
+    """Steps from the start of one window to that of the next; those of a window when left out: windows then do not
+    overlap."""
+
+    channels: tuple[str, ...] | None = None
+    """Columns to learn from, in this order; all columns of numbers but time, target and group when left out."""
+
+    target: str | None = None
+    """Column to predict, a value for each step; the folder that a file lies in is its class when left out. Tasks
+    reconstruction and clustering need neither."""
+
+    horizon: int = Field(default=0, ge=0, le=65_536)
+    """Steps from the last one of a window to the one whose target it has: 0 tells what is, more foretells."""
+
+    window_label: Literal["last", "majority"] = "last"
+    """Class of a window with steps of several classes: that of its last step, as a device meets them; or the most
+    frequent, the last step's where some are equally frequent."""
+
+    mixed_windows: Literal["keep", "drop"] = "keep"
+    """Windows with steps of several classes: keep them, by `window_label`, or leave them out of all splits."""
+
+    time: str | None = None
+    """Column of numbers or dates that must rise from step to step; it is checked, and no channel."""
+
+    group: str | None = None
+    """Column that tells recordings apart (a subject, a device): its rows of one value are a series of their own, and
+    stay in one split."""
+
+    split_by: Literal["group", "time"] | None = None
+    """`group`: whole groups, or whole files without a group, go to a split; `time`: each series is cut into blocks of
+    training, validation and test, in this order, and windows on a border are left out. When left out: `group` where
+    there is a group column or three files and more, else `time`."""
+
+    missing: Literal["error", "interpolate"] = "error"
+    """Missing cells of channels: refuse them, or draw a straight line between the values around them; before the first
+    and after the last value of a series that value is repeated."""
+
+    missing_target: Literal["error", "drop_windows"] = "error"
+    """Windows whose target is missing: refuse them, or leave them out."""
+
+
+DataConfig = Annotated[
+    BuiltinData | TableData | ImagesData | ArraysData | IdxData | SeriesData, Field(discriminator="source")
+]
 
 
 def label_use(config: DataConfig, task: str) -> LabelUse:
@@ -211,6 +273,8 @@ def label_use(config: DataConfig, task: str) -> LabelUse:
         return "unread" if config.normal is None else "needed"
     if isinstance(config, TableData):
         return "unread" if config.target is None else "needed"
+    if isinstance(config, SeriesData) and config.target is not None:
+        return "needed"
     if isinstance(config, ArraysData) and config.y != ArraysData.model_fields["y"].default:
         return "needed"
     return "needed" if isinstance(config, IdxData) and config.class_names is not None else "optional"
@@ -220,13 +284,15 @@ def known_input_shape(config: DataConfig) -> tuple[int, ...] | None:
     """Returns the shape of one example as far as the config tells it without opening the data.
 
     Returns:
-        (height, width, channels) of images; `(-1,)` for vectors of a length still unknown; None
-        where only the data can tell.
+        (height, width, channels) of images; (steps, channels) of series, -1 for channels that are not named; `(-1,)`
+        for vectors of a length still unknown; None where only the data can tell.
     """
     if isinstance(config, BuiltinData):
-        return BUILTIN_IMAGE_SHAPES.get(config.name, (-1,))
+        return BUILTIN_SHAPES.get(config.name, (-1,))
     if isinstance(config, ImagesData):
         return (*config.size, 1 if config.color == "grey" else 3)
     if isinstance(config, TableData):
         return (-1,)
+    if isinstance(config, SeriesData):
+        return (config.window, -1 if config.channels is None else len(config.channels))
     return None

@@ -87,8 +87,9 @@ class FrozenConfig(BaseModel):
 class Schema(FrozenConfig):
     """What a model eats and what it answers; written by ingest, read by every later stage."""
 
-    kind: Literal["image", "vector"]
-    """`image`: (height, width, channels) in [0, 1]; `vector`: (features,) standardized floats."""
+    kind: Literal["image", "vector", "series"]
+    """`image`: (height, width, channels) in [0, 1]; `vector`: (features,) standardized floats; `series`: (steps,
+    channels) standardized floats, the oldest step first."""
 
     input_shape: tuple[int, ...]
     """Shape of one example, without the batch dimension."""
@@ -112,7 +113,10 @@ class Schema(FrozenConfig):
     """Regression: standard deviation of the training targets (1 where it is 0); else 1."""
 
     feature_names: tuple[str, ...] = ()
-    """Names of the entries of a vector input, in order; empty for images."""
+    """Names of the entries of a vector input, in order; empty for images and series."""
+
+    channel_names: tuple[str, ...] = ()
+    """Names of the channels of a series, in order; empty for images and vectors."""
 
     @property
     def num_classes(self) -> int:

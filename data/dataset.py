@@ -71,7 +71,7 @@ class Dataset:
 
         Returns:
             Images: uint8 (rows, height, width, channels) pixels. Tables: float32 (rows, columns): numbers, 0/1 or
-            positions of categories (-1: unseen), NaN where missing.
+            positions of categories (-1: unseen), NaN where missing. Series: float32 (rows, steps, channels).
         """
         if name not in SPLIT_NAMES[1:]:
             raise ValueError(f"split: expected validation or test, got {name!r}. Training rows are not kept raw.")

@@ -57,7 +57,7 @@ def image_files(root: Path, labels: LabelUse) -> list[ImageFile]:
 
 
 def _folders_are_classes(root: Path) -> bool:
-    folders = _class_folders(root)
+    folders = class_folders(root)
     splits_alone = all(split is None and folder.name.lower() in SPLIT_FOLDERS for folder, split in folders)
     return not splits_alone and len({folder.name for folder, _ in folders}) >= 2 and not loose_images(root)
 
@@ -70,7 +70,7 @@ def unsorted_images(root: Path) -> list[ImageFile]:
     """
     existing(root, "folder")
     places: list[tuple[Path, SplitName | None]] = [(root, None)]
-    folders = _folders(root, root)
+    folders = folders_of(root, root)
     splits = [SPLIT_FOLDERS.get(folder.name.lower()) for folder in folders]
     if "train" in splits and None not in splits:
         places = list(zip(folders, splits, strict=True))
@@ -97,7 +97,7 @@ def sorted_images(root: Path) -> list[ImageFile]:
     """
     existing(root, "folder")
     images: list[ImageFile] = []
-    for class_folder, split in _class_folders(root):
+    for class_folder, split in class_folders(root):
         found = [path for path in files_below(class_folder, root) if is_image_name(path)]
         if not found:
             raise DataError(
@@ -115,17 +115,21 @@ def sorted_images(root: Path) -> list[ImageFile]:
 
 def loose_images(root: Path) -> list[Path]:
     """Lists the images that lie beside class folders, in none of them, sorted."""
-    places = {root} | {folder.parent for folder, _ in _class_folders(root)}
+    places = {root} | {folder.parent for folder, _ in class_folders(root)}
     return sorted(
         entry for place in places for entry in entries_of(place) if is_image_name(entry) and not entry.is_dir()
     )
 
 
-def _class_folders(root: Path) -> list[tuple[Path, SplitName | None]]:
-    """Returns the class folders, each with the split of the folder above it where all of these are splits."""
-    folders = _folders(root, root)
+def class_folders(root: Path) -> list[tuple[Path, SplitName | None]]:
+    """Returns the class folders, each with the split of the folder above it where all of these are splits.
+
+    Raises:
+        DataError: a folder is a link.
+    """
+    folders = folders_of(root, root)
     splits = [SPLIT_FOLDERS.get(folder.name.lower()) for folder in folders]
-    below = {folder: _folders(folder, root) for folder in folders} if "train" in splits and None not in splits else {}
+    below = {folder: folders_of(folder, root) for folder in folders} if "train" in splits and None not in splits else {}
     if not below or not all(below.values()):
         return [(folder, None) for folder in folders]
     return [(inner, split) for folder, split in zip(folders, splits, strict=True) for inner in below[folder]]
@@ -179,17 +183,17 @@ def _check_inside(link: Path, fence: Path, folder: Path, root: Path) -> None:
         )
 
 
-def _folders(folder: Path, root: Path) -> list[Path]:
-    """Returns the folders in a folder.
+def folders_of(folder: Path, root: Path) -> list[Path]:
+    """Returns the folders in a folder, sorted.
 
     Raises:
-        DataError: one of them is a link, whose images would be counted under two names, or lie out of the root.
+        DataError: one of them is a link, whose files would be counted under two names, or lie out of the root.
     """
     folders = [entry for entry in entries_of(folder) if entry.is_dir()]
     for entry in folders:
         if entry.is_symlink():
             raise DataError(
-                f"data.path: expected folders of images, got the link {str(entry.relative_to(root))!r}. "
+                f"data.path: expected folders of files, got the link {str(entry.relative_to(root))!r}. "
                 "Copy the folder that it leads to, or remove the link."
             )
     return folders

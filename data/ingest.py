@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.config import ArraysData, BuiltinData, DataConfig, IdxData, ImagesData, TableData
+from data.config import ArraysData, BuiltinData, DataConfig, IdxData, ImagesData, SeriesData, TableData
 from data.contract import SPLIT_NAMES, Progress, Schema
 from data.dataset import TEST_NAMES
 from data.normal import check_test_rows, mark_normal
@@ -23,10 +23,11 @@ from data.profile import (
     target_profile,
     target_warnings,
 )
-from data.sources.loaded import Loaded, LoadedImages, LoadedTable
+from data.sources.loaded import Loaded, LoadedImages, LoadedSeries, LoadedTable
 from data.splits import LEFT_OUT, TRAIN, UNLABELED, keep_labels, split_rows
 from data.storage import digest_arrays, write_array, write_text
 from data.storing import Stored, store_images, store_table
+from data.storing_series import store_series
 from data.targets import check_targets
 from data.unlabeled import (
     UnlabeledRows,
@@ -44,8 +45,8 @@ def ingest(config: DataConfig, task: str, folder: Path, seed: int, progress: Pro
         config: the `data` section.
         task: `classification`, `regression`, or `reconstruction` and `clustering`, which need no labels.
         folder: where schema.json, profile.json, preprocessing.json, labels.txt, the arrays of the splits and of the
-            rows without labels, test_names.json (where rows have names) and preprocessing.c and .h (for vectors) are
-            written.
+            rows without labels, test_names.json (where rows have names) and preprocessing.c and .h (for vectors and
+            series) are written.
         seed: the run's seed.
         progress: told how far it is.
 
@@ -59,14 +60,9 @@ def ingest(config: DataConfig, task: str, folder: Path, seed: int, progress: Pro
     folder.mkdir(parents=True, exist_ok=True)
     loaded, assignment = _divided(load(config, task, folder, progress), config, task, seed)
     common = _common(config, loaded, *_store_targets(loaded, assignment, folder))
-    if isinstance(loaded, LoadedImages):
-        stored = store_images(loaded, assignment, common, folder, progress)
-    elif isinstance(loaded, LoadedTable):
-        stored = store_table(loaded, assignment, common, folder, progress)
-    else:
-        raise TypeError(f"ingest: expected images or a table from a source, got {type(loaded).__name__}.")
+    stored = _store(loaded, assignment, common, folder, progress)
     if loaded.names is not None:
-        names = [loaded.names[row] for row in np.flatnonzero(assignment == SPLIT_NAMES.index("test"))]
+        names = [loaded.names[row] for row in np.flatnonzero(assignment == SPLIT_NAMES.index("test")).tolist()]
         write_text(folder / TEST_NAMES, json.dumps(names, indent=0, ensure_ascii=False) + "\n")
     schema = _schema(stored.preprocessing)
     _write_contracts(schema, stored.preprocessing, folder)
@@ -78,6 +74,19 @@ def ingest(config: DataConfig, task: str, folder: Path, seed: int, progress: Pro
     write_text(folder / "profile.json", text + "\n")
     result: dict[str, Any] = json.loads(text)
     return result
+
+
+def _store(
+    loaded: Loaded, assignment: NDArray[np.int8], common: dict[str, Any], folder: Path, progress: Progress
+) -> Stored:
+    """Fits what the inputs need and writes those of each split."""
+    if isinstance(loaded, LoadedImages):
+        return store_images(loaded, assignment, common, folder, progress)
+    if isinstance(loaded, LoadedTable):
+        return store_table(loaded, assignment, common, folder, progress)
+    if isinstance(loaded, LoadedSeries):
+        return store_series(loaded, assignment, common, folder, progress)
+    raise TypeError(f"ingest: expected images, a table or series from a source, got {type(loaded).__name__}.")
 
 
 def _divided(loaded: Loaded, config: DataConfig, task: str, seed: int) -> tuple[Loaded, NDArray[np.int8]]:
@@ -116,6 +125,10 @@ def load(config: DataConfig, task: str, folder: Path, progress: Progress) -> Loa
         from data.sources.idx import load_idx
 
         return load_idx(config, task)
+    if isinstance(config, SeriesData):
+        from data.sources.series import load_series
+
+        return load_series(config, task)
     from data.sources.arrays import load_arrays
 
     return load_arrays(config, task)
@@ -157,6 +170,7 @@ def _schema(preprocessing: Preprocessing) -> Schema:
         target_mean=preprocessing.target_mean,
         target_scale=preprocessing.target_scale,
         feature_names=preprocessing.feature_names,
+        channel_names=preprocessing.channel_names,
     )
 
 
@@ -236,6 +250,7 @@ def _profile(
         "class_balance": target.get("class_balance"),
         "columns": stored.columns,
         "left_out": left_out,
+        "series": stored.series,
         "constant_columns": [item["name"] for item in left_out if item["reason"].startswith("constant")],
         "duplicate_columns": stored.same_columns,
         "duplicates": duplicates,

@@ -10,6 +10,9 @@ from typing import Literal
 
 from data.contract import DataError
 
+TABLE_SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
+"""How the names of tables end."""
+
 MOST_SHOWN = 200
 """Characters of a path that the system refuses which its error shows."""
 

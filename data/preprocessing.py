@@ -19,6 +19,7 @@ from pydantic import Field, ValidationError, model_validator
 from data.contract import DataError, FrozenConfig
 from data.kept_inputs import keep_inputs
 from data.pictures import PictureSteps
+from data.series_steps import SeriesSteps
 
 CLIP = 4.0
 """Standardized numbers are clipped to ±4 standard deviations: an int8 input shares one scale among all
@@ -190,10 +191,10 @@ class Preprocessing(FrozenConfig):
     version: Literal[1] = 1
     """Version of this contract."""
 
-    kind: Literal["image", "vector"]
-    """`image`: pixels / divisor; `vector`: columns, one after the other."""
+    kind: Literal["image", "vector", "series"]
+    """`image`: pixels / divisor; `vector`: columns, one after the other; `series`: channels, step by step."""
 
-    source: Literal["builtin", "table", "images", "arrays", "idx"]
+    source: Literal["builtin", "table", "images", "arrays", "idx", "series"]
     """Kind of source the data came from; says in which formats input for predictions is read."""
 
     input_shape: tuple[int, ...]
@@ -216,13 +217,16 @@ class Preprocessing(FrozenConfig):
     """Name of the inputs in an .npz file."""
 
     columns: tuple[TableColumn, ...]
-    """Vector: how each raw column becomes features, in order; empty for images."""
+    """Vector: how each raw column becomes features, in order; empty for images and series."""
 
     source_columns: tuple[str, ...] = ()
     """Vector: every input column of the source in order, those left out too, for rows without names."""
 
+    series: SeriesSteps | None = None
+    """Series: how windows are cut and their channels standardized; null for others."""
+
     clip: float = CLIP
-    """Vector: standardized numbers are clipped to plus and minus this."""
+    """Vector and series: standardized numbers are clipped to plus and minus this."""
 
     class_names: tuple[str, ...]
     """Classification: names of the classes in the order of the model's outputs. Reconstruction and clustering: names
@@ -239,8 +243,13 @@ class Preprocessing(FrozenConfig):
 
     @model_validator(mode="after")
     def _columns_make_the_input(self) -> Self:
-        if self.kind == "image" and self.columns:
-            raise ValueError("kind is image, but there are columns")
+        if self.kind != "vector" and self.columns:
+            raise ValueError(f"kind is {self.kind}, but there are columns")
+        channels = None if self.series is None else len(self.series.channels)
+        if (self.kind == "series") != (channels is not None) or (channels or self.input_shape[-1]) != self.input_shape[
+            -1
+        ]:
+            raise ValueError(f"kind is {self.kind} of {self.input_shape}, with {channels} channels of a series")
         if self.kind == "vector" and (not self.columns or self.input_shape != (len(self.feature_names),)):
             raise ValueError(
                 f"input_shape is {self.input_shape}, but the columns make {len(self.feature_names)} features"
@@ -255,13 +264,18 @@ class Preprocessing(FrozenConfig):
 
     @property
     def feature_names(self) -> tuple[str, ...]:
-        """Names of the entries of a vector input, in order; empty for images."""
+        """Names of the entries of a vector input, in order; empty for images and series."""
         return tuple(name for column in self.columns for name in column.features)
 
     @property
     def predicts_a_number(self) -> bool:
         """Whether the output is a number in the target's unit, once it is scaled back."""
         return not self.class_names and self.target_name is not None
+
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        """Names of the channels of a series, in order; empty for images and vectors."""
+        return () if self.series is None else tuple(channel.name for channel in self.series.channels)
 
     @property
     def model_shape(self) -> tuple[int, ...]:
@@ -294,7 +308,7 @@ class Preprocessing(FrozenConfig):
 
         Args:
             raw: image: uint8 (rows, height, width, channels); vector: float32 (rows, columns), numbers,
-                0/1 or category positions (-1: unseen), NaN where missing.
+                0/1 or category positions (-1: unseen), NaN where missing; series: float32 (rows, steps, channels).
 
         Returns:
             (rows, *model_shape) float32.
@@ -304,6 +318,8 @@ class Preprocessing(FrozenConfig):
     def _whole(self, raw: NDArray[Any]) -> NDArray[np.float32]:
         if self.kind == "image":
             return raw.astype(np.float32) / np.float32(self.divisor)
+        if self.series is not None:
+            return self.series.standardize(raw, self.clip)
         inputs = np.empty((len(raw), *self.input_shape), np.float32)
         start = 0
         for position, column in enumerate(self.columns):

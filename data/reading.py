@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from data.contract import DataError
 from data.image_folders import IMAGE_SUFFIXES, files_below, is_image_name
-from data.paths import existing
+from data.paths import TABLE_SUFFIXES, existing
 from data.pictures import UnreadablePicture, read_picture, unreadable_error
 from data.preprocessing import Preprocessing
 from data.raw_rows import open_pixels, read_table, read_vectors, wrong_format
-from data.source_files import TABLE_SUFFIXES
+from data.raw_windows import read_windows
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,9 @@ class RawInput:
     """Rows to predict.
 
     Attributes:
-        names: what each row is called: a file's path inside its folder, or `row 1`.
+        names: what each row is called: a file's path inside its folder, `row 1`, or `a.csv rows 1-64`.
         x: (rows, *input_shape) float32 model input.
-        raw: (rows, ...) as `Preprocessing.transform` takes it: uint8 pixels, or float32 columns.
+        raw: (rows, ...) as `Preprocessing.transform` takes it: uint8 pixels, float32 columns, or float32 windows.
     """
 
     names: list[str]
@@ -38,8 +38,8 @@ def read_input(preprocessing: Preprocessing, path: Path) -> RawInput:
 
     Args:
         preprocessing: of the model; its source says what is read.
-        path: CSV, TSV or Parquet for tables; an image or a folder of images, .npy, .npz or IDX for images; .npy or
-            .npz for arrays.
+        path: CSV, TSV or Parquet for tables; the same or a folder of them for series, which are cut into windows; an
+            image or a folder of images, .npy, .npz or IDX for images; .npy or .npz for arrays.
 
     Returns:
         The rows, with their names.
@@ -50,7 +50,9 @@ def read_input(preprocessing: Preprocessing, path: Path) -> RawInput:
     existing(path, "file or folder", "input")
     name = "" if path.is_dir() else path.name.lower()
     raw: NDArray[Any]
-    if preprocessing.kind == "image":
+    if preprocessing.kind == "series":
+        names, raw = read_windows(preprocessing, path)
+    elif preprocessing.kind == "image":
         names, raw = _images(preprocessing, path)
     elif name.endswith(TABLE_SUFFIXES) and preprocessing.source in ("table", "builtin"):
         raw = read_table(preprocessing, path)

@@ -14,6 +14,7 @@ from data.config import (
     IdxData,
     ImagesData,
     LabelUse,
+    SeriesData,
     TableData,
     UnlabeledArrays,
     UnlabeledData,
@@ -23,9 +24,8 @@ from data.config import (
 )
 from data.contract import DataError
 from data.image_folders import image_files, unsorted_images
-from data.paths import entries_of, existing, is_file, nearest
-
-TABLE_SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
+from data.paths import TABLE_SUFFIXES, entries_of, existing, is_file, nearest
+from data.series_folders import series_files
 
 IDX_NAMES = {
     "train_images": ("train-images-idx3-ubyte", "train-images.idx3-ubyte"),
@@ -57,6 +57,9 @@ def source_files(config: DataConfig, task: str = "classification") -> list[Path]
         files = [table_file(path)]
     elif isinstance(config, ImagesData):
         files = sorted(image.path for image in image_files(path, labels))
+    elif isinstance(config, SeriesData):
+        by_folder = config.target is None and labels != "unread"
+        files = [file.path for file in series_files(path, by_folder)]
     elif isinstance(config, IdxData):
         files = sorted(idx_files(path, labels).values())
     else:

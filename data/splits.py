@@ -171,9 +171,10 @@ def _grouped(
     Greedy, as scikit-learn's StratifiedGroupKFold; ties fall by the shuffled order.
     """
     names, group_of = np.unique(groups, return_inverse=True)
-    if len(names) < 3:
+    needed = int((fractions > 0).sum())
+    if len(names) < needed:
         raise DataError(
-            f"data.group: expected 3 or more groups, one a split at least, got {len(names)}. "
+            f"data.group: expected {needed} or more groups, one a split at least, got {len(names)}. "
             "Name a column with more values, or leave data.group out."
         )
     stratum_of = np.unique(strata, return_inverse=True)[1]
@@ -208,7 +209,8 @@ def _check_training_classes(loaded: Loaded, assignment: NDArray[np.int8]) -> Non
     if absent:
         raise DataError(
             f"data.target: expected training rows of every class, got none of {', '.join(map(repr, absent[:5]))}. "
-            "Its rows all fall into groups of other splits, or into the source's own test split: add rows or drop it."
+            "Its rows all fall into groups or blocks of time of other splits, or into the source's own test split: add "
+            "rows or drop it."
         )
 
 

@@ -36,6 +36,7 @@ class Stored:
         value_range: least and largest stored value.
         warnings: what the user should know.
         read: takes row numbers (n,) of the source and returns their inputs as they are stored.
+        series: what the profile says of recordings and windows; None for other sources.
     """
 
     preprocessing: Preprocessing
@@ -45,6 +46,7 @@ class Stored:
     value_range: tuple[float, float]
     warnings: list[str]
     read: Callable[[NDArray[np.int64]], NDArray[Any]]
+    series: dict[str, Any] | None = None
 
 
 def store_images(

@@ -11,6 +11,8 @@ from models.autoencoder_config import AutoencoderConfig
 from models.field_types import Activation, Units
 
 ClassWeights = Literal["balanced"] | dict[str, Annotated[float, Field(gt=0.0, le=1e6)]]
+Filters = Annotated[int, Field(ge=1, le=1024)]
+LearningRate = Annotated[float, Field(gt=0.0, le=10.0)]
 TaskName = Literal["classification", "regression", "reconstruction", "clustering"]
 MetricName = Literal["accuracy", "balanced_accuracy", "macro_f1", "r2", "d2", "silhouette"]
 LossName = Literal["cross_entropy", "focal", "mse", "mae", "huber"]
@@ -62,17 +64,17 @@ class MlpConfig(FrozenConfig):
 class BlockConfig(FrozenConfig):
     """One block of a convolutional network: convolution, batch normalization, activation, pooling."""
 
-    filters: Annotated[int, Field(ge=1, le=1024)]
+    filters: Filters
     """Filters of the convolution."""
 
     kernel: Annotated[int, Field(ge=1, le=11)] = 3
-    """Side of the square kernel in pixels."""
+    """Side of the square kernel in pixels; on series its length in steps."""
 
     stride: Annotated[int, Field(ge=1, le=4)] = 1
-    """Step of the convolution in pixels."""
+    """Step of the convolution in pixels, or in steps of a series."""
 
     padding: Literal["same", "valid"] = "same"
-    """`same` keeps height and width at stride 1; `valid` takes the border away."""
+    """`same` keeps height and width, or length, at stride 1; `valid` takes the border away."""
 
     separable: bool = False
     """Depthwise convolution, then a 1x1 convolution, each batch-normalized and activated."""
@@ -85,11 +87,11 @@ class BlockConfig(FrozenConfig):
     """Normalize before the activation; folded into the convolution on conversion."""
 
     pool: Annotated[int, Field(ge=1, le=8)] = 1
-    """Side of the max pooling in pixels; 1: none."""
+    """Side of the max pooling in pixels, or its length in steps of a series; 1: none."""
 
 
 class CnnConfig(FrozenConfig):
-    """A convolutional network: blocks, then global average pooling or a dense head."""
+    """A convolutional network on images or along the steps of series: blocks, then a mean or a dense head."""
 
     family: Literal["cnn"]
     """Kind of network."""
@@ -127,7 +129,7 @@ class OptimizerConfig(FrozenConfig):
     """Plain gradient descent, with momentum, Nesterov's, RMSprop (Tieleman & Hinton 2012), Adam (Kingma & Ba 2015), or
     Adam with decoupled weight decay (Loshchilov & Hutter 2019)."""
 
-    learning_rate: float = Field(default=0.002, gt=0.0, le=10.0)
+    learning_rate: LearningRate = 0.002
     """Step size at the start, or at the end of the warm-up."""
 
     schedule: Literal["constant", "cosine", "step"] = "cosine"
@@ -224,7 +226,12 @@ class TrainConfig(GradientDescentFields):
     """Training the whole network on labeled rows."""
 
     mode: Literal["end_to_end", "layer_wise"] = "end_to_end"
-    """`layer_wise`: the stage `pretrain` runs first, and this one fine-tunes."""
+    """`layer_wise`: the stage `pretrain` runs first, and this one fine-tunes; with `mlp` and `cnn`."""
+
+    control: bool = False
+    """`layer_wise`: also train the same untrained weights end to end, for the report to compare, on the same budget:
+    `epochs`, and pretraining's multiply-accumulates (three forward passes a row for layers that learn, one for frozen
+    ones) turned into epochs end to end, rounded up; `stop` does not hold, and the best epoch is kept."""
 
     epochs: int = Field(default=20, ge=1, le=100_000)
     """Most passes over the training rows."""
@@ -244,43 +251,17 @@ class TrainConfig(GradientDescentFields):
 
 
 class PretrainConfig(GradientDescentFields):
-    """Greedy layer-wise pretraining, one hidden layer after the other."""
+    """Greedy layer-wise pretraining, one hidden layer, or block of convolutions, after the other."""
 
     kind: Literal["autoencoder", "denoising_autoencoder", "supervised"] = "autoencoder"
-    """What each layer learns from: its input, clean or corrupted, or the labels (Bengio 2007, Vincent 2010)."""
+    """What each layer learns from: its input, clean or corrupted (Bengio 2007, Vincent 2010), or the labels, under an
+    output layer of its own (Belilovsky 2019). A block's input is restored at its own height and width."""
 
     epochs: int = Field(default=10, ge=1, le=100_000)
-    """Passes over the training rows for each layer."""
+    """Most passes over the training rows for each layer; its best epoch on validation is kept."""
+
+    stop: StopConfig = StopConfig()
+    """Rules that end the training of each layer earlier."""
 
     corruption_fraction: float = Field(default=0.3, ge=0.0, lt=1.0)
     """Denoising: fraction of a layer's inputs set to zero (masking noise)."""
-
-
-class TuneConfig(FrozenConfig):
-    """A search for the regularization that scores best on validation."""
-
-    trials: int = Field(default=8, ge=1, le=10_000)
-    """Trainings with other penalties, besides `train`'s own model (trial 0)."""
-
-    epochs: int | None = Field(default=None, ge=1)
-    """Epochs of each trial; those of `train` when left out."""
-
-    oracle: Literal["random", "bayesian"] = "bayesian"
-    """What proposes the next trial."""
-
-    penalties: tuple[Literal["l1", "l2", "elastic_net"], ...] = Field(default=("l1", "l2", "elastic_net"), min_length=1)
-    """Kinds of penalty that are tried."""
-
-    min_strength: float = Field(default=1e-6, gt=0.0)
-    """Weakest penalty tried; strengths are drawn on a log scale."""
-
-    max_strength: float = Field(default=1e-2, gt=0.0)
-    """Strongest penalty tried."""
-
-    @model_validator(mode="after")
-    def _order_strengths(self) -> TuneConfig:
-        if self.min_strength >= self.max_strength:
-            raise ValueError(
-                f"expected min_strength below max_strength, got {self.min_strength} and {self.max_strength}."
-            )
-        return self

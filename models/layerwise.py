@@ -2,27 +2,26 @@
 
 Reference:
     Bengio et al. 2007, Greedy layer-wise training of deep networks, section 2.3 and appendix;
-    Vincent et al. 2010, Stacked denoising autoencoders, section 3.
+    Vincent et al. 2010, Stacked denoising autoencoders, section 3;
+    Masci et al. 2011, Stacked convolutional auto-encoders, section 3;
+    Belilovsky et al. 2019, Greedy layerwise learning can scale to ImageNet, section 3.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from numpy.typing import NDArray
 
-from data.contract import Batches, Checkpoints, ConfigError, Progress, derive_seed
-from models.activations import activation_name
-from models.architectures.dropout import StatelessDropout
+from data.contract import Batches, Checkpoints, Progress, derive_seed
 from models.config import PretrainConfig
-from models.layer_batches import LayerBatches, activations
-from models.legacy_keras import clone, keras
-from models.tasks import Reconstruction, Task
+from models.layer_checkpoints import LayerCheckpoints
+from models.layer_parts import parts_of
+from models.layer_students import Reconstruction, Student, mean_variance
+from models.legacy_keras import clone
+from models.tasks import Task
 from models.training import Objective, TrainingResult, TrainingSettings, train
-
-IMAGE_RANK = 4
 
 
 @dataclass(frozen=True)
@@ -31,12 +30,18 @@ class LayerwiseResult:
 
     Attributes:
         model: a new model: hidden layers pretrained, the output layer as it was.
-        layers: for each hidden layer: `layer` (its name), `loss` and `score` (one a finished epoch:
-            mean training loss; R² of the reconstruction, or the task's score, on validation).
+        layers: for each hidden layer or block: `layer` (its name), `loss` and `score` (one a finished epoch: mean
+            training loss; R² of the reconstruction, or the task's score, on validation), `stopped_by`, `best_epoch`,
+            and `macs`, the multiply-accumulates that its training spent.
     """
 
     model: Any
     layers: list[dict[str, Any]]
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates that all of it spent."""
+        return sum(int(layer["macs"]) for layer in self.layers)
 
 
 def pretrain(
@@ -51,18 +56,20 @@ def pretrain(
     checkpoints: Checkpoints | None = None,
     progress: Progress | None = None,
 ) -> LayerwiseResult:
-    """Pretrains the hidden layers of a multilayer perceptron, from the input on.
+    """Pretrains the hidden layers of a multilayer perceptron, or the blocks of a convolutional network and its head.
 
-    Layer k, `h = act(W x + b)`, is trained with a temporary layer on top of it, on the answers x of the
-    finished layers below: a decoder that gives x back (`autoencoder`; `denoising_autoencoder`: from a
-    corrupted x), or an output layer that meets the labels (`supervised`). The decoder is sigmoid where
-    x lies in [0, 1] (pixels, sigmoid activations), else linear. Each layer keeps the weights of its best
-    epoch on validation. Unlike the papers', decoders are not tied to the encoder, the reconstruction's loss
-    is the squared error for sigmoid decoders too (theirs: cross-entropy), and the noise draws each element
-    by itself instead of a fixed number of them.
+    Layer k, `h = act(W x + b)`, is trained with a temporary layer on top of it, on the answers x of the finished
+    layers below, which are frozen and in inference mode (batch normalization too): a decoder that gives x back
+    (`autoencoder`; `denoising_autoencoder`: from a corrupted x), or an output layer that meets the labels
+    (`supervised`). A block's decoder brings its answers to the height and width of its own input by repeating
+    neighbours, then convolves them; its temporary output layer takes maps as the network's own head does. The decoder
+    is sigmoid where x lies in [0, 1] (pixels, sigmoid activations), else linear. Each layer keeps the weights of its
+    best epoch on validation. Unlike the papers', decoders are not tied to the encoder, the reconstruction's loss is
+    the squared error for sigmoid decoders too (theirs: cross-entropy), and the noise draws each element by itself
+    instead of a fixed number of them.
 
     Args:
-        model: an untrained `mlp`; left as it is.
+        model: an untrained `mlp` or `cnn`; left as it is.
         batches: training rows; labels are used by `supervised` alone.
         validation: (x, y), x (rows, *input_shape) float32 as the model eats it.
         config: what each layer learns from, and how long.
@@ -76,152 +83,64 @@ def pretrain(
         A new model and each layer's curves.
 
     Raises:
-        ConfigError: the model has other layers than dense ones.
+        ConfigError: the model is of no family that can be divided into layers.
         TrainingError: as `train`.
     """
     pretrained = clone(model)
-    hidden = _hidden_layers(pretrained)
-    kept = LayerCheckpoints(checkpoints, hidden)
-    for number, layer in enumerate(hidden[len(kept.records) :], start=len(kept.records) + 1):
-        lesson = _Lesson(
-            pretrained, hidden[: number - 1], layer, config, task, derive_seed(seed, layer.name), class_weights
-        )
-        result = lesson.learn(batches, validation, kept, progress)
-        kept.finish_layer(layer, result)
+    parts = parts_of(pretrained)
+    kept = LayerCheckpoints(checkpoints, pretrained, parts)
+    for number in range(len(kept.records), len(parts)):
+        lesson = _Lesson(pretrained, number, config, task, class_weights)
+        result, macs = lesson.learn(batches, validation, derive_seed(seed, parts[number].name), kept, progress)
+        kept.finish(parts[number], result, macs)
     return LayerwiseResult(pretrained, kept.records)
-
-
-class LayerCheckpoints:
-    """Checkpoints of one layer's training that carry the finished layers along.
-
-    Args:
-        checkpoints: where; None: nowhere.
-        hidden: the hidden layers; those kept as finished get their weights back.
-    """
-
-    def __init__(self, checkpoints: Checkpoints | None, hidden: Sequence[Any]) -> None:
-        self._checkpoints = checkpoints
-        self._finished: dict[str, NDArray[Any]] = {}
-        self._current: tuple[dict[str, NDArray[Any]], dict[str, Any]] | None = None
-        self.records: list[dict[str, Any]] = []
-        self._names = [layer.name for layer in hidden]
-        kept = None if checkpoints is None else checkpoints.load()
-        if kept is not None:
-            arrays, state = kept
-            self.records = list(state["layers"])
-            self._finished = {name: array for name, array in arrays.items() if name.startswith("finished/")}
-            for layer in hidden[: len(self.records)]:
-                layer.set_weights([self._finished[f"finished/{layer.name}/{i}"] for i in range(len(layer.weights))])
-            if state["current"] is not None:
-                names = [name for name in arrays if name.startswith("current/")]
-                self._current = ({name.removeprefix("current/"): arrays[name] for name in names}, state["current"])
-
-    def save(self, arrays: Mapping[str, NDArray[Any]], state: Mapping[str, Any]) -> None:
-        """Replaces the kept state of the current layer's training."""
-        self._current = (dict(arrays), dict(state))
-        self._write()
-
-    def load(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]] | None:
-        """Returns the kept state of the current layer's training, or None."""
-        return self._current
-
-    def finish_layer(self, layer: Any, result: TrainingResult) -> None:
-        """Keeps a layer as finished; the next one starts without a state."""
-        self._finished |= {f"finished/{layer.name}/{i}": array for i, array in enumerate(layer.get_weights())}
-        losses, scores = ([getattr(record, name) for record in result.history] for name in ("loss", "score"))
-        self.records.append({"layer": layer.name, "loss": losses, "score": scores})
-        self._current = None
-        self._write()
-
-    def _write(self) -> None:
-        if self._checkpoints is None:
-            return
-        arrays, state = ({}, None) if self._current is None else self._current
-        current = {f"current/{name}": array for name, array in arrays.items()}
-        kept = {"layers": self.records, "current": state, "resumes_at": self._resumes_at(state)}
-        self._checkpoints.save(self._finished | current, kept)
-
-    def _resumes_at(self, state: Mapping[str, Any] | None) -> str:
-        if len(self.records) == len(self._names):
-            return "the end of pretraining"
-        layer = self._names[len(self.records)]
-        return layer if state is None else f"{layer}, {state['resumes_at']}"
 
 
 @dataclass(frozen=True)
 class _Lesson:
-    """The training of one hidden layer under a temporary one."""
+    """The training of one part of a network under a temporary layer."""
 
     model: Any
-    below: Sequence[Any]
-    layer: Any
+    number: int
     config: PretrainConfig
     task: Task
-    seed: int
     class_weights: tuple[float, ...] | None
 
     def learn(
         self,
         batches: Batches,
         validation: tuple[Any, NDArray[Any]],
+        seed: int,
         checkpoints: LayerCheckpoints,
         progress: Progress | None,
-    ) -> TrainingResult:
-        reconstruct = self.config.kind != "supervised"
-        corruption = self.config.corruption_fraction if self.config.kind == "denoising_autoencoder" else 0.0
-        below = [(*layer.get_weights(), activation_name(layer.activation)) for layer in self.below]
-        x = activations(validation[0], below)
-        student = self._student(x.shape[1])
-        objective: Objective = Reconstruction() if reconstruct else self.task
-        result = train(
-            student,
-            LayerBatches(batches, below, reconstruct, corruption, derive_seed(self.seed, "noise")),
-            (x, x if reconstruct else validation[1]),
-            objective,
-            TrainingSettings(
-                self.config.epochs,
-                self.config.optimizer,
-                self.seed,
-                class_weights=self.class_weights,
-                label=f"pretrain {self.layer.name}",
-            ),
-            checkpoints=checkpoints,
-            progress=progress,
+    ) -> tuple[TrainingResult, int]:
+        """Trains the part in place; returns how it went, and the multiply-accumulates spent."""
+        twin = clone(self.model)
+        parts = parts_of(twin)
+        part, lower = parts[self.number], parts[self.number - 1] if self.number > 0 else None
+        student = Student(twin, part, lower, seed)
+        objective: Objective = self.task
+        if self.config.kind == "supervised":
+            network, macs = student.classifying()
+        else:
+            denoising = self.config.kind == "denoising_autoencoder"
+            network, macs = student.reconstructing(self.config.corruption_fraction if denoising else 0.0)
+            objective = Reconstruction(mean_variance(student.frozen, validation[0]))
+        settings = TrainingSettings(
+            self.config.epochs,
+            self.config.optimizer,
+            seed,
+            stop=self.config.stop,
+            class_weights=self.class_weights,
+            label=f"pretrain {part.name}",
         )
-        self.layer.set_weights(student.get_layer(self.layer.name).get_weights())
-        return result
-
-    def _student(self, features: int) -> Any:
-        """A copy of the layer, and the temporary layer on top of it."""
-        inputs = keras.Input(shape=(features,), name="input")
-        copy = type(self.layer).from_config(self.layer.get_config())
-        hidden = copy(inputs)
-        copy.set_weights(self.layer.get_weights())
-        top = self._decoder(features) if self.config.kind != "supervised" else self._output()
-        return keras.Model(inputs, top(hidden), name=f"pretrain_{self.layer.name}")
-
-    def _decoder(self, features: int) -> Any:
-        lower = activation_name(self.below[-1].activation) if self.below else None
-        pixels = lower is None and len(self.model.input_shape) == IMAGE_RANK
-        return keras.layers.Dense(
-            features,
-            activation="sigmoid" if pixels or lower == "sigmoid" else "linear",
-            kernel_initializer=keras.initializers.GlorotUniform(seed=derive_seed(self.seed, "decoder")),
-            name="decoder",
-        )
-
-    def _output(self) -> Any:
-        config = self.model.layers[-1].get_config()
-        initializer = keras.initializers.GlorotUniform(seed=derive_seed(self.seed, "output"))
-        return keras.layers.Dense.from_config(config | {"kernel_initializer": initializer, "name": "temporary_output"})
+        result = train(network, batches, validation, objective, settings, checkpoints=checkpoints, progress=progress)
+        for name in part.layers:
+            self.model.get_layer(name).set_weights(twin.get_layer(name).get_weights())
+        return result, macs * _rows_passed(result, settings, batches)
 
 
-def _hidden_layers(model: Any) -> list[Any]:
-    """The dense layers below the output, from the input on."""
-    for layer in model.layers:
-        if type(layer) not in (keras.layers.InputLayer, keras.layers.Flatten, keras.layers.Dense, StatelessDropout):
-            raise ConfigError(
-                f"train.mode: expected end_to_end for a model with a layer of type {type(layer).__name__} "
-                f"({layer.name}), got layer_wise. Layer-wise pretraining is built for mlp."
-            )
-    return [layer for layer in model.layers if type(layer) is keras.layers.Dense][:-1]
+def _rows_passed(result: TrainingResult, settings: TrainingSettings, batches: Batches) -> int:
+    """Rows that a training took a gradient over; a last epoch that `stop.steps` cut short counts its whole batches."""
+    whole = len(result.history) * batches.num_rows
+    return min(whole, settings.num_steps(batches.num_batches) * batches.batch_size)

@@ -10,6 +10,7 @@ from data.contract import ConfigError
 from models.autoencoder_config import AutoencoderConfig
 from models.config import BlockConfig, CnnConfig, LinearConfig, MlpConfig, ModelConfig
 
+SERIES_DIMENSIONS = 2
 IMAGE_DIMENSIONS = 3
 
 MAX_WEIGHTS = 100_000_000
@@ -21,8 +22,8 @@ def check_shapes(config: ModelConfig, input_shape: Sequence[int]) -> None:
 
     Args:
         config: the section `model`.
-        input_shape: (height, width, channels) of an image in pixels, or (features,) of a vector,
-            where -1 is a length not known yet.
+        input_shape: (height, width, channels) of an image in pixels, (steps, channels) of a series, or (features,) of
+            a vector; -1 is a number of channels or features not known yet.
 
     Raises:
         ConfigError: the family cannot eat such an input, or a block's kernel or pooling is larger
@@ -45,7 +46,7 @@ def num_weights(config: ModelConfig, input_shape: Sequence[int]) -> int:
 
     Args:
         config: the section `model`.
-        input_shape: as for `check_shapes`; what a vector of unknown length leads to is not counted.
+        input_shape: as for `check_shapes`; what an unknown number of features or channels leads to is not counted.
 
     Raises:
         ConfigError: as `feature_map_shapes`.
@@ -57,9 +58,9 @@ def num_weights(config: ModelConfig, input_shape: Sequence[int]) -> int:
     if isinstance(config, AutoencoderConfig):
         return 2 * _encoder_weights(config, input_shape)
     maps = feature_map_shapes(config, input_shape)
-    channels, total = input_shape[2], 0
+    channels, total = max(0, input_shape[-1]), 0
     for block in config.blocks:
-        area = block.kernel**2
+        area = math.prod(kernel_sides(block.kernel, input_shape))
         total += channels * (area + block.filters if block.separable else area * block.filters)
         if block.residual and (block.stride > 1 or channels != block.filters):
             total += channels * block.filters
@@ -136,7 +137,8 @@ def feature_map_shapes(config: CnnConfig, input_shape: Sequence[int]) -> list[tu
 
     Args:
         config: the section `model`.
-        input_shape: (height, width, channels) of an image in pixels.
+        input_shape: (height, width, channels) of an image in pixels, or (steps, channels) of a series, which is laid
+            out as an image of that height and of width 1.
 
     Returns:
         (height, width, filters) after each block.
@@ -144,29 +146,43 @@ def feature_map_shapes(config: CnnConfig, input_shape: Sequence[int]) -> list[tu
     Raises:
         ConfigError: as `check_shapes`.
     """
-    if len(input_shape) != IMAGE_DIMENSIONS:
+    if len(input_shape) not in (SERIES_DIMENSIONS, IMAGE_DIMENSIONS):
         raise ConfigError(
             f"model.family: expected mlp for a vector, got cnn with inputs of shape {_shape(input_shape)}. "
-            "Set model.family to mlp, or give the data as images."
+            "Set model.family to mlp, or give the data as images or series."
         )
     shapes = []
-    height, width = input_shape[0], input_shape[1]
+    series = len(input_shape) == SERIES_DIMENSIONS
+    height, width = input_shape[0], 1 if series else input_shape[1]
     for index, block in enumerate(config.blocks):
         where = f"model.blocks[{index}]"
         origin = f"after block {index}" if index > 0 else "from the input"
-        height, width = _convolved(block, (height, width), where, origin)
-        if min(height, width) < block.pool:
+        kernel, pool = kernel_sides(block.kernel, input_shape), kernel_sides(block.pool, input_shape)
+        height, width = _convolved(block, kernel, (height, width), where, origin)
+        if height < pool[0] or width < pool[1]:
             raise ConfigError(
-                f"{where}.pool: expected a feature map of at least {block.pool}x{block.pool}, got {height}x{width} "
+                f"{where}.pool: expected a feature map of at least {pool[0]}x{pool[1]}, got {height}x{width} "
                 f"from the convolution of block {index + 1}. Remove this pooling or an earlier one, lower a stride, "
-                "or use larger images."
+                f"or use {'longer windows' if series else 'larger images'}."
             )
-        height, width = height // block.pool, width // block.pool
+        height, width = height // pool[0], width // pool[1]
         shapes.append((height, width, block.filters))
     return shapes
 
 
-def _convolved(block: BlockConfig, sides: tuple[int, int], where: str, origin: str) -> tuple[int, int]:
+def kernel_sides(side: int, input_shape: Sequence[int]) -> tuple[int, int]:
+    """Returns height and width of a kernel or a pooling: square on an image, one step wide on a series.
+
+    Args:
+        side: as the config says it.
+        input_shape: of the network, without the batch dimension.
+    """
+    return side, 1 if len(input_shape) == SERIES_DIMENSIONS else side
+
+
+def _convolved(
+    block: BlockConfig, kernel: tuple[int, int], sides: tuple[int, int], where: str, origin: str
+) -> tuple[int, int]:
     if block.residual and block.padding == "valid" and block.kernel > 1:
         raise ConfigError(
             f"{where}.residual: expected it with padding same alone, got it with valid: the convolution's maps are "
@@ -175,13 +191,13 @@ def _convolved(block: BlockConfig, sides: tuple[int, int], where: str, origin: s
     if block.padding == "same":
         height, width = (-(-side // block.stride) for side in sides)
         return height, width
-    if min(sides) < block.kernel:
+    if sides[0] < kernel[0] or sides[1] < kernel[1]:
         raise ConfigError(
-            f"{where}.kernel: expected a feature map of at least {block.kernel}x{block.kernel} for padding valid, "
+            f"{where}.kernel: expected a feature map of at least {kernel[0]}x{kernel[1]} for padding valid, "
             f"got {sides[0]}x{sides[1]} {origin}. Set its padding to same, use a smaller kernel, "
             "or remove an earlier pooling."
         )
-    height, width = ((side - block.kernel) // block.stride + 1 for side in sides)
+    height, width = ((side - each) // block.stride + 1 for side, each in zip(sides, kernel, strict=True))
     return height, width
 
 

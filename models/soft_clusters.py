@@ -130,7 +130,8 @@ def in_unit_of_spread(bottleneck: Any, z: NDArray[np.float32], centers: NDArray[
     """
     spread = np.sqrt(_variance(z, centers, _nearest(z, centers)))
     bottleneck.set_weights([(weight / spread).astype(np.float32) for weight in bottleneck.get_weights()])
-    return (centers / spread).astype(np.float32)
+    scaled: NDArray[np.float32] = (centers / spread).astype(np.float32)
+    return scaled
 
 
 def _nearest(z: NDArray[np.float32], centers: NDArray[np.float32]) -> NDArray[np.int64]:

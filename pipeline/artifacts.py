@@ -45,6 +45,9 @@ class ModelRecord(FrozenConfig):
     class_weights: tuple[float, ...] | None = None
     """Weight of each class code in the loss it was last trained with on labels; None: all 1."""
 
+    pretraining_macs: int | None = None
+    """Multiply-accumulates that layer-wise pretraining spent on it; None without pretraining."""
+
     kept_inputs: tuple[int, ...] | None = None
     """Positions, in the flattened input of the schema, of the entries it eats, as a vector; None: all, unflattened."""
 

@@ -30,6 +30,7 @@ DECLARATIONS = frozenset(
         "models.compression_config",
         "models.config",
         "models.task_config",
+        "models.tuning_config",
         "pipeline.config",
         "pipeline.ledger",
     }

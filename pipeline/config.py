@@ -9,8 +9,9 @@ from pydantic import Field, field_validator, model_validator
 from data.config import DataConfig
 from data.contract import FrozenConfig
 from models.compression_config import ClusterConfig, ConvertConfig, PruneConfig, QuantizeConfig, SearchConfig
-from models.config import METRICS, MetricName, ModelConfig, PretrainConfig, TaskName, TrainConfig, TuneConfig
+from models.config import METRICS, MetricName, ModelConfig, OptimizerConfig, PretrainConfig, TaskName, TrainConfig
 from models.task_config import ClusteringConfig, ReconstructionConfig
+from models.tuning_config import TuneConfig
 from pipeline.config_reading.checks import disagreements
 from pipeline.config_reading.disagreement import DisagreementError
 
@@ -99,7 +100,7 @@ class RunConfig(FrozenConfig):
     """Layer-wise pretraining; only with `train.mode: layer_wise`, and then with defaults when left out."""
 
     tune: TuneConfig | None = None
-    """Search for a better regularization; skipped when left out."""
+    """Search for a better regularization, learning rate, network; skipped when left out."""
 
     prune: PruneConfig | None = None
     """Pruning; skipped when left out."""
@@ -127,6 +128,21 @@ class RunConfig(FrozenConfig):
     def score_name(self) -> MetricName:
         """What a score of this run is."""
         return METRICS[self.task][0] if self.metric is None else self.metric
+
+    @property
+    def at_once(self) -> PruneConfig | None:
+        """Section `prune` as `tune.objective: pruned_score` judges by it: at once, without training; else None."""
+        if self.prune is None or self.tune is None or self.tune.objective == "score":
+            return None
+        without_training = {
+            "epochs": 0,
+            "recovery_epochs": 0,
+            "steps": None,
+            "update_steps": PruneConfig.model_fields["update_steps"].default,
+            "optimizer": OptimizerConfig(),
+            "distillation": None,
+        }
+        return self.prune.model_copy(update=without_training)
 
     @field_validator("name")
     @classmethod

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from data.dataset import Dataset
 from data.preprocessing import CategoricalColumn, NumericColumn, TableColumn
+from data.series_profile import drawn
 
 MAX_WRONG = 12
 """Worst rows that are kept."""
@@ -65,7 +66,8 @@ def wrong_predictions(dataset: Dataset, outputs: NDArray[np.float32], predicted:
 
     Returns:
         `{"row", "name", "true", "predicted", "probability", "pixels", "features"}` each, at most `MAX_WRONG`: `row`
-        is its position in the source, from 0; `name` what the source calls it, None where it has no names.
+        is its position in the source, from 0; `name` what the source calls it, None where it has no names. Windows of
+        series have `series`, their values by channel, too.
     """
     test, names = dataset.split("test"), dataset.schema.class_names
     wrong = np.flatnonzero(np.asarray(test.y) != predicted)
@@ -120,8 +122,10 @@ def shown_row(dataset: Dataset, position: int) -> dict[str, Any]:
 
 
 def _shown(dataset: Dataset, position: int) -> dict[str, Any]:
-    """What a test row looks like: its pixels, or its raw values by column."""
+    """What a test row looks like: its pixels, its raw values by column, or its channels step by step."""
     raw = dataset.raw("test")[position]
+    if dataset.schema.kind == "series":
+        return {"pixels": None, "features": None, "series": drawn(raw, dataset.schema.channel_names)}
     if dataset.schema.kind == "image":
         return {"pixels": thinned(raw) if raw.shape[-1] in DRAWN_CHANNELS else None, "features": None}
     columns = dataset.preprocessing.columns

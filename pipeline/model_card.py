@@ -6,10 +6,18 @@ import math
 
 from models.compression_config import ENCODED
 from pipeline.report import task_words, wording
-from pipeline.report.card_usage import device_part, is_image, preprocessing_part, reproduce_part, takes_some_inputs
-from pipeline.report.findings import chosen_variant, nodes_report, section_of, verdict, yardstick, zeros_report
+from pipeline.report.card_usage import device_part, preprocessing_part, reproduce_part, takes_some_inputs
+from pipeline.report.findings import (
+    chosen_variant,
+    nodes_report,
+    section_of,
+    verdict,
+    yardstick,
+    zeros_report,
+)
 from pipeline.report.markdown import plain, table
 from pipeline.report.record import RunRecord
+from pipeline.report.section_tuning import tuned_network
 
 _Z_95 = 1.959964
 """Quantile of the normal distribution that leaves 2.5 % on either side."""
@@ -50,7 +58,10 @@ def _classes(record: RunRecord) -> list[str]:
 
 def _input(record: RunRecord) -> str:
     shape = " × ".join(str(size) for size in record.profile["input_shape"])
-    whole = f"an image of {shape}" if is_image(record) else f"a vector of {shape} features"
+    whole = {
+        "image": f"an image of {shape}",
+        "series": f"a window of {shape}, steps × channels,",
+    }.get(record.profile["input_kind"], f"a vector of {shape} features")
     return (
         f"{record.summary['input']['shape'][-1]:,d} of the numbers of {whole}" if takes_some_inputs(record) else whole
     )
@@ -67,6 +78,9 @@ def _what(record: RunRecord) -> str:
         f"`model.tflite` is {family} for {record.task}, of precision {chosen_variant(record)}. It takes "
         f"{_input(record)} and gives {output}. It was made, compressed and verified by Penjing.",
     ]
+    tuned = tuned_network(record)
+    if tuned is not None:
+        lines.append(plain(tuned))
     if classes and record.task == "classification":
         shown = ", ".join(plain(name) for name in classes[:50])
         more = f" and {len(classes) - 50} more" if len(classes) > 50 else ""

@@ -18,11 +18,16 @@ import keras_tuner
 from threadpoolctl import threadpool_limits
 
 from data.contract import PenjingError
-from models.config import RegularizationConfig, TuneConfig
+from models.config import RegularizationConfig
+from models.tuning_config import ELASTIC_SHARES, TuneConfig
+from pipeline.tuning_space import Bracket, Dimension, brackets, dimensions, strengths
 
 _WORKER = "penjing"
-_INITIAL_POINTS = 6
-"""Random trials before the Bayesian oracle fits its Gaussian process: three a dimension."""
+_POINTS_A_DIMENSION = 3
+"""Random trials, for each dimension, before the Bayesian oracle fits its Gaussian process."""
+
+_FAILED = -1e9
+"""What a failed trial of Hyperband is told to be worth: less than all others."""
 
 
 class InMemory:
@@ -41,6 +46,30 @@ class _RandomOracle(InMemory, keras_tuner.oracles.RandomSearchOracle):  # type: 
 
 class _BayesianOracle(InMemory, keras_tuner.oracles.BayesianOptimizationOracle):  # type: ignore[misc]  # untyped base
     pass
+
+
+class _GridOracle(InMemory, keras_tuner.oracles.GridSearchOracle):  # type: ignore[misc]  # untyped base
+    pass
+
+
+class _Brackets(InMemory, keras_tuner.oracles.HyperbandOracle):  # type: ignore[misc]  # untyped base
+    """Hyperband over given brackets, one after the other, once."""
+
+    def __init__(self, planned: tuple[Bracket, ...], **arguments: Any) -> None:
+        self._planned = planned[::-1]  # keras-tuner counts its brackets down
+        super().__init__(**arguments)
+
+    def _get_num_brackets(self) -> int:
+        return len(self._planned)
+
+    def _get_num_rounds(self, bracket_num: int) -> int:
+        return len(self._planned[bracket_num])
+
+    def _get_size(self, bracket_num: int, round_num: int) -> int:
+        return self._planned[bracket_num][round_num][1]
+
+    def _get_epochs(self, bracket_num: int, round_num: int) -> int:
+        return self._planned[bracket_num][round_num][0]
 
 
 class Asked:
@@ -94,57 +123,112 @@ class Proposal:
     """One trial that an oracle wants to see.
 
     Attributes:
-        kind: `l1`, `l2` or `elastic_net`.
-        regularization: the penalty's strengths, rounded to three significant digits.
+        kind: `l1`, `l2` or `elastic_net`; `own` where trials keep the run's own penalty.
+        regularization: the penalty's strengths, rounded to three significant digits; None with `own`.
+        values: key of `tune.space` -> what the trial has there.
+        epochs: of a round of Hyperband; None: those of every trial.
         trial: the oracle's own trial, to be handed back to `tell`.
     """
 
     kind: str
-    regularization: RegularizationConfig
+    regularization: RegularizationConfig | None
+    values: dict[str, Any]
+    epochs: int | None
     trial: Any
 
 
-class RegularizationOracle:
-    """Proposes penalties; learns from their scores where the oracle does.
+class TuningOracle:
+    """Proposes trainings; learns from their scores where the oracle does.
 
     Args:
         config: the `tune` section.
         seed: in [1, 2**31 - 1]; keras-tuner takes 0 for "random".
+        epochs: of the longest trial; `hyperband` alone looks at it.
 
     Example:
-        >>> oracle = RegularizationOracle(TuneConfig(trials=4, oracle="random"), seed=7)
+        >>> oracle = TuningOracle(TuneConfig(trials=4, oracle="random"), seed=7, epochs=20)
         >>> proposal = oracle.ask()
         >>> oracle.tell(proposal, 0.93)
     """
 
-    def __init__(self, config: TuneConfig, seed: int) -> None:
-        space = keras_tuner.HyperParameters()
-        space.Choice("kind", list(config.penalties))
-        space.Float("strength", config.min_strength, config.max_strength, sampling="log")
+    def __init__(self, config: TuneConfig, seed: int, epochs: int) -> None:
+        self._config = config
+        self._dimensions = {each.name: each for each in dimensions(config.space)}
+        self._asked = Asked(self._oracle(seed, epochs), "tune")
+
+    def _oracle(self, seed: int, epochs: int) -> Any:
+        config, space = self._config, self._space()
+        arguments = oracle_arguments(space, seed, config.trials + 1)
+        if config.oracle == "hyperband":
+            return _Brackets(brackets(config.trials, epochs, config.factor), **arguments)
+        arguments["max_trials"] = config.trials
+        if config.oracle == "random":
+            return _RandomOracle(**arguments)
+        if config.oracle == "grid":
+            return _GridOracle(**arguments)
+        points = _POINTS_A_DIMENSION * (2 * bool(config.penalties) + len(self._dimensions))
+        return _BayesianOracle(num_initial_points=points, **arguments)
+
+    def _space(self) -> Any:
+        config, space = self._config, keras_tuner.HyperParameters()
+        if config.penalties:
+            space.Choice("kind", list(config.penalties))
+            self._add(space, strengths(config))
         if "elastic_net" in config.penalties:
             with space.conditional_scope("kind", ["elastic_net"]):
-                space.Float("l1_fraction", 0.1, 0.9)
-        arguments = oracle_arguments(space, seed, config.trials + 1) | {"max_trials": config.trials}
-        if config.oracle == "random":
-            oracle = _RandomOracle(**arguments)
+                if config.oracle == "grid":
+                    space.Choice("l1_fraction", list(ELASTIC_SHARES))
+                else:
+                    space.Float("l1_fraction", 0.1, 0.9)
+        for dimension in self._dimensions.values():
+            self._add(space, dimension)
+        return space
+
+    def _add(self, space: Any, dimension: Dimension) -> None:
+        """Adds a dimension to keras-tuner's space; lists go in as positions, written out: they have no order."""
+        sampling = "log" if dimension.is_log else "linear"
+        if self._config.oracle == "grid" or dimension.choices:
+            count = len(dimension.grid(self._config.grid_points))
+            space.Choice(dimension.name, [str(position) for position in range(count)])
+        elif dimension.is_whole:
+            space.Int(dimension.name, *map(int, dimension.ends), sampling=sampling)
         else:
-            oracle = _BayesianOracle(num_initial_points=_INITIAL_POINTS, **arguments)
-        self._asked = Asked(oracle, "tune")
+            space.Float(dimension.name, *dimension.ends, sampling=sampling)
 
     def ask(self) -> Proposal | None:
         """Returns the next trial; None where there is nothing left to try."""
         trial = self._asked.ask()
         if trial is None:
             return None
-        values = trial.hyperparameters.values
-        kind, strength = values["kind"], values["strength"]
-        fraction = {"l1": 1.0, "l2": 0.0}.get(kind, values.get("l1_fraction", 0.5))
-        regularization = RegularizationConfig(l1=_rounded(strength * fraction), l2=_rounded(strength * (1 - fraction)))
-        return Proposal(kind, regularization, trial)
+        drawn = trial.hyperparameters.values
+        values: dict[str, Any] = {}
+        for name, dimension in self._dimensions.items():
+            key, _, layer = name.partition(".")
+            value = self._value(dimension, drawn[name])
+            if layer:
+                values.setdefault(key, []).append(value)
+            else:
+                values[key] = list(value) if isinstance(value, tuple) else value
+        kind, penalty = self._penalty(drawn)
+        return Proposal(kind, penalty, values, drawn.get("tuner/epochs"), trial)
+
+    def _penalty(self, drawn: dict[str, Any]) -> tuple[str, RegularizationConfig | None]:
+        if not self._config.penalties:
+            return "own", None
+        kind, strength = drawn["kind"], self._value(strengths(self._config), drawn["strength"], rounded=False)
+        fraction = {"l1": 1.0, "l2": 0.0}.get(kind, drawn.get("l1_fraction", 0.5))
+        return kind, RegularizationConfig(l1=_rounded(strength * fraction), l2=_rounded(strength * (1 - fraction)))
+
+    def _value(self, dimension: Dimension, drawn: Any, *, rounded: bool = True) -> Any:
+        if isinstance(drawn, str):
+            return dimension.grid(self._config.grid_points)[int(drawn)]
+        return dimension.rounded(drawn) if rounded else drawn
 
     def tell(self, proposal: Proposal, score: float | None) -> None:
-        """Reports a trial's validation score, higher is better; None where the trial failed."""
-        self._asked.tell(proposal.trial, score)
+        """Reports what a trial is judged by, higher is better; None where it failed."""
+        # A round of Hyperband goes on once all of it is told: a failed trial is its last.
+        failed = _FAILED if self._config.oracle == "hyperband" else None
+        self._asked.tell(proposal.trial, failed if score is None else score)
 
 
 def _rounded(value: float) -> float:

@@ -160,7 +160,7 @@ def make_plan(config: RunConfig, store: Store, scope: Scope, before: Mapping[str
     planned: list[PlannedStage] = []
     forced: set[str] = set()
     for stage in stages_of(config):
-        sections = {name: _section(config, name) for name in stage.sections}
+        sections = {name: _read(_section(config, name), name, stage.unread) for name in stage.sections}
         inputs = {}
         for role in stage.takes:
             name = producer(role, config)
@@ -238,6 +238,13 @@ def _section(config: RunConfig, name: str) -> Any:
     for part in name.split("."):
         found = None if found is None else getattr(found, part)
     return found
+
+
+def _read(section: Any, name: str, unread: tuple[str, ...]) -> Any:
+    """Returns a section with the fields that a stage does not look at as their class declares them."""
+    fields = [field for owner, _, field in (each.rpartition(".") for each in unread) if owner == name]
+    defaults = {field: type(section).model_fields[field].default for field in fields}
+    return section.model_copy(update=defaults) if defaults else section
 
 
 def _leaves(value: Any, path: str = "") -> list[tuple[str, Any]]:

@@ -1,13 +1,16 @@
-"""What a source hands to ingest: rows of named columns, or pixels that are read when they are stored."""
+"""What a source hands to ingest: rows of named columns, pixels that are read when they are stored, or windows."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+from data.recording import Roles
+from data.windows import NO_WINDOWS, Windows
 
 ColumnKind = Literal[
     "numeric", "boolean", "categorical", "date", "text", "identifier", "row_number", "empty", "dropped", "unsupported"
@@ -89,7 +92,7 @@ class Loaded:
     warnings: tuple[str, ...] = ()
     given: NDArray[np.int8] | None = None
     groups: NDArray[Any] | None = None
-    names: tuple[str, ...] | None = None
+    names: Sequence[str] | None = None
     strata: NDArray[np.int64] | None = None
     test_only: NDArray[np.bool_] | None = None
 
@@ -101,7 +104,7 @@ class Loaded:
             values = getattr(self, name)
             changes[name] = None if values is None else values[keep]
         if self.names is not None:
-            changes["names"] = tuple(self.names[row] for row in np.flatnonzero(keep))
+            changes["names"] = tuple(self.names[row] for row in np.flatnonzero(keep).tolist())
         return replace(self, **changes)
 
 
@@ -143,3 +146,30 @@ class LoadedImages(Loaded):
         """Returns the images with only those that `keep` (rows,) marks, and a warning that says so."""
         kept, read = np.flatnonzero(keep), self.read
         return replace(super().without_rows(keep, warning), read=lambda rows: read(kept[rows]))
+
+
+@dataclass(frozen=True)
+class LoadedSeries(Loaded):
+    """Windows over recordings; a row is a window, cut when it is stored.
+
+    Attributes:
+        windows: the rows.
+        stride: steps between the starts of windows of one recording.
+        roles: what the columns of the files are, channels by name.
+        left_out: other columns, and why they are no channels.
+    """
+
+    windows: Windows = NO_WINDOWS
+    stride: int = 1
+    roles: Roles = field(default_factory=Roles)
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Names of the channels, in order."""
+        return self.roles.channels or ()
+
+    def without_rows(self, keep: NDArray[np.bool_], warning: str) -> Self:
+        """Returns the series with only the windows that `keep` (rows,) marks, and a warning that says so."""
+        kept = super().without_rows(keep, warning)
+        return replace(kept, windows=self.windows.only(keep), names=self.windows.only(keep))

@@ -14,11 +14,11 @@ from models.legacy_keras import keras
 
 
 def features(config: MlpConfig, inputs: Any, seed: int) -> Any:
-    """Lays dense layers `dense_1`, `dense_2`, … on the inputs, flattened first where they are images.
+    """Lays dense layers `dense_1`, `dense_2`, … on the inputs, flattened first where they are images or series.
 
     Args:
         config: units and activation.
-        inputs: symbolic tensor (rows, features) or (rows, height, width, channels).
+        inputs: symbolic tensor (rows, features), (rows, steps, channels) or (rows, height, width, channels).
         seed: seed of the initial weights.
 
     Returns:
@@ -28,7 +28,7 @@ def features(config: MlpConfig, inputs: Any, seed: int) -> Any:
 
 
 def flat(inputs: Any) -> Any:
-    """Returns symbolic inputs as (rows, features): images through a layer `flatten`, vectors as they are."""
+    """Returns symbolic inputs as (rows, features): images and series through a layer `flatten`, vectors as they are."""
     return keras.layers.Flatten(name="flatten")(inputs) if len(inputs.shape) > 2 else inputs
 
 

@@ -117,7 +117,7 @@ def golden_header(name: str, raw: NDArray[Any], inputs: NDArray[Any], outputs: N
 
     Args:
         name: name of the run, as in `model_data_source`.
-        raw: (rows, ...) uint8 pixels, or float32 columns, NaN where missing: what the inputs were made from.
+        raw: (rows, ...) uint8 pixels, float32 windows, or float32 columns, NaN where missing: what inputs come from.
         inputs: (rows, *input_shape) in the model's own input type.
         outputs: (rows, *output_shape) in its own output type: what must come out.
         produced_by: runtime that gave the outputs, e.g. `TFLite Micro`.
@@ -265,7 +265,7 @@ _GOLDEN_FILE = """\
 
 #define {upper}_GOLDEN_ROWS {rows}
 
-/* What a device measures: pixels, or the columns of preprocessing.h. */
+/* What a device measures: pixels, or the columns or the window of preprocessing.h. */
 {raw}
 
 /* The same rows as the model's input tensor takes them. */

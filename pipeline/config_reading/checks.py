@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from data.config import ArraysData, BuiltinData, IdxData, ImagesData, TableData, known_input_shape
 from data.contract import ConfigError
-from models.autoencoder_config import AutoencoderConfig
 from models.compression_config import PruneConfig
-from models.config import LOSSES, METRICS, CnnConfig, LinearConfig
+from models.config import LOSSES, METRICS, CnnConfig, LinearConfig, MlpConfig
 from models.shapes import check_shapes
 from pipeline.config_reading.compression_checks import (
     criterion_has_its_data,
@@ -19,12 +18,14 @@ from pipeline.config_reading.compression_checks import (
 )
 from pipeline.config_reading.disagreement import Disagreement, Location, is_chosen
 from pipeline.config_reading.label_checks import labels_are_there, normal_fits_task, unlabeled_rows_are_used
+from pipeline.config_reading.series_checks import series_add_up
 from pipeline.config_reading.task_checks import (
     autoencoder_adds_up,
     family_fits_task,
     refinement_is_read,
     sections_fit_task,
 )
+from pipeline.config_reading.tuning_checks import tuned_lists, tuning_adds_up
 
 if TYPE_CHECKING:
     from pipeline.config import RunConfig
@@ -40,6 +41,7 @@ def disagreements(config: RunConfig) -> list[Disagreement]:
         normal_fits_task,
         unlabeled_rows_are_used,
         _columns_differ,
+        series_add_up,
         _family_fits_data,
         autoencoder_adds_up,
         _mode_fits_model,
@@ -52,6 +54,7 @@ def disagreements(config: RunConfig) -> list[Disagreement]:
         criterion_has_its_data,
         quantization_adds_up,
         search_is_alone,
+        tuning_adds_up,
         _export_adds_up,
         _lists_hold_each_once,
     )
@@ -64,7 +67,7 @@ def _task_fits_data(config: RunConfig) -> Iterator[Disagreement]:
     if config.task not in ("classification", "regression"):
         return
     if isinstance(data, BuiltinData):
-        fitting = "regression" if data.name == "diabetes" else "classification"
+        fitting = "regression" if data.predicts_numbers else "classification"
         if config.task != fitting:
             message = f"expected '{fitting}' with the data set '{data.name}', got '{config.task}'."
             yield Disagreement(("task",), message, involves)
@@ -78,7 +81,7 @@ def _task_fits_data(config: RunConfig) -> Iterator[Disagreement]:
 
 def _names_are_given(config: RunConfig) -> Iterator[Disagreement]:
     for place, section in ((("data",), config.data), (("data", "unlabeled"), config.data.unlabeled)):
-        for key in ("path", "target", "x", "y"):
+        for key in ("path", "target", "x", "y", "time", "group"):
             value = getattr(section, key, None)
             if value is not None and (not value or "\0" in value):
                 yield Disagreement((*place, key), f"expected a name, got {value!r}.")
@@ -118,7 +121,7 @@ def _family_fits_data(config: RunConfig) -> Iterator[Disagreement]:
     if isinstance(config.model, CnnConfig) and len(shape) == 1:
         message = (
             "expected mlp for a vector, got cnn: the data's rows are vectors of numbers, not images. "
-            "Set model.family to mlp, or give the data as images."
+            "Set model.family to mlp, or give the data as images or series."
         )
         yield Disagreement(("model", "family"), message, (("data",), ("model",)))
         return
@@ -144,12 +147,16 @@ def _mode_fits_model(config: RunConfig) -> Iterator[Disagreement]:
     if layer_wise and isinstance(config.model, LinearConfig):
         message = "expected 'end_to_end' with a linear model, got 'layer_wise'. It has no hidden layer to pretrain."
         yield Disagreement(mode, message, (("model", "family"),))
-    if layer_wise and isinstance(config.model, CnnConfig):
-        message = "expected 'end_to_end' with a cnn, got 'layer_wise'. Layers are pretrained one by one in an mlp only."
-        yield Disagreement(mode, message, (("model", "family"),))
-    if layer_wise and isinstance(config.model, AutoencoderConfig):
-        message = "expected 'end_to_end' with an autoencoder, got 'layer_wise'. It learns without labels anyway."
-        yield Disagreement(mode, message, (("model", "family"),))
+    elif layer_wise and not isinstance(config.model, MlpConfig | CnnConfig):
+        model = getattr(config.model, "family", "a model of your own")
+        message = f"expected 'end_to_end' with {model}, got 'layer_wise'. Layers are pretrained in mlp and cnn alone."
+        yield Disagreement(mode, message, (("model",),))
+    if not layer_wise and config.train.control:
+        message = (
+            f"expected it with train.mode: layer_wise alone, got true with {config.train.mode}. "
+            "Training end to end is its own control: take the key out."
+        )
+        yield Disagreement(("train", "control"), message, (mode,))
     if layer_wise and config.pretrain is None:
         message = "expected a section with train.mode: layer_wise, got null. Leave it out to take the defaults."
         yield Disagreement(("pretrain",), message, (mode,))
@@ -242,12 +249,17 @@ def _export_adds_up(config: RunConfig) -> Iterator[Disagreement]:
 
 def _lists_hold_each_once(config: RunConfig) -> Iterator[Disagreement]:
     lists: list[tuple[Location, tuple[Any, ...]]] = [(("convert", "variants"), config.convert.variants)]
-    if config.tune is not None:
-        lists.append((("tune", "penalties"), config.tune.penalties))
+    lists += tuned_lists(config)
     if config.search is not None:
         names = ("unit", "scope", "precision", "clusters", "encoding", "aware")
         lists += [(("search", name), getattr(config.search, name)) for name in names]
     for location, given in lists:
         for position, value in enumerate(given):
             if value in given[:position]:
-                yield Disagreement((*location, position), f"expected each once, got '{value}' again. Take it out.")
+                yield Disagreement(
+                    (*location, position), f"expected each once, got '{_written(value)}' again. Take it out."
+                )
+
+
+def _written(value: Any) -> str:
+    return str(list(value)) if isinstance(value, tuple) else str(value)

@@ -59,8 +59,8 @@ def normal_fits_task(config: RunConfig) -> Iterator[Disagreement]:
             "Nothing would read it: take it out."
         )
         yield Disagreement(place, message, (("task",),))
-    elif isinstance(data, BuiltinData) and data.name == "diabetes":
-        message = "expected it with a data set of classes, got 'diabetes'. Its labels are numbers: take it out."
+    elif isinstance(data, BuiltinData) and data.predicts_numbers:
+        message = f"expected it with a data set of classes, got '{data.name}'. Its labels are numbers: take it out."
         yield Disagreement(place, message, (("data", "name"),))
     for position, name in enumerate(data.normal):
         if name in data.normal[:position]:
@@ -114,5 +114,5 @@ def _labels_needed(mode: str) -> str:
 def _unlabeled_sources(config: RunConfig) -> tuple[str, ...]:
     data = config.data
     if isinstance(data, BuiltinData):
-        return PICTURES if data.name == "digits" else ("table", "arrays")
+        return {"digits": PICTURES, "gapminder": ()}.get(data.name, ("table", "arrays"))
     return UNLABELED_SOURCES.get(data.source, ())

@@ -16,23 +16,16 @@ _REMOTE = "Reading from URLs is"
 UNAVAILABLE_KEYS: dict[str, str] = {
     "engine": "Running trials on other processes or machines is",
     "baselines": "Comparing with classical models is",
-    "data.window": "Windows over series are",
-    "data.stride": "Windows over series are",
     "data.augmentation": "Augmenting images is",
     "model.file": _OWN_MODEL,
     "model.builder": _OWN_MODEL,
     "train.workers": "One training on several workers is",
-    "train.control": "Training a control side by side is",
-    "pretrain.control": "Training a control side by side is",
-    "tune.objective": "Tuning for the pruned model is",
-    "tune.space": "Tuning anything but regularization is",
     "tune.workers": "Running trials on other processes or machines is",
     "tune.batch_trials": "Running trials on other processes or machines is",
 }
 """Dotted key (`*`: any one key; list positions left out) -> what is not there, up to its verb."""
 
 UNAVAILABLE_VALUES: tuple[tuple[str, str, str], ...] = (
-    ("data.source", "series", "Reading series is"),
     ("data.path", "*://*", _REMOTE),
     ("data.unlabeled.path", "*://*", _REMOTE),
     ("model.family", "rnn", _RECURRENT),
@@ -42,8 +35,6 @@ UNAVAILABLE_VALUES: tuple[tuple[str, str, str], ...] = (
     ("model.family", "svm", _BASELINE),
     ("model.family", "decision_tree", _BASELINE),
     ("model.family", "random_forest", _BASELINE),
-    ("tune.oracle", "hyperband", "The Hyperband oracle is"),
-    ("tune.oracle", "grid", "The grid oracle is"),
 )
 """(dotted key, text value as a shell pattern, what is not there, up to its verb)."""
 

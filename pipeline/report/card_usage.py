@@ -75,6 +75,13 @@ def preprocessing_part(record: RunRecord) -> str:
     answer = (
         "" if record.task != "regression" else " `penjing_postprocess` turns the model's answer into the target's unit."
     )
+    if record.profile["input_kind"] == "series":
+        return (
+            f"{title}Keep the last {record.profile['input_shape'][0]:,d} steps of all channels, in the order and the "
+            f"units of the training data. `preprocessing.c` turns such a window into the model's input "
+            f"(`penjing_preprocess`); {fed}.{answer} `preprocessing.json` holds the same figures: mean and scale "
+            "of each channel, fitted on training windows."
+        )
     return (
         f"{title}`preprocessing.c` turns a raw row into the model's input (`penjing_preprocess`); {fed}.{answer} "
         "`preprocessing.json` holds the same figures: imputation, scale and category codes, fitted on training rows."

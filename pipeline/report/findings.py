@@ -108,8 +108,8 @@ def smaller_variants(record: RunRecord) -> str | None:
 
 
 def keras_rows(record: RunRecord) -> list[LedgerRow]:
-    """Returns the ledger's rows of Keras models, in the order of the flow."""
-    return [row for row in record.ledger if row.variant.startswith("keras")]
+    """Returns the ledger's rows of Keras models, in the order of the flow; the control is not on the way."""
+    return [row for row in record.ledger if row.variant.startswith("keras") and row.stage != "control"]
 
 
 def chosen_variant(record: RunRecord) -> str | None:

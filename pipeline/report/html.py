@@ -10,18 +10,21 @@ from pipeline.report.section_bits import bits_section
 from pipeline.report.section_clusters import clusters_section
 from pipeline.report.section_data import data_section
 from pipeline.report.section_errors import errors_section
+from pipeline.report.section_layers import layers_section
 from pipeline.report.section_overview import header, overview
 from pipeline.report.section_pruning import pruning_section
 from pipeline.report.section_reproduce import reproduce_section
 from pipeline.report.section_result import gate_section, result_section
 from pipeline.report.section_search import search_section
 from pipeline.report.section_size import ledger_section
-from pipeline.report.section_training import training_section, tuning_section
+from pipeline.report.section_training import training_section
+from pipeline.report.section_tuning import tuning_section
 from pipeline.report.style import STYLE
 
 SHORT_TITLES = {
     "overview": "Overview",
     "data": "Data",
+    "layers": "Layer by layer",
     "training": "Training",
     "tuning": "Tuning",
     "search": "Search",
@@ -54,6 +57,7 @@ def render_report(record: RunRecord) -> str:
     sections = {
         "overview": section("overview", "Asked, and delivered", overview(record)),
         "data": data_section(record, plots),
+        "layers": layers_section(record, plots),
         "training": training_section(record, plots),
         "tuning": tuning_section(record, plots),
         "search": search_section(record, plots),

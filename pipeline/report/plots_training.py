@@ -1,8 +1,7 @@
-"""The plots of learning: class balance, learning curves, layers pretrained, regularization searched."""
+"""The plots of learning: class balance, learning curves."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,17 +11,12 @@ from pipeline.report.figures import (
     GREEN,
     GREY,
     PALETTE,
-    SYMBOLS,
     VERMILION,
     Figure,
     axis,
-    decades,
     layout,
-    padded,
     plot_text,
 )
-
-PENALTY_NAMES = {"none": "none", "l1": "L1", "l2": "L2", "elastic_net": "elastic net"}
 
 
 def class_balance_figure(balance: Mapping[str, Mapping[str, int]]) -> Figure:
@@ -102,7 +96,7 @@ def _history_figure(
 ) -> Figure:
     epochs = [record["epoch"] for record in history]
     values = [record.get(name) for record in history]
-    traces = [_curve(title, epochs, values, color, "circle", "epoch %{x}: %{y:.4f}<extra></extra>")]
+    traces = [curve(title, epochs, values, color, "circle", "epoch %{x}: %{y:.4f}<extra></extra>")]
     first, last = wording.score(values[0]), wording.score(values[-1])
     alt = f"Line plot, {what}: {title} {first} in epoch {epochs[0]}, {last} in epoch {epochs[-1]}."
     note = ""
@@ -114,11 +108,12 @@ def _history_figure(
         traces.append(
             {"type": "scatter", "mode": "markers", "x": [best], "y": [kept], "marker": ring, "hovertemplate": hover}
         )
-    settings = layout(_epochs(len(epochs)), axis(title, **(scale or {})))
+    settings = layout(epoch_axis(len(epochs)), axis(title, **(scale or {})))
     return Figure(f"{prefix}-{name.replace('_', '-')}", title, f"{alt} {note}".strip(), traces, settings, 280, note)
 
 
-def _curve(name: str, x: Sequence[int], y: Sequence[Any], color: str, symbol: str, hover: str) -> dict[str, Any]:
+def curve(name: str, x: Sequence[int], y: Sequence[Any], color: str, symbol: str, hover: str) -> dict[str, Any]:
+    """Returns a trace of points joined by lines; long ones without their points."""
     return {
         "type": "scatter",
         "mode": "lines+markers" if len(x) <= 40 else "lines",
@@ -131,101 +126,7 @@ def _curve(name: str, x: Sequence[int], y: Sequence[Any], color: str, symbol: st
     }
 
 
-def _epochs(number: int) -> dict[str, Any]:
+def epoch_axis(number: int) -> dict[str, Any]:
+    """Returns the axis of so many epochs."""
     # Plotly would put ticks at half epochs where there are few of them.
     return axis("Epoch", zeroline=False, **({"dtick": 1} if number <= 10 else {"tickformat": ",d"}))
-
-
-def layerwise_figure(layers: Sequence[Mapping[str, Any]]) -> Figure:
-    """Draws each layer's loss over the epochs of its pretraining."""
-    hover = "epoch %{x}: %{y:.5f}<extra>%{fullData.name}</extra>"
-    traces = [
-        _curve(
-            str(layer["layer"]),
-            range(1, len(layer["loss"]) + 1),
-            layer["loss"],
-            PALETTE[i % len(PALETTE)],
-            SYMBOLS[i % len(SYMBOLS)],
-            hover,
-        )
-        for i, layer in enumerate(layers)
-    ]
-    ends = [f"{layer['layer']} {layer['loss'][0]:.4f} to {layer['loss'][-1]:.4f}" for layer in layers if layer["loss"]]
-    longest = max((len(layer["loss"]) for layer in layers), default=0)
-    settings = layout(_epochs(longest), axis("Loss of the layer", rangemode="tozero"), showlegend=True)
-    return Figure("pretrain-loss", "Loss of each layer", f"Line plot: {'; '.join(ends)}.", traces, settings, 320)
-
-
-def strength(trial: Mapping[str, Any]) -> float:
-    """Returns a trial's place on the strength axis: l1 + l2 (one of them is 0, but for the elastic net)."""
-    return float(trial.get("l1") or 0.0) + float(trial.get("l2") or 0.0)
-
-
-def tuning_figure(trials: Sequence[Mapping[str, Any]], best: int, metric: str) -> Figure:
-    """Draws penalty strength against validation score, one series a kind of penalty, trial 0 as a line.
-
-    Args:
-        trials: the trials; trial 0 is the model that `train` made.
-        best: number of the trial whose model was kept.
-        metric: name of the score.
-
-    Returns:
-        The figure; the kept trial is ringed where it is not trial 0.
-    """
-    done = [trial for trial in trials if trial["state"] == "done" and trial["score"] is not None]
-    searched = [trial for trial in done if trial["trial"] != 0 and strength(trial) > 0]
-    traces: list[dict[str, Any]] = []
-    for i, kind in enumerate(("l1", "l2", "elastic_net")):
-        of_kind = [trial for trial in searched if trial["kind"] == kind]
-        if of_kind:
-            traces.append(
-                _trials(PENALTY_NAMES[kind], of_kind, {"color": PALETTE[i], "symbol": SYMBOLS[i], "size": 10})
-            )
-    kept = [trial for trial in searched if trial["trial"] == best]
-    if kept:
-        ring = {"size": 20, "symbol": "circle-open", "color": VERMILION, "line": {"width": 2.5}}
-        traces.append(_trials("kept", kept, ring))
-    ends = decades([strength(trial) for trial in searched], 1.6) if searched else [-6.0, -2.0]
-    base = next((trial for trial in done if trial["trial"] == 0), None)
-    if base is not None:
-        traces.append(_base_line(base["score"], ends))
-    x = axis("Penalty strength, l1 + l2 (log scale)", type="log", range=ends, **_strength_ticks(ends))
-    number, kept_score = wording.plural(len(searched), "trial"), {t["trial"]: t["score"] for t in done}.get(best)
-    said = f"kept is trial {best} with {wording.score(kept_score)}"
-    alt = f"Scatter plot of {number}: penalty strength against validation {metric}; {said}."
-    y = axis(f"Validation {metric}", range=padded([trial["score"] for trial in done]))
-    return Figure("tuning", "Penalty strength against score", alt, traces, layout(x, y, showlegend=True), 380)
-
-
-def _strength_ticks(ends: Sequence[float]) -> dict[str, Any]:
-    """Returns ticks at powers of ten; where there are hardly any, at 2 and 5 times them too, written out."""
-    if ends[1] - ends[0] > 2:
-        return {"exponentformat": "power", "dtick": 1, "tickfont": {"size": 11}}
-    powers = range(math.floor(ends[0]), math.ceil(ends[1]) + 1)
-    ticks = [factor * 10.0**power for power in powers for factor in (1, 2, 5)]
-    return {"tickvals": ticks, "ticktext": [wording.figure(tick, 1) for tick in ticks]}
-
-
-def _trials(name: str, trials: Sequence[Mapping[str, Any]], marker: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "type": "scatter",
-        "mode": "markers",
-        "name": name,
-        "x": [strength(trial) for trial in trials],
-        "y": [trial["score"] for trial in trials],
-        "text": [f"trial {t['trial']}: l1 {t.get('l1') or 0:.2g}, l2 {t.get('l2') or 0:.2g}" for t in trials],
-        "marker": marker,
-        "hovertemplate": "%{text}<br>score %{y:.4f}<extra>%{fullData.name}</extra>",
-    }
-
-
-def _base_line(score: float, ends: Sequence[float]) -> dict[str, Any]:
-    return {
-        "type": "scatter",
-        "mode": "lines",
-        "name": "trial 0, train’s own model",
-        "x": [10 ** ends[0], 10 ** ends[1]],
-        "y": [score, score],
-        "line": {"color": GREY, "dash": "dash", "width": 2},
-        "hovertemplate": "trial 0: %{y:.4f}<extra></extra>",
-    }

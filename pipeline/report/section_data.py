@@ -7,6 +7,7 @@ from typing import Any
 
 from pipeline.report import wording
 from pipeline.report.figures import Plots
+from pipeline.report.line_plots import line_plot
 from pipeline.report.markup import (
     NOTHING,
     Content,
@@ -26,7 +27,7 @@ from pipeline.report.plots_training import class_balance_figure
 from pipeline.report.record import RunRecord
 
 MAX_OPEN_COLUMNS = 15
-"""Tables of more columns than this are folded away."""
+"""Tables of more columns, or recordings, than this are folded away."""
 
 
 def data_section(record: RunRecord, plots: Plots) -> Markup:
@@ -39,6 +40,7 @@ def data_section(record: RunRecord, plots: Plots) -> Markup:
         tag("div", subsection("Rows and inputs", facts(_facts(profile))), _balance(profile, plots), class_="pair"),
         subsection("Warnings", bullets(warnings, "cautions") if warnings else paragraph("None.", class_="quiet")),
         _left_out(profile.get("left_out", [])),
+        _windows(profile.get("series")),
         _columns(profile.get("columns", [])),
     ]
     return section("data", "Data", *parts)
@@ -52,7 +54,7 @@ def _facts(profile: Mapping[str, Any]) -> list[tuple[str, Content]]:
     pairs: list[tuple[str, Content]] = [
         ("Source", wording.source(profile.get("source", {}))),
         ("Rows", f"{wording.count(rows['total'])}: {splits}"),
-        ("Input", f"image, {shape}" if profile["input_kind"] == "image" else f"vector of {shape} features"),
+        ("Input", wording.model_input(profile["input_kind"], shape)),
     ]
     stored = profile.get("stored_range")
     if stored:
@@ -114,6 +116,37 @@ def _left_out(left_out: Sequence[Mapping[str, Any]]) -> Markup:
     rows = [(str(item["name"]), str(item["reason"])) for item in left_out]
     caption = f"{wording.plural(len(left_out), 'column')} left out"
     return subsection("Left out", table(caption, columns, rows))
+
+
+def _windows(series: Mapping[str, Any] | None) -> Markup:
+    """Draws a few training windows, and lists what they were cut from."""
+    if series is None:
+        return NOTHING
+    target = [wording.figure(example["target"], 5) for example in series["examples"]]
+    cards = [
+        tag(
+            "figure",
+            line_plot(example["values"], f"Window {example['name']}, target {value}"),
+            tag("figcaption", tag("span", tag("b", value)), tag("span", str(example["name"]), class_="name")),
+        )
+        for example, value in zip(series["examples"], target, strict=True)
+    ]
+    heads = [TableColumn("Series"), *(TableColumn(title, True) for title in ("Steps", "Train", "Validation", "Test"))]
+    rows: list[list[Content]] = [
+        [str(each["name"]), *(wording.count(each[key]) for key in ("steps", "train", "validation", "test"))]
+        for each in series["recordings"]
+    ]
+    listed, total = len(rows), series["num_recordings"]
+    first = f", the first {listed} of {total:,d}" if listed < total else ""
+    whole = table(f"Series and the windows cut from them{first}", heads, rows)
+    if listed > MAX_OPEN_COLUMNS:
+        whole = disclosure(f"All {total:,d} series" if listed == total else f"{listed} of {total:,d} series", whole)
+    text = paragraph(
+        f"Windows of {wording.plural(series['window'], 'step')}, one every {wording.plural(series['stride'], 'step')}. "
+        "These are of the training split; each channel is drawn from its least to its largest value.",
+        class_="quiet",
+    )
+    return subsection("Windows", text, tag("div", *cards, class_="gallery series"), whole)
 
 
 def _columns(columns: Sequence[Mapping[str, Any]]) -> Markup:

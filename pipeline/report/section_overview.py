@@ -117,9 +117,10 @@ def _arena(summary: dict[str, Any]) -> tuple[str, str]:
 
 
 def _ledger_tiles(record: RunRecord) -> list[tuple[str, str, str]]:
-    if not record.ledger:
+    rows = [row for row in record.ledger if row.stage != "control"]
+    if not rows:
         return []
-    row = record.ledger[-1]
+    row = rows[-1]
     title = f"{wording.capital(wording.metric(record.metric))}, validation split"
     return [
         (title, wording.score(row.score), f"after the stage {row.stage}, {row.variant}"),
@@ -159,13 +160,21 @@ def _asked(record: RunRecord) -> list[tuple[str, Content]]:
         )
     )
     tune, prune = section_of(record, "tune"), section_of(record, "prune")
-    pairs.append(("Tuning", f"{tune['trials']} trials, {tune.get('oracle', '')} search" if tune else "none"))
+    pairs.append(("Tuning", _asked_of_tuning(tune) if tune else "none"))
     search = section_of(record, "search")
     if search and record.details("search"):
         return [*pairs, ("Search", _asked_of_search(search))]
     pairs.append(("Pruning", _asked_of_pruning(prune) if prune else "none"))
     pairs.append(("Precision", str(section_of(record, "quantize").get("precision", "float32"))))
     return pairs
+
+
+def _asked_of_tuning(tune: dict[str, Any]) -> str:
+    told = f"{wording.plural(tune['trials'], 'trial')}, {tune.get('oracle', '')} search"
+    named = [wording.words(name) for name, value in (tune.get("space") or {}).items() if value is not None]
+    told += f"; penalties and {wording.listed(named)}" if named and tune.get("penalties") else ""
+    told += f"; {wording.listed(named)}" if named and not tune.get("penalties") else ""
+    return told + ("; judged after pruning at once" if tune.get("objective") == "pruned_score" else "")
 
 
 def _asked_of_search(search: dict[str, Any]) -> str:
@@ -268,7 +277,7 @@ def _cautions(record: RunRecord) -> Markup:
     items += [str(warning) for warning in record.profile.get("warnings", [])]
     failed = [trial for trial in record.details("tune").get("trials", []) if trial["state"] != "done"]
     if failed:
-        items.append(f"{wording.plural(len(failed), 'trial')} of the search for regularization failed.")
+        items.append(f"{wording.plural(len(failed), 'trial')} of `tune` failed; the section on tuning says why.")
     if not items:
         return NOTHING
     return tag("div", tag("h3", "Worth knowing"), bullets(items, "cautions"), class_="part caution")

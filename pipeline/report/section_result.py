@@ -8,6 +8,7 @@ from typing import Any
 from pipeline.report import wording
 from pipeline.report.figures import Plots
 from pipeline.report.findings import yardstick
+from pipeline.report.line_plots import line_plot
 from pipeline.report.markup import (
     NOTHING,
     Content,
@@ -113,8 +114,8 @@ def _wrong(record: RunRecord, export: Mapping[str, Any]) -> Markup:
         return NOTHING
     classified = record.task == "classification"
     title = "Wrong predictions" if classified else "Largest errors"
-    with_pixels = [item for item in wrong if item.get("pixels") is not None]
-    shown = _gallery(with_pixels) if with_pixels else _wrong_table(wrong, title, classified=classified)
+    drawn = [item for item in wrong if item.get("pixels") is not None or item.get("series") is not None]
+    shown = _gallery(drawn) if drawn else _wrong_table(wrong, title, classified=classified)
     named = any(item.get("name") for item in wrong)
     numbering = "" if named else "Rows are counted in the source, from 1 on."
     return subsection(title, paragraph(f"{_how_many_wrong(export, len(wrong))} {numbering}", class_="quiet"), shown)
@@ -135,7 +136,9 @@ def _gallery(wrong: Sequence[Mapping[str, Any]]) -> Markup:
     for item in wrong:
         true, predicted = wording.figure(item["true"]), wording.figure(item["predicted"])
         name = item.get("name") or f"row {item['row'] + 1}"
-        image = picture(item["pixels"], f"{wording.capital(name)}: true {true}, predicted {predicted}")
+        told = f"{wording.capital(name)}: true {true}, predicted {predicted}"
+        series = item.get("series")
+        image = picture(item["pixels"], told) if series is None else line_plot(series, told)
         sure = (
             [tag("span", f"sure to {wording.fraction(item['probability'])}")]
             if item.get("probability") is not None
@@ -149,7 +152,8 @@ def _gallery(wrong: Sequence[Mapping[str, Any]]) -> Markup:
             tag("span", name, class_="name"),
         )
         cards.append(tag("figure", image, text))
-    return tag("div", *cards, class_="gallery")
+    wide = any(item.get("series") is not None for item in wrong)
+    return tag("div", *cards, class_="gallery series" if wide else "gallery")
 
 
 def _wrong_table(wrong: Sequence[Mapping[str, Any]], title: str, *, classified: bool) -> Markup:

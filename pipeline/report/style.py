@@ -137,6 +137,9 @@ pre code { font-size: 1em; }
 .gallery .name { overflow-wrap: anywhere; }
 .pixels { image-rendering: pixelated; display: block; max-width: 100%; height: auto; border: 1px solid var(--line);
   border-radius: 4px; }
+.lines { display: block; width: 100%; max-width: 320px; height: auto; }
+.lines text { font-size: 10px; fill: var(--quiet); }
+.series { grid-template-columns: repeat(auto-fill, minmax(220px, 1fr)); }
 noscript { display: block; max-width: 1160px; margin: 0 auto 40px; padding: 0 40px; }
 
 @media (max-width: 760px) {

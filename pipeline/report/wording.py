@@ -106,6 +106,13 @@ def source(described: Mapping[str, Any]) -> str:
     return ", ".join(kind + others) or ABSENT
 
 
+def model_input(kind: str, shape: str) -> str:
+    """Writes what a model eats: `image, 8 × 8 × 1`, `vector of 4 features`, `windows of 64 × 3, steps × channels`."""
+    if kind == "series":
+        return f"windows of {shape}, steps × channels"
+    return f"image, {shape}" if kind == "image" else f"vector of {shape} features"
+
+
 def words(name: str) -> str:
     """Writes a field's name as words: `max_score_drop` -> `max score drop`."""
     return name.replace("_", " ")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pipeline.config import RunConfig
 
 _ARRAYS = ("numpy",)
+_CONTROL = ("train.control",)
 _NETWORK = ("numpy", "tensorflow", "tf_keras", "flatbuffers")
 _TFLITE = ("ai-edge-litert", "ai-edge-quantizer", "tflite-micro", "pyarrow")
 
@@ -24,6 +25,8 @@ class Stage:
         libraries: packages whose versions shape what it makes.
         wanted: whether a config asks for it.
         reads_source: whether it reads the raw files of `data`.
+        unread: fields (`section.field`) of those sections that it does not look at: they are in no key of it, and the
+            stage gets them at their defaults.
     """
 
     name: str
@@ -32,6 +35,7 @@ class Stage:
     libraries: tuple[str, ...]
     wanted: Callable[[RunConfig], bool]
     reads_source: bool = False
+    unread: tuple[str, ...] = ()
 
     @property
     def module(self) -> str:
@@ -52,7 +56,7 @@ STAGES: tuple[Stage, ...] = (
         "ingest",
         takes=(),
         sections=("task", "data"),
-        libraries=(*_ARRAYS, "pandas", "pyarrow", "scikit-learn", "pillow"),
+        libraries=(*_ARRAYS, "pandas", "pyarrow", "scikit-learn", "pillow", "plotly"),
         wanted=_always,
         reads_source=True,
     ),
@@ -76,11 +80,28 @@ STAGES: tuple[Stage, ...] = (
         sections=("train", "clustering"),
         libraries=(*_NETWORK, "scikit-learn"),
         wanted=_always,
+        unread=_CONTROL,
+    ),
+    Stage(
+        "probe",
+        takes=("dataset", "built", "start", "trained"),
+        sections=(),
+        libraries=(*_NETWORK, "scikit-learn", "scipy"),
+        wanted=lambda config: config.train.mode == "layer_wise",
+    ),
+    Stage(
+        "control",
+        takes=("dataset", "built", "trained"),
+        sections=("train",),
+        libraries=(*_NETWORK, "scikit-learn", "scipy"),
+        wanted=lambda config: config.train.control,
+        unread=_CONTROL,
     ),
     Stage(
         "tune",
         takes=("dataset", "start", "trained"),
-        sections=("train", "tune", "clustering"),
+        sections=("train", "tune", "task", "metric", "model", "pretrain", "at_once", "clustering"),
+        unread=_CONTROL,
         libraries=(*_NETWORK, "keras-tuner", "scikit-learn", "scipy"),
         wanted=lambda config: config.tune is not None,
     ),

@@ -1,4 +1,4 @@
-"""Stage pretrain: an untrained model -> one whose hidden layers were trained one after the other."""
+"""Stage pretrain: an untrained model -> one whose hidden layers or blocks were trained one after the other."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ class Config:
 
 
 def pretrain(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
-    """Pretrains each hidden layer greedily, the ones below it frozen.
+    """Pretrains each hidden layer or block greedily, the ones below it frozen.
+
+    Unsupervised kinds learn from rows without labels too; `supervised` from labeled rows alone.
 
     Raises:
         ConfigError: `train.class_weights` names a class that the data does not have.
@@ -42,9 +44,11 @@ def pretrain(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
     use_determinism(workspace.seed_for("pretrain"))
     task = inputs.built.record.model_copy(update={"loss": config.loss}).as_task()
     supervised = config.pretrain.kind == "supervised"
+    split = "train" if supervised else "pretrain"
+    batches = inputs.dataset.batches(split, config.pretrain.batch_size, workspace.seed_for("pretrain", "shuffle"))
     result = pretrain_layers(
         inputs.built.load(),
-        inputs.dataset.batches("train", config.pretrain.batch_size, workspace.seed_for("pretrain", "shuffle")),
+        batches,
         validation(inputs.dataset, task),
         config.pretrain,
         task,
@@ -53,6 +57,8 @@ def pretrain(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
         checkpoints=workspace.checkpoints("pretrain"),
         progress=workspace.progress,
     )
-    save_model(workspace.output, result.model, inputs.built.record)
+    record = inputs.built.record.model_copy(update={"pretraining_macs": result.macs})
+    save_model(workspace.output, result.model, record)
     row = measure("pretrain", result.model, inputs.dataset, task)
-    return Outcome((row,), {"kind": config.pretrain.kind, "layers": list(result.layers)})
+    details = {"kind": config.pretrain.kind, "rows": batches.num_rows, "layers": list(result.layers)}
+    return Outcome((row,), details)

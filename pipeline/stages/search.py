@@ -44,6 +44,11 @@ from pipeline.search_oracle import CompressionOracle
 from pipeline.targets import judge
 from pipeline.workspace import Outcome, Workspace
 
+TRIED_STAGES = (
+    "pipeline.stages.prune", "pipeline.stages.cluster", "pipeline.stages.quantize", "pipeline.stages.convert",
+)  # fmt: skip
+"""Modules that candidates run: named here, their code is in the key of the search."""
+
 DEFAULT_MAX_SCORE_DROP = 0.01
 """Where the target names no score: how far it may fall. The smallest model of all knows nothing."""
 

@@ -1,6 +1,6 @@
 """Stage train: the model so far -> a model trained end to end on labeled rows.
 
-Trials of `tune` are this same stage under another penalty.
+Trials of `tune` are this same stage under another section.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Any
 
 from data.contract import ConfigError, Schema
 from data.dataset import Dataset
+from models.coefficients import input_coefficients, kernel_zeros
 from models.config import ClassWeights, TrainConfig
 from models.legacy_keras import use_determinism
 from models.task_config import ClusteringConfig
@@ -55,22 +56,29 @@ def train(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
     if config.clustering is not None:
         return _train_clusters(inputs, record, section, config.clustering, workspace)
     task = record.as_task()
-    settings = _settings(section, record, workspace)
     result = train_network(
         model,
         training_batches(inputs.dataset, task, section.batch_size, workspace.seed_for("train", "shuffle")),
         validation(inputs.dataset, task),
         task,
-        settings,
+        training_settings(section, record, workspace),
         checkpoints=workspace.checkpoints("train"),
         progress=workspace.progress,
     )
     save_model(workspace.output, model, record)
     row = measure("train", model, inputs.dataset, task)
-    return Outcome((row,), {"metric": task.metric, **training_details(result)})
+    weights_left = weights_details(model, inputs.dataset.schema)
+    return Outcome((row,), {"metric": task.metric, **training_details(result), "weights": weights_left})
 
 
-def _settings(section: TrainConfig, record: ModelRecord, workspace: Workspace) -> TrainingSettings:
+def training_settings(section: TrainConfig, record: ModelRecord, workspace: Workspace) -> TrainingSettings:
+    """Returns how the stage trains.
+
+    Args:
+        section: the section `train`.
+        record: of the model as it will be saved: its penalty and class weights hold.
+        workspace: lends the seed.
+    """
     return TrainingSettings(
         epochs=section.epochs,
         optimizer=section.optimizer,
@@ -82,19 +90,28 @@ def _settings(section: TrainConfig, record: ModelRecord, workspace: Workspace) -
     )
 
 
+def weights_details(model: Any, schema: Schema) -> dict[str, Any]:
+    """Returns what the report tells of what a penalty left: weights, exact zeros, and what each feature weighs."""
+    count, zeros = kernel_zeros(model)
+    found = input_coefficients(model, schema.feature_names)
+    return {"count": count, "zeros": zeros, "coefficients": None if found is None else asdict(found)}
+
+
 def _train_clusters(
     inputs: Inputs, record: ModelRecord, section: TrainConfig, config: ClusteringConfig, workspace: Workspace
 ) -> Outcome:
     """Trains an autoencoder as the section says, then its clusters; the model is the encoder with these on top."""
     task = Clustering(record.loss, record.metric)
-    settings = _settings(section, record, workspace)
+    settings = training_settings(section, record, workspace)
     learned = learn_clusters(inputs.dataset, inputs.start, task, settings, section.batch_size, config, workspace)
     save_model(workspace.output, learned.model, record)
     row = measure("train", learned.model, inputs.dataset, task)
     refined = learned.refinement
+    nothing = {"history": [], "stopped_by": "epochs", "best_epoch": 0}
     details = {
         "metric": task.metric,
-        **({"history": []} if refined.training is None else training_details(refined.training)),
+        **(nothing if refined.training is None else training_details(refined.training)),
+        "weights": weights_details(learned.model, inputs.dataset.schema),
         "clustering": {
             "reconstruction": {"metric": "r2", **training_details(learned.reconstruction)},
             "before": learned.before,

@@ -148,10 +148,17 @@ def test_layer_wise_training_runs_to_a_bundle(penjing: Run, tmp_path: Path, kind
     config.write_text(
         "name: layers\ntask: classification\ndata: {source: builtin, name: wine}\n"
         f"model: {{family: mlp, units: [8, 6]}}\npretrain: {{kind: {kind}, epochs: 3}}\n"
-        "train: {mode: layer_wise, epochs: 5}\nquantize: {precision: int8}\n"
+        "train: {mode: layer_wise, epochs: 5, control: true}\nquantize: {precision: int8}\n"
     )
     told = penjing("run", config, "--workdir", tmp_path / "runs")
     assert told.returncode == 0, told.stderr
+    report = (tmp_path / "runs" / "layers" / "report.html").read_text(encoding="utf-8")
+    for title in (
+        "Loss of each layer",
+        "What each layer gives to a linear model",
+        "Both trainings over the same budget",
+    ):
+        assert title in report
     key = json.loads((tmp_path / "runs" / "layers" / "run.json").read_text())["keys"]["pretrain"]
     details = json.loads((tmp_path / "runs" / "store" / "pretrain" / key / "manifest.json").read_text())["details"]
     assert details["kind"] == kind

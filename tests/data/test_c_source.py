@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.c_source import c_float, c_source, c_string
+from data.c_source import c_source
+from data.c_text import c_float, c_string
 from data.dataset import Dataset
 
 FLAGS = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-Wconversion"]

@@ -127,7 +127,7 @@ def test_links_out_of_the_folder_are_refused(ingested, folder):
 def test_a_linked_class_folder_is_refused(ingested, folder, target):
     (folder.parent / "other").mkdir()
     (folder / "bird").symlink_to(target)
-    with pytest.raises(DataError, match="expected folders of images, got the link 'bird'"):
+    with pytest.raises(DataError, match="expected folders of files, got the link 'bird'"):
         images(ingested, folder)
 
 

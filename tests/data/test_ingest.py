@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import plotly.data
 import pytest
 from pydantic import TypeAdapter
 from sklearn.datasets import load_diabetes, load_digits, load_iris
@@ -202,3 +204,24 @@ def test_reading_images_and_arrays_imports_neither_pandas_nor_scikit_learn():
     )
     finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert finished.stdout.strip() == "[]"
+
+
+def test_gapminder_foretells_by_country(ingested):
+    dataset = ingested("regression", source="builtin", name="gapminder")
+    assert (dataset.schema.input_shape, dataset.schema.channel_names) == ((6, 2), ("lifeExp", "gdpPercap"))
+    # 12 times of 142 countries: 6 windows of 6 times each, the seventh of which is foretold
+    assert dataset.profile["rows"]["total"] == 142 * 6
+    split_of = {}
+    for each in dataset.profile["series"]["recordings"]:
+        where = [split for split in ("train", "validation", "test") if each[split]]
+        split_of[each["name"]] = where
+        assert where == [where[0]]
+        assert each[where[0]] == 6
+    table = plotly.data.gapminder()
+    values = dataset.preprocessing.inverse_target(dataset.split("test").y)
+    for name, raw, value in zip(dataset.test_names(), dataset.raw("test"), values, strict=True):
+        country, first = re.fullmatch(r"gapminder\.csv\.gz (.+) rows (\d+)-\d+", name).groups()
+        rows = table.iloc[int(first) - 1 : int(first) + 6]
+        assert set(rows["country"]) == {country}
+        np.testing.assert_array_equal(raw, rows[["lifeExp", "gdpPercap"]].to_numpy(np.float32)[:6])
+        assert value == pytest.approx(rows["lifeExp"].iloc[6], abs=1e-4)

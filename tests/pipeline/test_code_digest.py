@@ -264,9 +264,14 @@ def test_module_of_a_child_process_counts() -> None:
             "models/compression_config.py",
             "update_steps: int = Field(default=10",
             "update_steps: int = Field(default=11",
-            {"prune", "search"},
+            {"tune", "prune", "search"},
         ),
-        ("models/config.py", "trials: int = Field(default=8", "trials: int = Field(default=9", {"tune", "search"}),
+        (
+            "models/tuning_config.py",
+            "trials: int = Field(default=8",
+            "trials: int = Field(default=9",
+            {"tune", "search"},
+        ),
         (
             "models/compression_config.py",
             "calibration_rows: int = Field(default=256",
@@ -274,7 +279,10 @@ def test_module_of_a_child_process_counts() -> None:
             None,
         ),
         ("models/config.py", '"""Step size at the start, or', '"""How far at first, or', set()),
-        ("pipeline/oracles.py", "_INITIAL_POINTS = 6", "_INITIAL_POINTS = 7", {"tune", "search"}),
+        ("pipeline/oracles.py", "_POINTS_A_DIMENSION = 3", "_POINTS_A_DIMENSION = 4", {"tune", "search"}),
+        # What trials run is named by the searches that run them, though neither imports it.
+        ("pipeline/stages/cluster.py", "from __future__", "import os\nfrom __future__", {"cluster", "search"}),
+        ("pipeline/stages/build.py", "from __future__", "import os\nfrom __future__", {"build", "tune"}),
         ("models/layerwise.py", '"""', '"""Changed. ', set()),
         ("data/ingest.py", "from __future__", "import os\nfrom __future__", {"ingest"}),
     ],

@@ -89,8 +89,14 @@ TABLE = {"source": "table", "path": "t.csv", "target": "y"}
             "model.blocks.1.pool: expected a feature map of at least 2x2, got 1x1",
         ),
         (
-            {"model": CNN, "data": {"source": "builtin", "name": "digits"}, "train": {"mode": "layer_wise"}},
-            "train.mode: expected 'end_to_end' with a cnn, got 'layer_wise'.",
+            {"model": {"family": "linear"}, "train": {"mode": "layer_wise"}},
+            "train.mode: expected 'end_to_end' with a linear model, got 'layer_wise'. It has no hidden layer to "
+            "pretrain.",
+        ),
+        (
+            {"train": {"control": True}},
+            "train.control: expected it with train.mode: layer_wise alone, got true with end_to_end. "
+            "Training end to end is its own control: take the key out.",
         ),
         ({"pretrain": {}}, "pretrain: expected no such section with train.mode: end_to_end, got one."),
         (
@@ -145,7 +151,7 @@ def test_all_disagreements_are_told_at_once() -> None:
         train={"mode": "layer_wise", "class_weights": "balanced"},
         export={"golden_rows": 1},
     )
-    for place in ("task:", "model.family:", "train.mode:", "train.class_weights:", "export.c_golden_rows:"):
+    for place in ("task:", "model.family:", "train.class_weights:", "export.c_golden_rows:"):
         assert place in message
 
 
@@ -163,6 +169,12 @@ def test_all_disagreements_are_told_at_once() -> None:
         },
         {"model": CNN, "data": {"source": "arrays", "path": "x"}},  # only the data can tell the shape
         {"model": CNN, "data": {"source": "builtin", "name": "digits"}},
+        {
+            "model": CNN,
+            "data": {"source": "builtin", "name": "digits"},
+            "train": {"mode": "layer_wise", "control": True},
+            "pretrain": {"kind": "supervised", "stop": {"patience": 3}},
+        },
         {"data": {**TABLE, "features": ["a"], "drop": ["b"], "group": "g"}},
         {"task": "regression", "data": {"source": "builtin", "name": "diabetes"}},
     ],

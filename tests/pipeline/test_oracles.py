@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.config import RegularizationConfig, TuneConfig
-from pipeline.oracles import RegularizationOracle
+from models.config import RegularizationConfig
+from models.tuning_config import DropoutRange, LearningRateRange, SpaceConfig, TuneConfig, UnitsRange
+from pipeline.oracles import TuningOracle
+from pipeline.tuning_space import grid_size
 
 Trial = tuple[str, RegularizationConfig]
 
@@ -21,7 +23,7 @@ def score_of(regularization: RegularizationConfig) -> float:
 
 def search(config: TuneConfig, seed: int = 7, failed: frozenset[int] = frozenset()) -> list[Trial]:
     """Runs a whole search; trials whose number is in `failed` fail."""
-    oracle = RegularizationOracle(config, seed)
+    oracle = TuningOracle(config, seed, 9)
     found: list[Trial] = []
     for number in range(config.trials):
         proposal = oracle.ask()
@@ -121,7 +123,7 @@ def test_bayesian_search_learns() -> None:
 
 
 def test_search_ends_after_its_trials() -> None:
-    oracle = RegularizationOracle(config("random", 2), 1)
+    oracle = TuningOracle(config("random", 2), 1, 9)
     for _ in range(2):
         proposal = oracle.ask()
         assert proposal is not None
@@ -134,3 +136,93 @@ def test_nothing_is_written(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.chdir(tmp_path)
     search(config("bayesian", 7))
     assert list(tmp_path.iterdir()) == []
+
+
+# ----------------------------------------------------------------------------------- grid, Hyperband, spaces
+
+
+def proposals(config: TuneConfig, seed: int = 7, epochs: int = 9, failed: frozenset[int] = frozenset()) -> list[Any]:
+    """Runs a whole search whose best rate is 0.1 and whose best penalty is none."""
+    oracle, found = TuningOracle(config, seed, epochs), []
+    for number in range(1000):
+        proposal = oracle.ask()
+        if proposal is None:
+            return found
+        found.append(proposal)
+        rate = proposal.values.get("learning_rate", 0.1)
+        strength = 0.0 if proposal.regularization is None else proposal.regularization.l1 + proposal.regularization.l2
+        oracle.tell(proposal, None if number in failed else 1.0 - abs(math.log10(rate) + 1) - strength)
+    raise AssertionError("no end")
+
+
+def key(proposal: Any) -> str:
+    return str((proposal.kind, proposal.regularization, proposal.values))
+
+
+def test_a_grid_tries_every_combination_once() -> None:
+    space = SpaceConfig(units=((8,), (4, 2)), learning_rate=LearningRateRange(min=0.01, max=1.0))
+    asked = config("grid", 1000, space=space, grid_points=3, min_strength=1e-4, max_strength=1e-2)
+    found = proposals(asked)
+    assert len(found) == len({key(each) for each in found}) == grid_size(asked) == 3 * (1 + 1 + 3) * 2 * 3
+    assert {str(each.values["units"]) for each in found} == {"[8]", "[4, 2]"}
+    assert {each.values["learning_rate"] for each in found} == {0.01, 0.1, 1.0}
+    penalties = {each.regularization for each in found if each.kind == "elastic_net"}
+    assert len(penalties) == 9
+    assert RegularizationConfig(l1=0.00025, l2=0.00075) in penalties
+    assert {each.regularization.l1 for each in found if each.kind == "l1"} == {1e-4, 1e-3, 1e-2}
+    assert [key(each) for each in proposals(asked, seed=8)] == [key(each) for each in found]
+
+
+def test_a_grid_goes_on_after_failures_and_stops_at_its_trials() -> None:
+    asked = config("grid", 1000, penalties=("l1", "l2"))
+    assert len({key(each) for each in proposals(asked, failed=frozenset(range(8)))}) == 8
+    assert [key(each) for each in proposals(config("grid", 3, penalties=("l1", "l2")))] == [
+        key(each) for each in proposals(asked)[:3]
+    ]
+
+
+def test_hyperband_trains_the_best_longer() -> None:
+    space = SpaceConfig(learning_rate=LearningRateRange(min=0.001, max=10.0))
+    found = proposals(config("hyperband", 20, penalties=(), space=space))
+    assert [each.epochs for each in found] == [1] * 9 + [3] * 3 + [9] + [3] * 5 + [9] * 2
+    assert all((each.kind, each.regularization) == ("own", None) for each in found)
+
+    def far(each: Any) -> float:
+        return abs(math.log10(each.values["learning_rate"]) + 1)
+
+    first = sorted(found[:9], key=far)
+    assert [key(each) for each in found[9:12]] == [key(each) for each in first[:3]]
+    assert key(found[12]) == key(first[0])
+    second = sorted(found[13:18], key=far)
+    assert [key(each) for each in found[18:]] == [key(each) for each in second[:2]]
+    assert len({key(each) for each in found[:9] + found[13:18]}) == 14
+    again = proposals(config("hyperband", 20, penalties=(), space=space))
+    assert [key(each) for each in again] == [key(each) for each in found]
+
+
+def test_hyperband_goes_on_without_what_failed() -> None:
+    found = proposals(config("hyperband", 13), failed=frozenset({0, 2, 9}))
+    assert [each.epochs for each in found] == [1] * 9 + [3] * 3 + [9]
+    assert not {key(found[0]), key(found[2])} & {key(each) for each in found[9:]}
+    assert key(found[9]) != key(found[12])
+
+
+@pytest.mark.parametrize("oracle", ["random", "bayesian"])
+def test_a_space_is_drawn_from_its_lists_and_within_its_ends(oracle: str) -> None:
+    space = SpaceConfig(
+        batch_size=(8, "full"),
+        units=(UnitsRange(min=4, max=9), UnitsRange(min=2, max=3)),
+        activation=("relu", "tanh"),
+        dropout_fraction=DropoutRange(min=0.1, max=0.4),
+    )
+    found = proposals(config(oracle, 14, space=space))
+    assert len(found) == 14
+    assert {each.values["batch_size"] for each in found} == {8, "full"}
+    assert {each.values["activation"] for each in found} == {"relu", "tanh"}
+    for each in found:
+        first, second = each.values["units"]
+        assert 4 <= first <= 9
+        assert 2 <= second <= 3
+        assert 0.1 <= each.values["dropout_fraction"] <= 0.4
+        assert each.epochs is None
+    assert [key(each) for each in proposals(config(oracle, 14, space=space))] == [key(each) for each in found]

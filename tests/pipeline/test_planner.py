@@ -89,6 +89,24 @@ def test_key_is_over_all_that_shapes_an_artifact(tmp_path: Path) -> None:
     assert train.parts["versions"].keys() == {"python", "numpy", "tensorflow", "tf_keras", "flatbuffers"}
 
 
+LAYER_WISE = TEXT.replace("train: {", "train: {mode: layer_wise, ")
+
+
+def test_the_control_changes_the_key_of_nothing_but_itself(tmp_path: Path) -> None:
+    plans = [
+        make_plan(config(tmp_path, *given, text=LAYER_WISE), Store(tmp_path / "store"), Scope(), {}, rehash=False)
+        for given in ((), ("train.control=true",))
+    ]
+    without, beside = (dict(each.keys) for each in plans)
+    control = next(each for each in plans[1].stages if each.stage.name == "control")
+    assert beside.pop("control") == control.key
+    assert beside == without
+    assert list(without) == ["ingest", "build", "pretrain", "train", "probe", *NAMES[3:]]
+    assert set(control.inputs) == {"dataset", "built", "trained"}
+    assert control.config["train"].control is False  # it does not read its own switch
+    assert control.config["train"].epochs == 12
+
+
 def test_filled_store_is_cached_under_any_name_of_the_run(tmp_path: Path) -> None:
     fill(tmp_path)
     assert set(told(plan(tmp_path)).values()) == {("cached", "")}

@@ -21,10 +21,11 @@ from pipeline.report import wording
 from pipeline.report.figures import Plots, decades, padded
 from pipeline.report.findings import compression_caution, smaller_variants, training_cautions, verdict, zeros_report
 from pipeline.report.html import SHORT_TITLES, render_report
+from pipeline.report.line_plots import line_plot
 from pipeline.report.markup import TableColumn, table, tag
 from pipeline.report.pictures import picture
 from pipeline.report.plots_result import MAX_SCATTER_POINTS, ledger_figure, scatter_figure
-from pipeline.report.plots_training import tuning_figure
+from pipeline.report.plots_tuning import tuning_figure
 from pipeline.report.record import RunRecord, StageRecord
 from tests.pipeline.report_records import DIGIT, full_record, ledger_row, regression_record, trials
 
@@ -351,7 +352,7 @@ def test_tuning_that_found_nothing_better_says_so() -> None:
         for stage in whole.stages
     )
     page = Page(render_report(replace(whole, stages=stages)))
-    assert "No penalty did better: train’s own model, trial 0, was kept (0.9701)." in page.text
+    assert "No trial did better: train’s own model, trial 0, was kept (validation score 0.9701)." in page.text
     picture_of = next(figure for figure in page.figures if figure["id"] == "tuning")
     assert [trace["name"] for trace in picture_of["data"]] == ["trial 0, train’s own model"]
 
@@ -730,3 +731,40 @@ def test_the_search_is_drawn_with_a_config_for_every_point_of_the_front() -> Non
     assert rows[2][-1] == "missed: max score drop"
     assert rows[4][-1] == "failed"
     assert "weight_sparsity: 0.5" in page.text
+
+
+def test_windows_are_drawn_channel_by_channel() -> None:
+    drawn = line_plot({"x": [0.0, 5.0, 10.0], "<b>": [2.0, 2.0]}, "a window").html
+    assert 'aria-label="a window"' in drawn
+    assert "<b>" not in drawn
+    assert "x: 0 to 10" in drawn
+    # 238 wide with a margin of 1; the least value at the bottom of its strip of 34 under a name of 11
+    assert 'points="1.0,44.0 120.0,28.0 239.0,12.0"' in drawn
+    assert 'points="1.0,77.0 239.0,77.0"' in drawn  # a channel that stays: in the middle of its strip
+
+
+def test_series_show_windows_recordings_and_wrong_windows() -> None:
+    record = full_record()
+    series = {
+        "window": 3,
+        "stride": 2,
+        "channels": ["x"],
+        "num_recordings": 300,
+        "recordings": [
+            {"name": f"{number}.csv", "steps": 90, "train": 4, "validation": 0, "test": 0} for number in range(200)
+        ],
+        "examples": [{"name": "0.csv rows 1-3", "target": "walk", "values": {"x": [1.0, 2.0, 3.0]}}],
+    }
+    wrong = [{**record.details("export")["wrong"][0], "pixels": None, "series": {"x": [3.0, 1.0, 2.0]}}]
+    profile = record.profile | {"input_kind": "series", "input_shape": [3, 1], "series": series}
+    page = Page(render_report(with_export(replace(record, profile=profile), wrong=wrong)))
+    assert "windows of 3 × 1, steps × channels" in page.text
+    assert "Windows of 3 steps, one every 2 steps." in page.text
+    assert "200 of 300 series" in page.text
+    drawn = page.all("svg")
+    assert [each["aria-label"] for each in drawn] == [
+        "Window 0.csv rows 1-3, target walk",
+        "Row 1554: true 8, predicted 3",
+    ]
+    rows = page.table("Series and the windows cut from them, the first 200 of 300")
+    assert rows[1] == ["0.csv", "90", "4", "0", "0"]
