@@ -41,6 +41,10 @@ def autoencoder_adds_up(config: RunConfig) -> Iterator[Disagreement]:
             f"expected it with model.kind: {other} alone, got it with {model.kind}. Nothing would read it: take it out."
         )
         yield Disagreement(("model", unread), message, (("model", "kind"),))
+    varied = "filters" if model.kind == "dense" else "units"
+    if config.tune is not None and config.tune.space is not None and varied in config.tune.space.given:
+        message = f"expected no such key with model.kind: {model.kind}, got one. Nothing would read it: take it out."
+        yield Disagreement(("tune", "space", varied), message, (("model", "kind"),))
 
 
 def refinement_is_read(config: RunConfig) -> Iterator[Disagreement]:

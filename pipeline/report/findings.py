@@ -10,7 +10,7 @@ from typing import Any, Literal
 from ruamel.yaml import YAML
 
 from pipeline.ledger import LedgerRow
-from pipeline.report import wording
+from pipeline.report import task_words, wording
 from pipeline.report.record import RunRecord
 
 NOTABLE_DROP = 0.05
@@ -18,9 +18,6 @@ NOTABLE_DROP = 0.05
 
 FEW_STEPS = 400
 """Steps of gradient descent below which a training has seldom converged."""
-
-GUESSED_AREA = 0.5
-"""Area under the ROC curve of errors that tell nothing."""
 
 UNTRAINED_STAGES = ("build", "pretrain")
 """Stages whose models have not learned the task yet: their score says nothing of their size."""
@@ -147,10 +144,9 @@ def yardstick(record: RunRecord) -> Yardstick | None:
         For classes: how often the most frequent class of the training rows alone is right. For numbers: mean absolute
         error `mean(|p - t|)` and `sqrt(mean((p - t)²))` over the points that were kept. None before `export`.
     """
-    if record.task == "reconstruction":
-        return _guessing_abnormal(record)
-    if record.task == "clustering":
-        return _apart(record)
+    if record.task in ("reconstruction", "clustering"):
+        told = task_words.guess(record)
+        return None if told is None else Yardstick(*told)
     balance, score = record.profile.get("class_balance"), record.summary.get("model_score")
     if balance and score is not None and sum(balance["test"].values()):
         name = max(balance["train"], key=lambda each: balance["train"][each])
@@ -178,23 +174,6 @@ def yardstick(record: RunRecord) -> Yardstick | None:
         f"error {wording.figure(squared, 4)} (over {over} of the test split).",
         score is None or bool(score > 0.0),
     )
-
-
-def _guessing_abnormal(record: RunRecord) -> Yardstick | None:
-    """Holds the area under the ROC curve against guessing; without abnormal rows R² against answering the mean."""
-    area = (record.summary.get("reconstruction") or {}).get("roc_auc")
-    if area is not None:
-        return Yardstick("Calling rows abnormal at random has a ROC AUC of 0.5.", bool(area > GUESSED_AREA))
-    score = record.summary.get("model_score")
-    sentence = "Giving back the mean of each number, whatever the row, has an R² of 0."
-    return None if score is None else Yardstick(sentence, bool(score > 0.0))
-
-
-def _apart(record: RunRecord) -> Yardstick | None:
-    """Holds a silhouette against 0."""
-    score = record.summary.get("model_score")
-    sentence = "At a silhouette of 0 rows are no nearer to their own cluster than to the next one."
-    return None if score is None else Yardstick(sentence, bool(score > 0.0))
 
 
 def training_cautions(record: RunRecord) -> list[str]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from pipeline.report import wording
 from pipeline.report.record import RunRecord
 
+GUESSED_AREA = 0.5
+"""Area under the ROC curve of errors that tell nothing."""
+
 
 def target_name(record: RunRecord) -> str:
     """Returns the name of what is predicted."""
@@ -47,6 +50,23 @@ def use(record: RunRecord) -> str:
     if record.task == "clustering":
         return "To say which of the clusters found in the training rows a row belongs to"
     return f"To predict {target_name(record)}"
+
+
+def guess(record: RunRecord) -> tuple[str, bool] | None:
+    """Holds what was learned without labels against a guess that looks at nothing.
+
+    Returns:
+        What the guess is worth, in a sentence, and whether the model is worth more; None before `export`.
+    """
+    score = record.summary.get("model_score")
+    if score is None:
+        return None
+    if record.task == "clustering":
+        return "At a silhouette of 0 rows are no nearer to their own cluster than to the next one.", bool(score > 0.0)
+    area = record.summary["reconstruction"]["roc_auc"]
+    if area is None:
+        return "Giving back the mean of each number, whatever the row, has an R² of 0.", bool(score > 0.0)
+    return "Calling rows abnormal at random has a ROC AUC of 0.5.", bool(area > GUESSED_AREA)
 
 
 def judged_rows(record: RunRecord) -> str:

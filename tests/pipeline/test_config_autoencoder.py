@@ -61,7 +61,8 @@ def test_the_section_of_the_task_is_implied() -> None:
         ),
         (
             {"task": "reconstruction", "model": DENSE, "train": {"mode": "layer_wise"}},
-            "train.mode: expected 'end_to_end' with an autoencoder, got 'layer_wise'. It learns without labels anyway.",
+            "train.mode: expected 'end_to_end' with autoencoder, got 'layer_wise'. Layers are pretrained in mlp and "
+            "cnn alone.",
         ),
         (
             {"task": "reconstruction", "model": DENSE, "train": {"class_weights": "balanced"}},
@@ -88,6 +89,15 @@ def test_the_section_of_the_task_is_implied() -> None:
         (
             {"task": "reconstruction", "model": DENSE, "metric": "accuracy"},
             "metric: expected 'r2' with task: reconstruction, got 'accuracy'.",
+        ),
+        (
+            {"task": "reconstruction", "model": DENSE, "tune": {"space": {"filters": [[4, 4]]}}},
+            "tune.space.filters: expected no such key with model.kind: dense, got one. Nothing would read it: take "
+            "it out.",
+        ),
+        (
+            {"task": "reconstruction", "data": DIGITS, "model": CONVOLUTIONAL, "tune": {"space": {"units": [[4]]}}},
+            "tune.space.units: expected no such key with model.kind: convolutional, got one.",
         ),
         (
             {"task": "clustering", "model": {"family": "mlp"}, "clustering": {"num_clusters": 3}},
