@@ -10,6 +10,9 @@ from pipeline.config import RunConfig
 _ARRAYS = ("numpy",)
 _CONTROL = ("train.control",)
 _NETWORK = ("numpy", "tensorflow", "tf_keras", "flatbuffers")
+_LEARNING = (*_NETWORK, "scikit-learn")
+"""What stages need that know how clusters are learned."""
+
 _TFLITE = ("ai-edge-litert", "ai-edge-quantizer", "tflite-micro", "pyarrow")
 
 
@@ -71,14 +74,14 @@ STAGES: tuple[Stage, ...] = (
         "pretrain",
         takes=("dataset", "built"),
         sections=("pretrain", "train.class_weights", "train.loss"),
-        libraries=_NETWORK,
+        libraries=_LEARNING,
         wanted=lambda config: config.train.mode == "layer_wise",
     ),
     Stage(
         "train",
         takes=("dataset", "start"),
         sections=("train", "clustering"),
-        libraries=(*_NETWORK, "scikit-learn"),
+        libraries=_LEARNING,
         wanted=_always,
         unread=_CONTROL,
     ),
@@ -109,21 +112,21 @@ STAGES: tuple[Stage, ...] = (
         "prune",
         takes=("dataset", "dense"),
         sections=("prune",),
-        libraries=_NETWORK,
+        libraries=_LEARNING,
         wanted=lambda config: config.prune is not None and config.search is None,
     ),
     Stage(
         "cluster",
         takes=("dataset", "dense", "pruned"),
         sections=("cluster",),
-        libraries=_NETWORK,
+        libraries=_LEARNING,
         wanted=lambda config: config.cluster is not None and config.search is None,
     ),
     Stage(
         "quantize",
         takes=("dataset", "dense", "clustered"),
         sections=("quantize.aware", "convert.calibration_rows"),
-        libraries=_NETWORK,
+        libraries=_LEARNING,
         wanted=_is_aware,
     ),
     Stage(
@@ -144,7 +147,7 @@ STAGES: tuple[Stage, ...] = (
         "export",
         takes=("dataset", "dense", "model", "variants"),
         sections=("export", "target", "reconstruction"),
-        libraries=(*_NETWORK, "ai-edge-litert", "tflite-micro"),
+        libraries=(*_LEARNING, "ai-edge-litert", "tflite-micro"),
         wanted=_always,
     ),
 )
