@@ -25,6 +25,7 @@ from pipeline.interruption import Interruption
 from pipeline.native_messages import native_messages_to
 from pipeline.planner import Plan, Scope
 from pipeline.refusals import told_elsewhere
+from pipeline.report.beaten import beaten_sentence
 from pipeline.runs import Workdir
 from pipeline.session import (
     DEFAULT_WORKDIR,
@@ -37,7 +38,15 @@ from pipeline.session import (
     run_request,
 )
 from pipeline.streams import complain, open_what_is_closed, stdout_refuses
-from pipeline.terminal import Command, TerminalListener, console_for, garbage_table, ledger_table, plan_table
+from pipeline.terminal import (
+    Command,
+    TerminalListener,
+    bytes_note,
+    console_for,
+    garbage_table,
+    ledger_table,
+    plan_table,
+)
 
 DEFAULT_CONFIG = Path(__file__).resolve().parent / "configs" / "digits.yaml"
 
@@ -273,11 +282,15 @@ def _print_result(result: RunResult, metric: str, place: Workdir) -> None:
     out.print()
     if rows:
         out.print(ledger_table(rows, metric, out))
-        out.print("* on the validation split; bytes of a Keras model are those of its float32 .tflite\n")
+        out.print(f"* on the validation split; {bytes_note(rows)}\n")
     summary = result.published.summary
     if summary:
-        told = f"model.tflite: {scores_line(metric, summary)}, {summary['model_bytes']:,} bytes"
+        constants = " of constants" if summary["classical_family"] else ""
+        told = f"{summary['model_file']}: {scores_line(metric, summary)}, {summary['model_bytes']:,} bytes{constants}"
         out.print(told, markup=False)
+        beaten = beaten_sentence(summary)
+        if beaten is not None:
+            out.print(beaten, markup=False)
     out.print(f"report  {result.published.report}", markup=False, soft_wrap=True)
     if result.published.has_earlier_bundle:
         out.print(f"note    {place.earlier_bundle(result.name)}", markup=False, soft_wrap=True)

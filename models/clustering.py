@@ -21,7 +21,10 @@ from models.held_kernels import HeldClusters, HeldZeros, KernelClusters
 from models.kernel_maps import KernelMap, plain_model, with_kernel_maps
 from models.kmeans import Initialization, kmeans
 from models.pruning.kernels import prunable_kernels
+from models.recurrent import is_recurrent
 from models.training import Objective, TrainingResult, TrainingSettings, train
+
+_RECURRENT = "recurrent layers are not clustered"
 
 
 @dataclass(frozen=True)
@@ -68,13 +71,16 @@ def plan_clusters(
         The clusters, and the layers with weights that are left out, each with its reason.
 
     Raises:
-        ConfigError: no layer can be clustered.
+        ConfigError: no layer can be clustered, or zeros of a recurrent layer would be lost.
     """
     found = prunable_kernels(model)
+    recurrent = _recurrent_layers(model)
     layers: dict[str, KernelClusters] = {}
     zeros: dict[str, NDArray[np.bool_]] = {}
-    left_out = dict.fromkeys(found.left_out, "")
+    left_out = dict.fromkeys(found.left_out, "") | dict.fromkeys(recurrent, _RECURRENT)
     for name, variable in found.kernels.items():
+        if name.partition("/")[0] in recurrent:
+            continue
         kernel = variable.numpy()
         wanted = clusters - int(not kernel.all())
         reason = _too_small(kernel, wanted, min_layer_weights)
@@ -86,7 +92,7 @@ def plan_clusters(
                 zeros[name] = kernel != 0.0
     left_out |= {name: _unclustered(reason) for name, reason in found.left_out.items()}
     if not layers:
-        why = "; ".join(f"{name}: {left_out[name]}" for name in found.kernels)
+        why = "; ".join(f"{name}: {left_out[name]}" for name in (*found.kernels, *recurrent) if name in left_out)
         raise ConfigError(
             f"cluster.clusters: expected a layer with enough weights for {clusters} clusters, got none ({why}). "
             "Lower it, or cluster.min_layer_weights, or leave the section out."
@@ -157,6 +163,22 @@ def distinct_values(model: Any, layers: Sequence[str]) -> dict[str, int]:
         Counts by layer name.
     """
     return {name: int(np.unique(model.get_layer(name).kernel.numpy()).size) for name in layers}
+
+
+def _recurrent_layers(model: Any) -> list[str]:
+    """Names of the layers that training under clusters cannot hold.
+
+    Raises:
+        ConfigError: one of them is pruned, and would be whole again.
+    """
+    layers = [layer for layer in model.layers if is_recurrent(layer)]
+    for layer in layers:
+        if any(not kernel.all() for kernel in (layer.cell.kernel.numpy(), layer.cell.recurrent_kernel.numpy())):
+            raise ConfigError(
+                f"cluster: expected zeros in dense and convolutional layers alone, which keep them while values are "
+                f"trained, got some in {layer.name!r}, a recurrent layer. Take the section out, or prune nodes."
+            )
+    return [layer.name for layer in layers]
 
 
 def _clusters(kernel: NDArray[np.float32], wanted: int, initialization: Initialization, seed: int) -> KernelClusters:

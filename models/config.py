@@ -8,16 +8,17 @@ from pydantic import Field, model_validator
 
 from data.contract import FrozenConfig
 from models.autoencoder_config import AutoencoderConfig
-from models.field_types import Activation, Units
+from models.classical_config import ClassicalConfig, ClassWeights
+from models.field_types import Activation, DropoutFraction, Units
+from models.own_model_config import BuilderModelConfig, FileModelConfig
+from models.rnn_config import RnnConfig
 
-ClassWeights = Literal["balanced"] | dict[str, Annotated[float, Field(gt=0.0, le=1e6)]]
 Filters = Annotated[int, Field(ge=1, le=1024)]
 LearningRate = Annotated[float, Field(gt=0.0, le=10.0)]
 TaskName = Literal["classification", "regression", "reconstruction", "clustering"]
 MetricName = Literal["accuracy", "balanced_accuracy", "macro_f1", "r2", "d2", "silhouette"]
 LossName = Literal["cross_entropy", "focal", "mse", "mae", "huber"]
 BatchSize = Annotated[int, Field(ge=1, le=65536)] | Literal["full"]
-DropoutFraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 METRICS: dict[str, tuple[MetricName, ...]] = {
     "classification": ("accuracy", "balanced_accuracy", "macro_f1"),
@@ -117,7 +118,10 @@ class CnnConfig(FrozenConfig):
     is."""
 
 
-ModelConfig = Annotated[LinearConfig | MlpConfig | CnnConfig | AutoencoderConfig, Field(discriminator="family")]
+NetworkConfig = (
+    LinearConfig | MlpConfig | CnnConfig | RnnConfig | AutoencoderConfig | FileModelConfig | BuilderModelConfig
+)
+ModelConfig = Annotated[NetworkConfig | ClassicalConfig, Field(discriminator="family")]
 
 # -------------------------------------------------------------------------------------- training
 

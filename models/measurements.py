@@ -53,6 +53,9 @@ def count_macs(model: Any) -> int:
         Conv2D           P * kernel_height * kernel_width * (in / groups) * filters
         DepthwiseConv2D  P * kernel_height * kernel_width * in * multiplier
         SeparableConv2D  P * (kernel_height * kernel_width * in * multiplier + in * multiplier * filters)
+        LSTM             steps * 4 * units * (in + units)
+        GRU              steps * 3 * units * (in + units)
+        SimpleRNN        steps * units * (in + units)
 
     Args:
         model: a Keras model of known input shape, channels last.
@@ -66,7 +69,8 @@ def count_macs(model: Any) -> int:
 
     Reference:
         Howard et al. 2017, MobileNets, section 3.1 (the cost of standard and depthwise separable
-        convolutions).
+        convolutions); Hochreiter & Schmidhuber 1997, Long short-term memory (four products a step, each of
+        input and state).
     """
     return sum(_layer_macs(layer) for layer in model.layers)
 
@@ -133,9 +137,21 @@ def _separable_macs(layer: Any) -> int:
     return _depthwise_macs(layer) + _positions(layer) * int(np.prod(layer.pointwise_kernel.shape, dtype=np.int64))
 
 
+def _recurrent_macs(layer: Any) -> int:
+    """Both kernels are gone through once a step, in each direction."""
+    both = type(layer).__name__ == "Bidirectional"
+    cells = [each.cell for each in ((layer.forward_layer, layer.backward_layer) if both else (layer,))]
+    kernels = [kernel for cell in cells for kernel in (cell.kernel, cell.recurrent_kernel)]
+    return int(layer.input_shape[1]) * sum(int(np.prod(kernel.shape, dtype=np.int64)) for kernel in kernels)
+
+
 _COUNTED: dict[str, Callable[[Any], int]] = {
     "Dense": _kernel_macs,
     "Conv2D": _kernel_macs,
     "DepthwiseConv2D": _depthwise_macs,
     "SeparableConv2D": _separable_macs,
+    "LSTM": _recurrent_macs,
+    "GRU": _recurrent_macs,
+    "SimpleRNN": _recurrent_macs,
+    "Bidirectional": _recurrent_macs,
 }

@@ -203,7 +203,7 @@ class GradientDescent:
         variable.assign(moved if threshold is None else soft_threshold(moved, threshold / scale))
 
     def _adam(self, variable: Any, gradient: Any, slots: list[Any], rate: Any, threshold: Any, count: Any) -> None:
-        if self._config.name == "adamw" and variable.shape.rank > 1:
+        if self._config.name == "adamw" and _decays(variable):
             variable.assign_sub(rate * self._config.weight_decay * variable)
         beta_2_power = tf.pow(ADAM_BETA_2, count)
         tf.raw_ops.ResourceApplyAdam(
@@ -221,3 +221,8 @@ class GradientDescent:
         if threshold is not None:
             scale = tf.sqrt(slots[1]) + EPSILON
             variable.assign(soft_threshold(variable, threshold * tf.sqrt(1.0 - beta_2_power) / scale))
+
+
+def _decays(variable: Any) -> bool:
+    """Whether a variable is a kernel; a GRU's biases come in two rows, and are none."""
+    return bool(variable.shape.rank > 1) and variable.name.split("/")[-1].split(":")[0] != "bias"

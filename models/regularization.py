@@ -11,8 +11,10 @@ from typing import Any
 from data.contract import ConfigError
 from models.config import RegularizationConfig
 from models.legacy_keras import keras, tf
+from models.recurrent import is_recurrent, recurrent_kernels
 
 KERNEL_ATTRIBUTES = ("kernel", "depthwise_kernel")
+_PENALIZED = (keras.layers.Dense, keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
 
 
 def kernels_of(model: Any) -> list[Any]:
@@ -22,12 +24,20 @@ def kernels_of(model: Any) -> list[Any]:
         model: a built Keras model.
 
     Returns:
-        The kernels of its Dense, Conv2D and DepthwiseConv2D layers: one tf.Variable each.
+        The kernels of its Dense, Conv2D and DepthwiseConv2D layers, and both kernels of its LSTM, GRU and SimpleRNN
+        layers, in a Bidirectional wrapper too: one tf.Variable each.
     """
-    penalized = (keras.layers.Dense, keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
-    layers = [layer for layer in model.layers if isinstance(layer, penalized)]
-    names = [next(name for name in reversed(KERNEL_ATTRIBUTES) if hasattr(layer, name)) for layer in layers]
-    return [getattr(layer, name) for layer, name in zip(layers, names, strict=True)]
+    return [kernel for layer in model.layers for kernel in _kernels(layer)]
+
+
+def _kernels(layer: Any) -> list[Any]:
+    if isinstance(layer, keras.layers.Bidirectional):
+        return [*_kernels(layer.forward_layer), *_kernels(layer.backward_layer)]
+    if is_recurrent(layer):
+        return list(recurrent_kernels(layer).values())
+    if not isinstance(layer, _PENALIZED):
+        return []
+    return [getattr(layer, next(name for name in reversed(KERNEL_ATTRIBUTES) if hasattr(layer, name)))]
 
 
 def require_kernels(config: RegularizationConfig, kernels: list[Any]) -> None:
@@ -38,7 +48,7 @@ def require_kernels(config: RegularizationConfig, kernels: list[Any]) -> None:
     """
     if (config.l1 > 0.0 or config.l2 > 0.0) and not kernels:
         raise ConfigError(
-            "train.regularization: expected a model with Dense, Conv2D or DepthwiseConv2D layers, got none. "
+            "train.regularization: expected a model with dense, convolutional or recurrent layers, got none. "
             "Leave the section out."
         )
 

@@ -8,16 +8,21 @@ from collections.abc import Sequence
 
 from data.contract import ConfigError
 from models.autoencoder_config import AutoencoderConfig
-from models.config import BlockConfig, CnnConfig, LinearConfig, MlpConfig, ModelConfig
+from models.config import BlockConfig, CnnConfig, LinearConfig, MlpConfig, NetworkConfig
+from models.own_model_config import BuilderModelConfig, FileModelConfig
+from models.rnn_config import NUM_GATES, RnnConfig
 
 SERIES_DIMENSIONS = 2
 IMAGE_DIMENSIONS = 3
+
+MAX_UNROLLED_STEPS = 128
+"""Most steps of a recurrent layer that TFLite has no operator for; docs/runtimes.md has the measurements."""
 
 MAX_WEIGHTS = 100_000_000
 """Weights of the largest network that is built: Adam keeps three numbers for each, a checkpoint as many again."""
 
 
-def check_shapes(config: ModelConfig, input_shape: Sequence[int]) -> None:
+def check_shapes(config: NetworkConfig, input_shape: Sequence[int]) -> None:
     """Checks that a network can be built on an input.
 
     Args:
@@ -27,22 +32,23 @@ def check_shapes(config: ModelConfig, input_shape: Sequence[int]) -> None:
 
     Raises:
         ConfigError: the family cannot eat such an input, or a block's kernel or pooling is larger
-            than the feature map it meets; an autoencoder's bottleneck is none; or the network is too large to be
-            trained.
+            than the feature map it meets; there are too many steps; an autoencoder's bottleneck is none; or the
+            network is too large to be trained.
     """
     if isinstance(config, AutoencoderConfig):
         _check_bottleneck(config, math.prod(input_shape))
     count = num_weights(config, input_shape)
     if count > MAX_WEIGHTS:
+        field = "units" if isinstance(config, MlpConfig | RnnConfig) or _is_dense(config) else "blocks"
         raise ConfigError(
-            f"model.{'units' if _is_dense(config) else 'blocks'}: expected at most {MAX_WEIGHTS:,} weights "
-            f"below the output, got {count:,}. Use fewer units or filters, smaller kernels, or smaller inputs."
+            f"model.{field}: expected at most {MAX_WEIGHTS:,} weights below the output, got {count:,}. "
+            "Use fewer units or filters, smaller kernels, or smaller inputs."
         )
 
 
-def num_weights(config: ModelConfig, input_shape: Sequence[int]) -> int:
-    """Counts the kernels' weights below the output layer (of an autoencoder, all); biases and normalization are left
-    out.
+def num_weights(config: NetworkConfig, input_shape: Sequence[int]) -> int:
+    """Counts the kernels' weights below the output layer (of an autoencoder, all); biases, normalization and models of
+    one's own are left out.
 
     Args:
         config: the section `model`.
@@ -51,12 +57,14 @@ def num_weights(config: ModelConfig, input_shape: Sequence[int]) -> int:
     Raises:
         ConfigError: as `feature_map_shapes`.
     """
-    if isinstance(config, LinearConfig):
+    if isinstance(config, LinearConfig | FileModelConfig | BuilderModelConfig):
         return 0
     if isinstance(config, MlpConfig):
         return _dense_weights(max(0, math.prod(input_shape)), config.units)
     if isinstance(config, AutoencoderConfig):
         return 2 * _encoder_weights(config, input_shape)
+    if isinstance(config, RnnConfig):
+        return _recurrent_weights(config, max(0, series_shape(config, input_shape)[1]))
     maps = feature_map_shapes(config, input_shape)
     channels, total = max(0, input_shape[-1]), 0
     for block in config.blocks:
@@ -69,8 +77,8 @@ def num_weights(config: ModelConfig, input_shape: Sequence[int]) -> int:
     return total + _dense_weights(features, config.head_units)
 
 
-def _is_dense(config: ModelConfig) -> bool:
-    return isinstance(config, MlpConfig) or (isinstance(config, AutoencoderConfig) and config.kind == "dense")
+def _is_dense(config: NetworkConfig) -> bool:
+    return isinstance(config, AutoencoderConfig) and config.kind == "dense"
 
 
 def _check_bottleneck(config: AutoencoderConfig, entries: int) -> None:
@@ -127,6 +135,41 @@ def encoder_shapes(config: AutoencoderConfig, input_shape: Sequence[int]) -> lis
 
 def _dense_weights(features: int, units: Sequence[int]) -> int:
     return sum(before * after for before, after in itertools.pairwise((features, *units)))
+
+
+def series_shape(config: RnnConfig, input_shape: Sequence[int]) -> tuple[int, int]:
+    """Works out what a recurrent network reads: a series step by step, an image row by row.
+
+    Args:
+        config: the section `model`.
+        input_shape: (steps, channels) of a series, or (height, width, channels) of an image in pixels.
+
+    Returns:
+        (steps, numbers in a step); of an image (height, width * channels).
+
+    Raises:
+        ConfigError: the input is a vector, which has no steps, or has more of them than can be laid out one by one.
+    """
+    if len(input_shape) not in (SERIES_DIMENSIONS, IMAGE_DIMENSIONS):
+        raise ConfigError(
+            f"model.family: expected mlp for a vector, got rnn with inputs of shape {_shape(input_shape)}, which have "
+            "no steps to read one after the other. Set model.family to mlp, or give the data as series or images."
+        )
+    steps = input_shape[0]
+    if config.cell != "lstm" and steps > MAX_UNROLLED_STEPS:
+        raise ConfigError(
+            f"model.cell: expected lstm for more than {MAX_UNROLLED_STEPS} steps, got {config.cell} with {steps}: each "
+            "step of it adds operators to the file. Set model.cell to lstm, or take shorter windows or smaller images."
+        )
+    return steps, math.prod(input_shape[1:])
+
+
+def _recurrent_weights(config: RnnConfig, channels: int) -> int:
+    directions, total = 2 if config.bidirectional else 1, 0
+    for units in config.units:
+        total += directions * (channels + units) * NUM_GATES[config.cell] * units
+        channels = directions * units
+    return total + _dense_weights(channels, config.head_units)
 
 
 def feature_map_shapes(config: CnnConfig, input_shape: Sequence[int]) -> list[tuple[int, int, int]]:

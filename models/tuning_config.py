@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from data.contract import FrozenConfig
-from models.config import BatchSize, DropoutFraction, Filters, LearningRate
-from models.field_types import Activation, Units
+from models.config import BatchSize, Filters, LearningRate
+from models.field_types import Activation, DropoutFraction, Units
 
 PenaltyKind = Literal["l1", "l2", "elastic_net"]
 

@@ -54,6 +54,9 @@ class ModelRecord(FrozenConfig):
     regularization: RegularizationConfig = RegularizationConfig()
     """Penalty in that loss; whoever trains the model on keeps it, or says why not."""
 
+    foreign_layers: tuple[str, ...] = ()
+    """Layers of the user's own file whose code the config allows to run."""
+
     def as_task(self) -> Task:
         """Returns the task with the loss and the score of this model."""
         from models.tasks import task_for
@@ -82,10 +85,16 @@ class SavedModel:
         return SavedModel(folder, ModelRecord.model_validate_json(text), stage)
 
     def load(self) -> Any:
-        """Returns the Keras model, uncompiled. Code in the file (Lambda layers, pickles) is never run."""
+        """Returns the Keras model, uncompiled; code in it (Lambda layers) runs only where the config allows it."""
+        from models.activations import hard_swish
+        from models.architectures.dropout import StatelessDropout
+        from models.architectures.turning import TimeReversed
         from models.legacy_keras import keras
 
-        return keras.models.load_model(self.folder / _MODEL, compile=False, safe_mode=True)
+        # A stage that builds no network has not imported them, and Keras would not know their names.
+        own = {each.__name__: each for each in (hard_swish, StatelessDropout, TimeReversed)}
+        safe = not self.record.foreign_layers
+        return keras.models.load_model(self.folder / _MODEL, compile=False, safe_mode=safe, custom_objects=own)
 
     def load_autoencoder(self) -> Any:
         """Returns the autoencoder that the encoder of an untrained clustering learns in, of the same layer names."""

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from data.c_source import write_c_source
 from data.dataset import Dataset
 from data.preprocessing import Preprocessing
-from models.tflite.c_source import golden_header, model_data_source
+from models.golden_source import golden_header
+from models.tflite.c_source import model_data_source
 from models.tflite.error_source import error_header
 from models.tflite.interpreter import LiteRT
 from models.tflite.micro import MicroResult, run_micro

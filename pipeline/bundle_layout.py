@@ -5,6 +5,15 @@ from __future__ import annotations
 MODEL = "model.tflite"
 """The chosen variant."""
 
+C_MODEL = "model.c"
+"""A classical model as plain C; `model.h` declares it."""
+
+CLASSICAL_ARRAYS = "model.npz"
+"""The same numbers for NumPy, which `predict` reads."""
+
+CLASSICAL_FORM = "model.json"
+"""Which form they are of, and how its scores are told."""
+
 VARIANTS = "variants"
 """Folder of every precision that was converted."""
 

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from data.config import DataConfig
 from data.contract import FrozenConfig
+from models.classical_config import BaselinesConfig, ClassWeights
 from models.compression_config import ClusterConfig, ConvertConfig, PruneConfig, QuantizeConfig, SearchConfig
 from models.config import METRICS, MetricName, ModelConfig, OptimizerConfig, PretrainConfig, TaskName, TrainConfig
 from models.task_config import ClusteringConfig, ReconstructionConfig
@@ -85,7 +86,10 @@ class RunConfig(FrozenConfig):
     """Where the rows come from and how they are split."""
 
     model: ModelConfig
-    """The network."""
+    """The network, or a classical model in its place."""
+
+    baselines: BaselinesConfig | None = None
+    """Classical models on the same splits, beside the run's own; none when left out."""
 
     reconstruction: ReconstructionConfig | None = Field(default_factory=_implied_reconstruction)
     """When a row is called abnormal; only with `task: reconstruction`, and then with defaults when left out."""
@@ -143,6 +147,12 @@ class RunConfig(FrozenConfig):
             "distillation": None,
         }
         return self.prune.model_copy(update=without_training)
+
+    @property
+    def class_weights(self) -> ClassWeights | None:
+        """Weight of each class that the run's own model learns with."""
+        own: ClassWeights | None = getattr(self.model, "class_weights", None)
+        return self.train.class_weights if own is None else own
 
     @field_validator("name")
     @classmethod

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from data.dataset import Dataset
 from data.preprocessing import CategoricalColumn, NumericColumn, TableColumn
 from data.series_profile import drawn
+from models.tasks import Task
 
 MAX_WRONG = 12
 """Worst rows that are kept."""
@@ -23,6 +24,34 @@ MAX_PICTURE_SIDE = 64
 
 DRAWN_CHANNELS = (1, 3)
 """Images of other numbers of channels are not drawn."""
+
+
+def decided(dataset: Dataset, task: Task, outputs: NDArray[np.float32], *, probable: bool = True) -> dict[str, Any]:
+    """Tells what a model decided on the test split.
+
+    Args:
+        dataset: the rows, as the model eats them.
+        task: how outputs become decisions.
+        outputs: (rows, outputs) of the test split.
+        probable: whether outputs of classes are probabilities; scores tell no confidence.
+
+    Returns:
+        `classes`, `confusion` or `scatter`, and the worst rows, `wrong`.
+    """
+    classes, y = list(dataset.schema.class_names), dataset.split("test").y
+    answers = task.decide(outputs)
+    if task.name == "regression":
+        inverse = dataset.preprocessing.inverse_target
+        true, predicted = inverse(y), inverse(answers)
+        wrong = largest_errors(dataset, true, predicted)
+        return {"classes": classes, "confusion": None, "scatter": scatter_points(true, predicted), "wrong": wrong}
+    wrong = wrong_predictions(dataset, outputs, answers)
+    return {
+        "classes": classes,
+        "confusion": confusion_matrix(y, answers, len(classes)),
+        "scatter": None,
+        "wrong": wrong if probable else [{**row, "probability": None} for row in wrong],
+    }
 
 
 def confusion_matrix(true: NDArray[Any], predicted: NDArray[Any], num_classes: int) -> list[list[int]]:

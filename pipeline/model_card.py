@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import math
 
-from models.compression_config import ENCODED
 from pipeline.report import task_words, wording
+from pipeline.report.beaten import beaten_sentence
+from pipeline.report.card_scores import is_encoded, scores_part
 from pipeline.report.card_usage import device_part, preprocessing_part, reproduce_part, takes_some_inputs
-from pipeline.report.findings import (
-    chosen_variant,
-    nodes_report,
-    section_of,
-    verdict,
-    yardstick,
-    zeros_report,
-)
+from pipeline.report.findings import chosen_variant, nodes_report, section_of, verdict, zeros_report
 from pipeline.report.markdown import plain, table
 from pipeline.report.record import RunRecord
 from pipeline.report.section_tuning import tuned_network
+from pipeline.report.subject import classical_family, model_file, reference
 
 _Z_95 = 1.959964
 """Quantile of the normal distribution that leaves 2.5 % on either side."""
@@ -41,7 +36,7 @@ def render_model_card(record: RunRecord) -> str:
         _what(record),
         _intended_use(record),
         _data(record),
-        _scores(record),
+        scores_part(record),
         _sizes(record),
         _verification(record),
         _limits(record),
@@ -69,23 +64,39 @@ def _input(record: RunRecord) -> str:
 
 def _what(record: RunRecord) -> str:
     judged = verdict(record)
-    family = wording.with_article(wording.family(str(section_of(record, "model").get("family", "network"))))
+    family = wording.network(section_of(record, "model"))
     classes = _classes(record)
     output = plain(task_words.answer(record, classes))
     lines = [
         f"# {plain(record.name)}",
         f"**{judged.headline}.** {plain(judged.sentence)}",
-        f"`model.tflite` is {family} for {record.task}, of precision {chosen_variant(record)}. It takes "
-        f"{_input(record)} and gives {output}. It was made, compressed and verified by Penjing.",
+        f"`{model_file(record)}` is {family} for {record.task}, of precision {chosen_variant(record)}. It takes "
+        f"{_input(record)} and gives {output}. It was {_made(record)} by Penjing.",
     ]
     tuned = tuned_network(record)
     if tuned is not None:
         lines.append(plain(tuned))
+    beaten = beaten_sentence(record.summary)
+    if beaten is not None:
+        lines.insert(1, f"**{plain(beaten)}**")
     if classes and record.task == "classification":
         shown = ", ".join(plain(name) for name in classes[:50])
         more = f" and {len(classes) - 50} more" if len(classes) > 50 else ""
         lines.append(f"Classes, in the order of the outputs (`labels.txt`): {shown}{more}.")
     return "\n\n".join(lines)
+
+
+def _answer(record: RunRecord) -> str:
+    """What an output of a class is: margins of machines are scores, not probabilities."""
+    return "score (the largest decides)" if classical_family(record) == "svm" else "probability"
+
+
+def _made(record: RunRecord) -> str:
+    return (
+        "fitted by scikit-learn, and written as C and verified"
+        if classical_family(record)
+        else "made, compressed and verified"
+    )
 
 
 def _intended_use(record: RunRecord) -> str:
@@ -114,49 +125,14 @@ def _data(record: RunRecord) -> str:
     return "## Data\n\n" + "\n".join(lines)
 
 
-def _scores(record: RunRecord) -> str:
-    s = record.summary
-    name = wording.capital(wording.metric(record.metric))
-    rows = [
-        ("dense float model, before any compression (Keras)", wording.score(s["baseline_score"])),
-        ("the float model that was converted (Keras)", wording.score(s["float_score"])),
-        (
-            f"**model.tflite, {chosen_variant(record)} ({_scored_by(record)})**",
-            f"**{wording.score(s['model_score'])}**",
-        ),
-    ]
-    lines = ["## Scores", table(["model", f"{name}, {task_words.judged_rows(record)}"], rows, 1)]
-    beside_it = yardstick(record)
-    if beside_it is not None:
-        lines.append(plain(beside_it.sentence))
-    variants = record.details("convert").get("variants") or []
-    on_test = record.details("export").get("test") or {}
-    beside = [
-        (
-            str(each["precision"]),
-            wording.count(each["bytes"]),
-            wording.count(each["gzip_bytes"]),
-            wording.score(each["score"]),
-            wording.score(on_test.get(each["precision"])),
-        )
-        for each in variants
-    ]
-    if beside:
-        heads = ["variant", "bytes", "gzipped bytes", f"{name}, validation", f"{name}, test"]
-        lines += ["Every variant that was converted:", table(heads, beside, 4)]
-    return "\n\n".join(lines)
-
-
 def _sizes(record: RunRecord) -> str:
     s = record.summary
-    arena = s.get("arena_bytes")
+    arena, file = s.get("arena_bytes"), f"`{model_file(record)}`"
+    working = "not measured" if arena is None else wording.bytes_of(arena)
     rows = [
-        ("`model.tflite`", wording.bytes_of(s["model_bytes"])),
+        (f"constants of {file}" if classical_family(record) else file, wording.bytes_of(s["model_bytes"])),
         ("the same, gzipped", wording.bytes_of(s["model_gzip_bytes"])),
-        (
-            "arena, by TFLite Micro on the 64-bit host",
-            "not measured" if arena is None else wording.bytes_of(arena),
-        ),
+        ("arena, by TFLite Micro on the 64-bit host", "none" if classical_family(record) else working),
         ("parameters", wording.count(s["parameters"])),
         ("of them not zero", wording.count(s["nonzero_parameters"])),
         ("multiply-accumulates of an inference", wording.count(s["macs"])),
@@ -165,7 +141,8 @@ def _sizes(record: RunRecord) -> str:
         rows.append(
             ("latency: median, one thread, the host, not a device", f"{wording.figure(round(s['latency_us'], 1))} µs")
         )
-    rows.append(("operators", plain(", ".join(str(name) for name in s["operators"]))))
+    if s["operators"]:
+        rows.append(("operators", plain(", ".join(str(name) for name in s["operators"]))))
     lines = ["## Size and work", table(["what", "figure"], rows, 1)]
     smaller = nodes_report(record)
     if smaller is not None:
@@ -203,23 +180,16 @@ def _verification(record: RunRecord) -> str:
     agreement = record.summary.get("agreement")
     if agreement is not None:
         lines.append(
-            f"On the test split, Keras and `model.tflite` decide alike on {wording.fraction(agreement)} of the rows."
+            f"On the test split, {reference(record)} and `{model_file(record)}` decide alike on "
+            f"{wording.fraction(agreement)} of the rows."
         )
     return "\n\n".join(lines)
-
-
-def _scored_by(record: RunRecord) -> str:
-    return "LiteRT, the same numbers in `variants/int8.tflite`" if _encoded(record) else "LiteRT"
-
-
-def _encoded(record: RunRecord) -> bool:
-    return chosen_variant(record) in ENCODED.values()
 
 
 def _limits(record: RunRecord) -> str:
     s, rows = record.summary, record.profile["rows"]["test"]
     items = []
-    if _encoded(record):
+    if is_encoded(record):
         items.append(
             "`model.tflite` runs in TFLite Micro alone, which unpacks its weights; LiteRT refuses it and runs "
             "`variants/int8.tflite`, of the same numbers."
@@ -235,7 +205,9 @@ def _limits(record: RunRecord) -> str:
         items.append(f"The score was measured on {task_words.judged_count(record)}.")
     items += [plain(warning) for warning in record.profile.get("warnings", [])]
     items.append(
-        "Arena and latency are the host's, whose pointers are 8 bytes and whose kernels are others. "
+        "Latency is the host's. Measure on the device."
+        if classical_family(record)
+        else "Arena and latency are the host's, whose pointers are 8 bytes and whose kernels are others. "
         "Measure on the device."
     )
     items += [plain(limit) for limit in task_words.limits(record)]

@@ -18,9 +18,9 @@ from data.contract import ConfigError
 from pipeline.checkpoints import resumption
 from pipeline.code_memory import CodeMemory
 from pipeline.config import RunConfig
-from pipeline.config_reading.messages import nearest
+from pipeline.config_reading.likeness import nearest
 from pipeline.files import sha256_of_json
-from pipeline.source_digest import source_digest
+from pipeline.source_digest import raw_digest
 from pipeline.stages.catalog import STAGE_NAMES, Stage, producer, stages_of
 from pipeline.store import Store
 
@@ -121,7 +121,7 @@ def stage_key(
         config: the sections it reads, as config objects or plain values.
         inputs: role -> (stage, key).
         seed: the run's seed.
-        source: digest of the raw data, for a stage that reads it.
+        source: digest of the raw data, or of a user's model or code, for a stage that reads it.
         code: digests of the stage's code, module by module.
 
     Returns:
@@ -151,10 +151,11 @@ def make_plan(config: RunConfig, store: Store, scope: Scope, before: Mapping[str
 
     Raises:
         ConfigError: the scope names a stage that is not there.
+        ConfigError: a user's model or its code is missing.
         DataError: the raw data is missing.
     """
     scope.check(config)
-    source = source_digest(config.data, store.root / ".memory" / "sources.json", task=config.task, rehash=rehash)
+    memory = store.root / ".memory" / "sources.json"
     code = CodeMemory(store.root)
     keys: dict[str, str] = {}
     planned: list[PlannedStage] = []
@@ -164,8 +165,9 @@ def make_plan(config: RunConfig, store: Store, scope: Scope, before: Mapping[str
         inputs = {}
         for role in stage.takes:
             name = producer(role, config)
-            inputs[role] = (name, keys[name])
-        raw = source if stage.reads_source else None
+            if name is not None:
+                inputs[role] = (name, keys[name])
+        raw = raw_digest(stage.reads, sections, memory, rehash=rehash)
         key, parts = stage_key(stage, sections, inputs, config.seed, raw, code.parts(stage.module))
         keys[stage.name] = key
         if stage.name == scope.force or any(name in forced for name, _ in inputs.values()):

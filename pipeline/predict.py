@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +21,21 @@ from data.contract import ConfigError, ConversionError, DataError, PenjingError
 from data.preprocessing import CategoricalColumn, Preprocessing
 from data.reading import RawInput, read_input
 from models.anomaly import row_errors
+from models.classical.forms import evaluate
 from models.compression_config import ENCODED
 from models.tasks import task_for
 from models.tflite.interpreter import LiteRT
-from pipeline.bundle_layout import MODEL, PREPROCESSING, SUMMARY, SUMS, VARIANTS, cluster_name
+from pipeline.bundle_layout import (
+    CLASSICAL_ARRAYS,
+    CLASSICAL_FORM,
+    MODEL,
+    PREPROCESSING,
+    SUMMARY,
+    SUMS,
+    VARIANTS,
+    cluster_name,
+)
+from pipeline.classical_artifacts import read_form
 from pipeline.runs import Workdir
 from pipeline.summary import SCHEMA_VERSION, Summary
 from pipeline.targets import missed_limit
@@ -36,9 +49,11 @@ class Prediction:
         name: what the row is called: a file's path inside its folder, or `row 1`.
         label: classification: name of the most probable class; clustering: `cluster 3`; reconstruction: `normal` or
             `abnormal`; else None.
-        probability: classification: its probability, clustering: its share, in [0, 1]; else None.
+        probability: classification: its probability, in [0, 1], None of a support vector machine; clustering: its
+            share, in [0, 1]; else None.
         value: regression: the number, in the target's own unit; else None.
-        probabilities: name of each class or cluster -> probability or share, in the order of the outputs; else None.
+        probabilities: name of each class or cluster -> probability or share, in the order of the outputs; None as
+            `probability`.
         error: reconstruction: mean squared difference between the row and what the model gives back; else None.
         threshold: reconstruction: error above which a row is abnormal; else None.
     """
@@ -53,7 +68,8 @@ class Prediction:
 
 
 def predict(export_folder: Path, input_path: Path, note: Callable[[str], None] | None = None) -> list[Prediction]:
-    """Predicts raw input with a bundle's `model.tflite`, in LiteRT without default delegates.
+    """Predicts raw input with a bundle's `model.tflite`, in LiteRT without default delegates, or with the numbers of
+    its `model.c` in NumPy, which the gate has held against each other.
 
     Args:
         export_folder: a bundle, `runs/<name>/export` or a copy of it elsewhere.
@@ -70,18 +86,13 @@ def predict(export_folder: Path, input_path: Path, note: Callable[[str], None] |
         PenjingError: the bundle is damaged, or of another version.
     """
     _require_bundle(export_folder)
-    files = _whole(export_folder, (PREPROCESSING, SUMMARY, MODEL))
-    name = MODEL
+    files = _whole(export_folder, (PREPROCESSING, SUMMARY))
     with _reading(export_folder, PREPROCESSING):
         preprocessing = Preprocessing.from_json(files[PREPROCESSING].decode())
     with _reading(export_folder, SUMMARY):
         summary = Summary.model_validate_json(files[SUMMARY])
-    if summary.precision in ENCODED.values():  # LiteRT runs the same numbers unpacked
-        name = f"{VARIANTS}/int8.tflite"
-        files |= _whole(export_folder, (name,))
-    with _reading(export_folder, name):
-        runtime = LiteRT(files[name])
-    _require_match(export_folder, preprocessing, summary, runtime)
+    model = (_network if summary.model_file == MODEL else _classical)(export_folder, summary)
+    _require_match(export_folder, preprocessing, summary, model)
     try:
         rows = read_input(preprocessing, input_path)
     except DataError as error:
@@ -89,24 +100,68 @@ def predict(export_folder: Path, input_path: Path, note: Callable[[str], None] |
     if note is not None:
         for text in (*_missed(summary), *_unseen(preprocessing, rows)):
             note(text)
-    outputs = runtime.predict(rows.x)
+    outputs = model.answer(rows.x)
     if summary.task == "regression":
         return _numbers(preprocessing, rows, outputs)
     if summary.clustering is not None:
         return _shares([cluster_name(cluster) for cluster in range(summary.clustering.num_clusters)], rows, outputs)
     if summary.reconstruction is not None:
         return _errors(rows, outputs, summary.reconstruction.threshold)
-    return _shares(list(preprocessing.class_names), rows, outputs)
+    return _shares(list(preprocessing.class_names), rows, outputs, probable=model.probable)
+
+
+@dataclass(frozen=True)
+class _Model:
+    """A bundle's model, ready to answer.
+
+    Attributes:
+        takes: shape of one input; None: any of as many numbers as `num_inputs`.
+        num_inputs: numbers it takes.
+        gives: shape of one answer.
+        answer: (rows, *takes) float32 -> (rows, outputs).
+        probable: whether outputs of classes are probabilities.
+    """
+
+    takes: tuple[int, ...] | None
+    num_inputs: int
+    gives: tuple[int, ...]
+    answer: Callable[[NDArray[np.float32]], NDArray[Any]]
+    probable: bool = True
+
+
+def _network(folder: Path, summary: Summary) -> _Model:
+    # LiteRT runs the same numbers unpacked where they are encoded.
+    name = f"{VARIANTS}/int8.tflite" if summary.precision in ENCODED.values() else MODEL
+    files = _whole(folder, (MODEL, name))
+    with _reading(folder, name):
+        runtime = LiteRT(files[name])
+    takes = runtime.input.shape[1:]
+    return _Model(takes, math.prod(takes), runtime.output.shape[1:], runtime.predict)
+
+
+def _classical(folder: Path, summary: Summary) -> _Model:
+    files = _whole(folder, (CLASSICAL_FORM, CLASSICAL_ARRAYS))
+    with _reading(folder, CLASSICAL_ARRAYS):
+        form = read_form(files[CLASSICAL_FORM].decode(), io.BytesIO(files[CLASSICAL_ARRAYS]))
+    return _Model(
+        takes=None,
+        num_inputs=form.num_features,
+        gives=(form.num_outputs,),
+        answer=lambda x: evaluate(form, x.reshape(len(x), -1)),
+        probable=summary.classical_family != "svm",
+    )
 
 
 def prediction_table(predictions: Sequence[Prediction]) -> Table:
     """Returns predictions as a table for a terminal: row, label and how sure, or the number, or the error."""
     table = Table("input", box=None, pad_edge=False, header_style="bold")
-    titles: tuple[str, ...] = ("label", "probability")
+    titles = ["label"]
     if any(prediction.value is not None for prediction in predictions):
-        titles = ("value",)
+        titles = ["value"]
     elif any(prediction.error is not None for prediction in predictions):
-        titles = ("label", "error", "threshold")
+        titles += ["error", "threshold"]
+    elif any(prediction.probability is not None for prediction in predictions):
+        titles += ["probability"]
     for title in titles:
         table.add_column(title, justify="left" if title == "label" else "right")
     for each in predictions:
@@ -115,7 +170,7 @@ def prediction_table(predictions: Sequence[Prediction]) -> Table:
         elif each.error is not None:
             figures = [str(each.label), f"{each.error:.6g}", f"{each.threshold:.6g}"]
         else:
-            figures = [str(each.label), f"{each.probability:.4f}"]
+            figures = [str(each.label), *([] if each.probability is None else [f"{each.probability:.4f}"])]
         # Names come from files: `Text` reads no markup in them.
         table.add_row(*(Text(text) for text in (each.name, *figures)))
     return table
@@ -163,11 +218,13 @@ def _reading(folder: Path, name: str) -> Iterator[None]:
         raise _damaged(folder, f"a broken {name} ({rule or error})") from error
 
 
-def _require_match(folder: Path, preprocessing: Preprocessing, summary: Summary, runtime: LiteRT) -> None:
+def _require_match(folder: Path, preprocessing: Preprocessing, summary: Summary, model: _Model) -> None:
     """Refuses files of a bundle that are each whole, but not of one model."""
-    takes, gives = runtime.input.shape[1:], runtime.output.shape[1:]
-    if takes != preprocessing.model_shape:
-        told = f"a {MODEL} that takes rows of {takes} and a {PREPROCESSING} that makes rows of"
+    name, gives = summary.model_file, model.gives
+    takes = (model.num_inputs,) if model.takes is None else model.takes
+    makes = preprocessing.model_shape if model.takes is not None else (math.prod(preprocessing.model_shape),)
+    if takes != makes:
+        told = f"a {name} that takes rows of {takes} and a {PREPROCESSING} that makes rows of"
         raise _damaged(folder, f"{told} {preprocessing.model_shape}")
     names = len(preprocessing.class_names)
     if summary.clustering is not None:
@@ -183,7 +240,7 @@ def _require_match(folder: Path, preprocessing: Preprocessing, summary: Summary,
     if (summary.task == "regression") != (names == 0):
         raise _damaged(folder, f"a {SUMMARY} of {summary.task} and a {PREPROCESSING} of {names} classes")
     if gives != (names or 1,):
-        raise _damaged(folder, f"a {MODEL} that answers {gives} and a {PREPROCESSING} of {names} classes")
+        raise _damaged(folder, f"a {name} that answers {gives} and a {PREPROCESSING} of {names} classes")
 
 
 def _about_input(error: DataError, path: Path) -> DataError:
@@ -226,15 +283,17 @@ def _unseen(preprocessing: Preprocessing, rows: RawInput) -> Iterator[str]:
             )
 
 
-def _shares(names: Sequence[str], rows: RawInput, outputs: NDArray[np.float32]) -> list[Prediction]:
+def _shares(
+    names: Sequence[str], rows: RawInput, outputs: NDArray[np.float32], *, probable: bool = True
+) -> list[Prediction]:
     decided = task_for("classification").decide(outputs)
     return [
         Prediction(
             name=name,
             label=names[code],
-            probability=float(answer[code]),
+            probability=float(answer[code]) if probable else None,
             value=None,
-            probabilities={each: float(figure) for each, figure in zip(names, answer, strict=True)},
+            probabilities=dict(zip(names, map(float, answer), strict=True)) if probable else None,
         )
         for name, code, answer in zip(rows.names, decided, outputs, strict=True)
     ]

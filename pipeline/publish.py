@@ -26,6 +26,7 @@ _EXCHANGE = 2
 """RENAME_EXCHANGE of renameat2(2)."""
 _AT_FDCWD = -100
 _LIBRARIES = ("tensorflow", "tf_keras", "numpy", "ai-edge-litert", "tflite-micro")
+_CLASSICAL_LIBRARIES = ("numpy", "scikit-learn", "joblib")
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,17 @@ def _summary(name: str, stages: Sequence[tuple[Artifact, bool]], export: Artifac
         return {}
     ledger = [row for artifact, _ in stages for row in artifact.manifest.ledger]
     seconds = round(sum(artifact.manifest.seconds for artifact, _ in stages), 3)
-    return summary_of(name, export.manifest.details, ledger, seconds, versions_of(_LIBRARIES)).model_dump(mode="json")
+    return summary_of(name, export.manifest.details, ledger, seconds, versions_of(_libraries(stages))).model_dump(
+        mode="json"
+    )
+
+
+def _libraries(stages: Sequence[tuple[Artifact, bool]]) -> tuple[str, ...]:
+    """Names the libraries that made and judged the models of a run."""
+    names = [artifact.manifest.stage for artifact, _ in stages]
+    if "fit" in names:
+        return _CLASSICAL_LIBRARIES
+    return (*_LIBRARIES, *_CLASSICAL_LIBRARIES[1:]) if "baselines" in names else _LIBRARIES
 
 
 def _record(run: RunFile, stages: Sequence[tuple[Artifact, bool]], summary: dict[str, Any]) -> RunRecord:
@@ -109,7 +120,7 @@ def _record(run: RunFile, stages: Sequence[tuple[Artifact, bool]], summary: dict
         stages=tuple(_stage_records(stages)),
         profile=profile,
         summary=summary,
-        versions=versions_of(_LIBRARIES),
+        versions=versions_of(_libraries(stages)),
         command=run.command,
         has_earlier_bundle=run.has_earlier_bundle,
     )

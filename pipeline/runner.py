@@ -10,13 +10,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
-from data.config import DataConfig
-from data.contract import DataError, PenjingError, Progress
+from data.contract import ConfigError, DataError, PenjingError, Progress
 from pipeline.code_memory import CodeMemory
 from pipeline.executors.serial import SerialTrials
+from pipeline.ledger import ClassicalRow
 from pipeline.planner import Plan, PlannedStage, Scope, check_start, stage_key
 from pipeline.refusals import explained
-from pipeline.source_digest import source_digest
+from pipeline.source_digest import raw_digest
 from pipeline.stages.catalog import STAGES, Stage
 from pipeline.store import Artifact, Manifest, Store
 from pipeline.workspace import Outcome, Workspace
@@ -61,8 +61,10 @@ class Runner:
     _verified: dict[tuple[str, str], Artifact] = field(default_factory=dict)
     _current: set[tuple[str, str]] = field(default_factory=set)
     _code: CodeMemory = field(init=False)
+    _memory: Path = field(init=False)
 
     def __post_init__(self) -> None:
+        self._memory = self.store.root / ".memory" / "sources.json"
         self._code = CodeMemory(self.store.root)
 
     def execute(self, plan: Plan, scope: Scope) -> dict[str, tuple[Artifact, bool]]:
@@ -125,7 +127,8 @@ class Runner:
             again: the search was forced: what an earlier run made is set aside, unless the plan holds it too.
         """
         stage = _STAGES[name]
-        key, parts = stage_key(stage, config, inputs, self.seed, None, self._code.parts(stage.module))
+        source = raw_digest(stage.reads, config, self._memory)
+        key, parts = stage_key(stage, config, inputs, self.seed, source, self._code.parts(stage.module))
         with self.store.lock(name, key):
             if again and (name, key) not in self._current:
                 self.store.set_aside(name, key)
@@ -169,8 +172,7 @@ class Runner:
         with explained(staging):
             asked = module.Config(**{name.rpartition(".")[2]: value for name, value in config.items()})
             outcome: Outcome = getattr(module, stage.name)(module.Inputs(**loaded), asked, workspace)
-        if stage.reads_source:
-            self._check_source(config["data"], config["task"], parts["source"])
+        self._check_source(stage, config, parts["source"])
         seconds = round(self.clock() - started, 3)
         # Rows of trials that a stage hands on bring their own.
         ledger = [row.model_copy(update={"seconds": row.seconds or seconds}) for row in outcome.ledger[:1]]
@@ -202,17 +204,24 @@ class Runner:
                 f"got changes in {', '.join(changed[:3])}. Start the run again."
             )
 
-    def _check_source(self, data: DataConfig, task: str, planned: str) -> None:
-        """Refuses to keep rows under the digest of other rows: somebody writes the data while it is read.
+    def _check_source(self, stage: Stage, config: Mapping[str, Any], planned: str | None) -> None:
+        """Refuses to keep rows under the digest of other rows: somebody writes the data, or a model, while it is read.
 
         Raises:
             DataError: the raw data is not what it was when the run was planned.
+            ConfigError: a user's model or its code is not.
         """
-        if source_digest(data, self.store.root / ".memory" / "sources.json", task=task, rehash=False) != planned:
+        if raw_digest(stage.reads, config, self._memory) == planned:
+            return
+        if stage.reads == "data":
             raise DataError(
                 "data: expected raw data that nobody changes while it is read, got other bytes than at the start of "
                 "the run. Start it again."
             )
+        raise ConfigError(
+            "model: expected a model that nobody changes while it is read, got another than at the start of the run. "
+            "Start it again."
+        )
 
     def _input(self, stage: str, key: str) -> Artifact:
         found = self._find(stage, key)
@@ -228,6 +237,14 @@ def _load(role: str, artifact: Artifact) -> Any:
         from data.dataset import Dataset
 
         return Dataset.open(folder)
+    if role == "fitted":
+        from pipeline.classical_artifacts import SavedClassical
+
+        return SavedClassical.open(folder)
+    if role == "baselines":
+        from pipeline.classical_artifacts import Baselines
+
+        return Baselines(folder, tuple(row for row in artifact.manifest.ledger if isinstance(row, ClassicalRow)))
     from pipeline.artifacts import SavedModel, Variants
 
     return (

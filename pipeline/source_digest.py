@@ -1,18 +1,46 @@
-"""Digests of raw data files, read once and remembered by path, size, modification time and inode."""
+"""Digests of the raw files and of the user's code that a stage reads, remembered where that saves reading them."""
 
 from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any, Literal
 
 from data.config import DataConfig
-from data.contract import DataError
+from data.contract import ConfigError, DataError
 from data.source_files import source_files
+from models.own_model_config import BuilderModelConfig, FileModelConfig
 from pipeline.files import canonical_json, sha256_of_file, sha256_of_json
+from pipeline.own_model.builder_code import builder_code
+from pipeline.own_model.files import model_files
 from pipeline.refusals import remember
 
 _SETTLED_NANOSECONDS = 2_000_000_000
+
+
+def raw_digest(
+    reads: Literal["data", "model"] | None, sections: Mapping[str, Any], memory: Path, *, rehash: bool = False
+) -> str | None:
+    """Digests what a stage reads besides artifacts.
+
+    Args:
+        reads: section that names it; `Stage.reads`.
+        sections: the sections that the stage reads, by name; `task` and what `reads` says are among them.
+        memory: as for `source_digest`.
+        rehash: as for `source_digest`.
+
+    Returns:
+        64 hexadecimal digits; None where it reads nothing of the kind.
+
+    Raises:
+        DataError: raw data is missing or cannot be read.
+        ConfigError: a model's file or code is missing or cannot be read.
+    """
+    if reads == "data":
+        return source_digest(sections["data"], memory, task=sections["task"], rehash=rehash)
+    return None if reads is None else model_digest(sections["model"], memory, rehash=rehash)
 
 
 def source_digest(config: DataConfig, memory: Path, *, task: str = "classification", rehash: bool = False) -> str:
@@ -31,10 +59,49 @@ def source_digest(config: DataConfig, memory: Path, *, task: str = "classificati
     Raises:
         DataError: a file is missing or cannot be read.
     """
+    try:
+        return sha256_of_json(_digests(source_files(config, task), memory, rehash=rehash))
+    except _UnreadableError as error:
+        raise DataError(f"data.path: {error}") from error
+
+
+def model_digest(config: Any, memory: Path, *, rehash: bool = False) -> str | None:
+    """Digests the file, or the code, that a `model` section names.
+
+    Args:
+        config: the section.
+        memory: as for `source_digest`.
+        rehash: as for `source_digest`.
+
+    Returns:
+        64 hexadecimal digits: of the bytes of a file, of all files of a SavedModel, or of the syntax of a builder's
+        module and those beside it that it imports; None for a family of networks.
+
+    Raises:
+        ConfigError: a file is missing or cannot be read, a module cannot be parsed, or has no such function.
+    """
+    if isinstance(config, BuilderModelConfig):
+        return sha256_of_json(builder_code(config))
+    if not isinstance(config, FileModelConfig):
+        return None
+    try:
+        digests = _digests(model_files(config.file), memory, rehash=rehash)
+    except _UnreadableError as error:
+        raise ConfigError(f"model.file: {error}") from error
+    # Names inside of a SavedModel matter, where it lies does not.
+    return sha256_of_json({str(Path(path).relative_to(config.file)): digest for path, digest in digests.items()})
+
+
+class _UnreadableError(Exception):
+    """A file that the system does not let us read."""
+
+
+def _digests(paths: Iterable[Path], memory: Path, *, rehash: bool) -> dict[str, str]:
+    """Returns path -> SHA-256 of each file, read or remembered."""
     remembered = {} if rehash else _remembered(memory)
     digests: dict[str, str] = {}
     fresh: dict[str, list[str]] = {}
-    for path in source_files(config, task):
+    for path in paths:
         try:
             status = path.stat()
             place = str(path.resolve())
@@ -46,15 +113,15 @@ def source_digest(config: DataConfig, memory: Path, *, task: str = "classificati
                 if time.time_ns() - status.st_mtime_ns > _SETTLED_NANOSECONDS:
                     fresh[place] = [identity, digest]
         except OSError as error:
-            raise DataError(
-                f"data.path: expected files that can be read, got {path}: {error.strerror}. Check its permissions."
+            raise _UnreadableError(
+                f"expected files that can be read, got {path}: {error.strerror}. Check its permissions."
             ) from error
         digests[str(path)] = digest
     if fresh:
         files = {**_remembered(memory), **fresh}
         text = canonical_json({"files": files, "digest": sha256_of_json(files)})
         remember(memory, text, memory.parent.parent)
-    return sha256_of_json(digests)
+    return digests
 
 
 def _remembered(memory: Path) -> dict[str, list[str]]:

@@ -21,13 +21,15 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
+from pydantic import TypeAdapter
 
 from data.contract import StoreError
 from pipeline.files import canonical_json, sha256_of_file, sha256_of_json, sync_folder, sync_tree
-from pipeline.ledger import LedgerRow
+from pipeline.ledger import AnyRow
 from pipeline.refusals import explained
 
 MANIFEST = "manifest.json"
+_ROW: TypeAdapter[AnyRow] = TypeAdapter(AnyRow)
 LOCK_PATIENCE_SECONDS = 6 * 3600.0
 """How long a run waits for another that makes the same artifact."""
 
@@ -52,7 +54,7 @@ class Manifest:
     parts: dict[str, Any]
     parents: tuple[tuple[str, str], ...]
     files: dict[str, str]
-    ledger: tuple[LedgerRow, ...]
+    ledger: tuple[AnyRow, ...]
     details: dict[str, Any]
     seconds: float
 
@@ -86,7 +88,7 @@ class Manifest:
         if body.pop("digest", None) != sha256_of_json(body):
             raise ValueError("its digest does not fit")
         body["parents"] = tuple((stage, key) for stage, key in body["parents"])
-        body["ledger"] = tuple(LedgerRow.model_validate_json(json.dumps(row)) for row in body["ledger"])
+        body["ledger"] = tuple(_ROW.validate_json(json.dumps(row)) for row in body["ledger"])
         return Manifest(**body)
 
 

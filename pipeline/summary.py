@@ -5,26 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from models.config import MetricName, TaskName
-from pipeline.ledger import LedgerRow
+from pipeline.ledger import AnyRow
+from pipeline.summary_parts import BaselineResult, ClusteringFigures, Contract, Count, Fraction, ReconstructionFigures
 
 SCHEMA_VERSION: Literal[2] = 2
 
-Count = Annotated[int, Field(ge=0)]
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
-
-class _Contract(BaseModel):
-    """Immutable, complete, and free of NaN and infinities, which JSON cannot say."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True, protected_namespaces=()
-    )
-
-
-class TargetResult(_Contract):
+class TargetResult(Contract):
     """One limit of the config's `target`, judged on the validation split."""
 
     asked: int | float
@@ -37,7 +27,7 @@ class TargetResult(_Contract):
     """Whether the limit is kept."""
 
 
-class Tensor(_Contract):
+class Tensor(Contract):
     """The input or output of `model.tflite`. Of a quantized one, real = (q - zero_point) * scale."""
 
     dtype: Literal["float32", "int8", "uint8", "int16"]
@@ -53,63 +43,7 @@ class Tensor(_Contract):
     """The integer that means 0; null where it is not quantized."""
 
 
-class ReconstructionFigures(_Contract):
-    """How rows are told abnormal. A row's error is the mean squared difference between its input and the output, in the
-    square of the unit of the model's float input.
-    """
-
-    threshold: Annotated[float, Field(ge=0.0)]
-    """Error above which `model.tflite` calls a row abnormal; `reconstruction.h` has it for firmware."""
-
-    false_alarm_fraction: Fraction
-    """Most validation rows, all normal, that the config lets lie above it."""
-
-    validation_false_alarm_fraction: Fraction
-    """Validation rows that do."""
-
-    false_alarms: Fraction | None
-    """Normal test rows that are called abnormal; null where the data does not say which rows are normal."""
-
-    detected: Fraction | None
-    """Abnormal test rows that are called so; else null."""
-
-    roc_auc: Fraction | None
-    """Chance that `model.tflite` has a larger error on an abnormal test row than on a normal one; else null."""
-
-    float_roc_auc: Fraction | None
-    """The same of the Keras model that was converted."""
-
-    baseline_roc_auc: Fraction | None
-    """The same of the dense float model before any compression."""
-
-
-class ClusteringFigures(_Contract):
-    """What the clusters of the test rows are worth."""
-
-    num_clusters: Count
-    """Clusters, the number of the model's outputs; some may be empty."""
-
-    sizes: list[Count]
-    """Test rows that `model.tflite` puts into each."""
-
-    embedding_silhouette: Annotated[float, Field(ge=-1.0, le=1.0)]
-    """Silhouette of these clusters in the Keras model's embedding, which was trained to make it large; the scores are
-    silhouettes in the space of the inputs."""
-
-    nmi: float | None
-    """Normalized mutual information of these clusters and the labels, 0 to 1; null where there are no labels."""
-
-    ari: float | None
-    """Adjusted Rand index of the same, 1 at best, 0 for clusters by chance; null where there are no labels."""
-
-    baseline_nmi: float | None
-    """Normalized mutual information of the dense float model's clusters and the labels."""
-
-    baseline_ari: float | None
-    """Adjusted Rand index of the same."""
-
-
-class Summary(_Contract):
+class Summary(Contract):
     """The figures of a bundle.
 
     Fields are added, renamed or given another meaning only together with a new `schema_version`.
@@ -127,6 +61,15 @@ class Summary(_Contract):
     metric: MetricName
     """What every score is: `accuracy`, `balanced_accuracy`, `macro_f1` (fractions), `r2` or `d2` (1 is perfect, below 0
     is worse than the mean or the median), `silhouette` (-1 to 1)."""
+
+    classical_family: str | None
+    """Of a classical model, which scikit-learn fitted: `logistic_regression`, `ridge_regression`, `svm`,
+    `decision_tree` or `random_forest`; null for a network."""
+
+    model_file: Literal["model.tflite", "model.c"]
+    """The model: a TFLite file; of a classical model, plain C with float32 constants. What is said below of
+    `model.tflite` then holds of `model.c`, compiled and run on the host, what is said of Keras holds of
+    scikit-learn, and bytes are those of the constants."""
 
     precision: str
     """Variant that `model.tflite` is: its precision, or `int8_sparse_micro` or `int8_tables_micro`, which are int8 with
@@ -174,7 +117,7 @@ class Summary(_Contract):
     kernels); null where it does not run the model."""
 
     arena_reason: str | None = None
-    """Then: why; else null."""
+    """Then: why; else null. Plain C takes none."""
 
     micro_max_steps: Count | None
     """Largest difference between TFLite Micro and LiteRT, in steps of the quantized output; null where TFLite Micro
@@ -205,8 +148,11 @@ class Summary(_Contract):
     target: dict[str, TargetResult]
     """Each limit that the config's `target` sets, by name."""
 
-    ledger: list[LedgerRow]
+    ledger: list[AnyRow]
     """Measurements of every model on the way, in the order of the stages; their scores are on the validation split."""
+
+    baselines: list[BaselineResult] | None
+    """Classical models on the same splits; null where the config asks for none."""
 
     seconds: float = Field(ge=0.0)
     """Wall-clock seconds that the run's stages took, each when it was last made."""
@@ -216,7 +162,7 @@ class Summary(_Contract):
 
 
 def summary_of(
-    name: str, details: Mapping[str, Any], ledger: Sequence[LedgerRow], seconds: float, versions: Mapping[str, str]
+    name: str, details: Mapping[str, Any], ledger: Sequence[AnyRow], seconds: float, versions: Mapping[str, str]
 ) -> Summary:
     """Completes what the stage `export` measured to the summary of a run.
 

@@ -13,7 +13,7 @@ from rich.text import Text
 from typer.core import TyperCommand
 
 from pipeline.garbage import Garbage
-from pipeline.ledger import LedgerRow
+from pipeline.ledger import AnyRow, ClassicalRow
 from pipeline.planner import Plan, PlannedStage
 from pipeline.progress import RunProgress
 from pipeline.store import Artifact
@@ -39,7 +39,7 @@ class TerminalListener(RunProgress):
     def begin(self, planned: PlannedStage) -> None:
         """A stage starts to run."""
         self._check()
-        self.note(f"{planned.stage.name:<9}{planned.state:<8} {planned.key[:12]}  {planned.reason}".rstrip())
+        self.note(f"{planned.stage.name:<10}{planned.state:<8} {planned.key[:12]}  {planned.reason}".rstrip())
 
     def end(self, planned: PlannedStage, artifact: Artifact, cached: bool) -> None:
         """A stage's artifact is there."""
@@ -48,7 +48,7 @@ class TerminalListener(RunProgress):
         seconds = artifact.manifest.seconds
         word = "cached" if cached else "done"
         took = "" if cached else f"  {seconds:.1f} s"
-        self.note(f"{planned.stage.name:<9}{word:<8} {planned.key[:12]}{took}")
+        self.note(f"{planned.stage.name:<10}{word:<8} {planned.key[:12]}{took}")
         if planned.stage.name == "ingest" and not cached:
             for line in _data_notes(json.loads((artifact.folder / "profile.json").read_text(encoding="utf-8"))):
                 self.note(f"    {line}")
@@ -70,7 +70,7 @@ def plan_table(plan: Plan) -> Table:
     return table
 
 
-def ledger_table(rows: Sequence[LedgerRow], metric: str, console: Console) -> Table:
+def ledger_table(rows: Sequence[AnyRow], metric: str, console: Console) -> Table:
     """Returns the ledger as a table: what each model was worth on validation, and what it weighed.
 
     Args:
@@ -78,10 +78,12 @@ def ledger_table(rows: Sequence[LedgerRow], metric: str, console: Console) -> Ta
         metric: name of the score.
         console: where it is going to be printed; if that is too narrow for a line a model, each has one a figure.
     """
-    lines = [_ledger_cells(row) for row in rows]
+    timed = any(isinstance(row, ClassicalRow) for row in rows)
+    titles = _titles(metric, timed=timed)
+    lines = [_ledger_cells(row, timed=timed) for row in rows]
     unbounded = console.options.update(max_width=MEASURED_WIDTH)  # a measurement is never wider than its options
     for gap in (2, 1):
-        table = _wide_ledger(lines, metric, gap)
+        table = _wide_ledger(lines, titles, gap)
         if Measurement.get(console, unbounded, table).minimum <= console.width:
             return table
     stacked = Table(box=None, pad_edge=False, show_header=False)
@@ -89,27 +91,31 @@ def ledger_table(rows: Sequence[LedgerRow], metric: str, console: Console) -> Ta
     stacked.add_column(justify="right")
     for cells in lines:
         stacked.add_row(Text(" ".join(cells[:2]), style="bold"))
-        for title, cell in zip(_titles(metric)[2:], cells[2:], strict=True):
+        for title, cell in zip(titles[2:], cells[2:], strict=True):
             if cell:
                 stacked.add_row(f"  {title}", cell)
     return stacked
 
 
-def _titles(metric: str) -> tuple[str, ...]:
-    return ("stage", "model", f"{metric}*", "parameters", "non-zero", "MACs", "bytes", "gzip", "seconds")
+def _titles(metric: str, *, timed: bool) -> tuple[str, ...]:
+    titles = ("stage", "model", f"{metric}*", "parameters", "non-zero", "MACs", "bytes", "gzip", "seconds")
+    return (*titles, "predict µs") if timed else titles
 
 
-def _wide_ledger(lines: Sequence[tuple[str, ...]], metric: str, gap: int) -> Table:
+def _wide_ledger(lines: Sequence[tuple[str, ...]], titles: Sequence[str], gap: int) -> Table:
     """Returns a line a model, columns `gap` apart."""
     table = Table(box=None, padding=(0, gap, 0, 0), pad_edge=False, header_style="bold")
-    for place, title in enumerate(_titles(metric)):
+    for place, title in enumerate(titles):
         table.add_column(title, justify="right" if place > 1 else "left")
     for cells in lines:
         table.add_row(*cells)
     return table
 
 
-def _ledger_cells(row: LedgerRow) -> tuple[str, ...]:
+def _ledger_cells(row: AnyRow, *, timed: bool) -> tuple[str, ...]:
+    if isinstance(row, ClassicalRow):
+        weighed = (f"{row.parameters:,}", "", f"{row.macs:,}", f"{row.joblib_bytes:,}", "")
+        return (row.stage, row.variant, f"{row.score:.4f}", *weighed, f"{row.seconds:.3f}", f"{row.predict_us:,.0f}")
     return (
         row.stage,
         row.variant,
@@ -120,7 +126,16 @@ def _ledger_cells(row: LedgerRow) -> tuple[str, ...]:
         f"{row.tflite_bytes:,}",
         f"{row.tflite_gzip_bytes:,}",
         f"{row.seconds:.1f}" if row.seconds else "",
+        *([""] if timed else []),
     )
+
+
+def bytes_note(rows: Sequence[AnyRow]) -> str:
+    """Says what the bytes of the ledger are bytes of."""
+    networks = "bytes of a Keras model are those of its float32 .tflite"
+    classical = "bytes of a classical model are those of its joblib file, seconds those of its fit"
+    kinds = (any(not isinstance(row, ClassicalRow) for row in rows), any(isinstance(row, ClassicalRow) for row in rows))
+    return "; ".join(text for text, there in zip((networks, classical), kinds, strict=True) if there)
 
 
 def garbage_table(garbage: Sequence[Garbage]) -> Table:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from data.contract import Checkpoints, Progress, derive_seed
 from pipeline.checkpoints import FileCheckpoints
-from pipeline.ledger import LedgerRow
+from pipeline.ledger import AnyRow
 
 if TYPE_CHECKING:
     from pipeline.store import Artifact
@@ -25,7 +25,7 @@ class Outcome:
         parents: (stage, key) of artifacts it used besides its inputs (trials).
     """
 
-    ledger: tuple[LedgerRow, ...] = ()
+    ledger: tuple[AnyRow, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
     parents: tuple[tuple[str, str], ...] = ()
 

@@ -5,24 +5,26 @@ from __future__ import annotations
 from typing import Any
 
 from data.contract import ConfigError, Schema, derive_seed
-from models.architectures import autoencoder, cnn, mlp
+from models.architectures import autoencoder, cnn, mlp, rnn
 from models.autoencoder_config import AutoencoderConfig
-from models.config import CnnConfig, LinearConfig, ModelConfig
+from models.config import CnnConfig, LinearConfig, NetworkConfig
 from models.legacy_keras import keras
+from models.own_model_config import BuilderModelConfig, FileModelConfig
+from models.rnn_config import RnnConfig
 from models.shapes import check_shapes
 from models.tasks import Clustering, Task, task_for
 
 NUM_CLASSES_MINIMUM = 2
 
 
-def build(config: ModelConfig, schema: Schema, task_name: str, seed: int, num_clusters: int | None = None) -> Any:
+def build(config: NetworkConfig, schema: Schema, task_name: str, seed: int, num_clusters: int | None = None) -> Any:
     """Builds an untrained functional model with stable layer names, the last one `output`.
 
     Each kernel is drawn from a seed derived from `seed` and its layer's name, so a layer starts from
     the same numbers whatever is built around it.
 
     Args:
-        config: the section `model`.
+        config: the section `model`; a family of networks.
         schema: shape of one input and the classes.
         task_name: one of `models.tasks.TASKS`.
         seed: seed of the initial weights.
@@ -34,7 +36,10 @@ def build(config: ModelConfig, schema: Schema, task_name: str, seed: int, num_cl
 
     Raises:
         ConfigError: the shapes are impossible, or the task does not fit the schema.
+        TypeError: the model is not of a family, but the user's own.
     """
+    if isinstance(config, FileModelConfig | BuilderModelConfig):
+        raise TypeError(f"model: expected a family of networks, got {config.family}. The stage build takes others in.")
     check_shapes(config, schema.input_shape)
     task: Task = Clustering(num_clusters=num_clusters) if task_name == "clustering" else task_for(task_name)
     if task.name == "classification" and schema.num_classes < NUM_CLASSES_MINIMUM:
@@ -45,6 +50,8 @@ def build(config: ModelConfig, schema: Schema, task_name: str, seed: int, num_cl
     inputs = keras.Input(shape=schema.input_shape, name="input")
     if isinstance(config, CnnConfig):
         features = cnn.features(config, inputs, seed)
+    elif isinstance(config, RnnConfig):
+        features = rnn.features(config, inputs, seed)
     elif isinstance(config, LinearConfig):
         features = mlp.flat(inputs)
     elif isinstance(config, AutoencoderConfig):

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from models.activations import ELEMENTWISE, activation_name
 from models.architectures.dropout import StatelessDropout
+from models.architectures.turning import TimeReversed
 from models.legacy_keras import keras
 
 Nodes = NDArray[np.int64]
@@ -242,6 +243,16 @@ def _kernel(walk: _Walk, layer: Any, tensors: list[Nodes], shape: tuple[int, ...
     return np.broadcast_to(made, shape)
 
 
+def _recurrent(walk: _Walk, layer: Any, tensors: list[Nodes], shape: tuple[int, ...]) -> Nodes:
+    """LSTM, GRU, SimpleRNN: reads every channel of a step, makes nodes of its own, which read each other."""
+    if len(tensors) > 1 or layer.stateful:
+        raise _NotUniformError("its state comes from elsewhere")
+    read = _channels(tensors[0])
+    made = walk.new(shape[-1], layer.name)
+    walk.layers[layer.name] = LayerNodes(read, made)
+    return np.broadcast_to(made, shape)
+
+
 def _depthwise(walk: _Walk, layer: Any, tensors: list[Nodes], shape: tuple[int, ...]) -> Nodes:
     """Channel c yields channels c * multiplier to c * multiplier + multiplier - 1: they go with it."""
     read = _channels(tensors[0])
@@ -298,6 +309,7 @@ _Handler = Callable[[_Walk, Any, list[Nodes], tuple[int, ...]], Nodes]
 def _handlers() -> dict[type, _Handler]:
     by_handler: Sequence[tuple[_Handler, str]] = (
         (_kernel, "Dense Conv1D Conv2D SeparableConv2D"),
+        (_recurrent, "LSTM GRU SimpleRNN"),
         (_depthwise, "DepthwiseConv2D"),
         (_normalization, "BatchNormalization"),
         (
@@ -312,7 +324,7 @@ def _handlers() -> dict[type, _Handler]:
         (_merge, "Add Subtract Multiply Average Maximum Minimum"),
         (_concatenate, "Concatenate"),
     )
-    own: dict[type, _Handler] = {StatelessDropout: _same}
+    own: dict[type, _Handler] = {StatelessDropout: _same, TimeReversed: _spatial}
     return own | {getattr(_layers, name): handler for handler, names in by_handler for name in names.split()}
 
 

@@ -12,6 +12,7 @@ from data.contract import Batches, ConfigError
 from models.compression_config import NodeCriterion
 from models.legacy_keras import keras, tf
 from models.pruning.graph import NodeGraph
+from models.recurrent import by_unit, is_recurrent
 from models.training import Objective
 
 Scores = dict[int, float]
@@ -25,10 +26,12 @@ def node_importance(
 
     With the weights w of a node (what it reads, over all layers that make it):
 
-    - `l1`, `l2`: sum |w|; sqrt(sum w²) (Li et al. 2017, Pruning Filters for Efficient ConvNets, section 3.1).
+    - `l1`, `l2`: sum |w|; sqrt(sum w²) (Li et al. 2017, Pruning Filters for Efficient ConvNets, section 3.1); of a
+      recurrent unit over all its gates, what it reads of the state included.
     - `taylor`: mean over batches of (dL/dz)², z a gate of 1 on the node (Molchanov et al. 2019, Importance Estimation
       for Neural Network Pruning, eq. 8): sum of weight times gradient, where batch normalization follows of its scale
-      and shift, else of kernel and bias.
+      and shift, else of kernel and bias. The gate of a recurrent unit is on its answer: sum of answer times gradient,
+      and of weight times gradient over what reads the unit in the layer itself, at every step.
     - `batch_normalization_scale`: sum |scale| (Liu et al. 2017, Network Slimming, section 3).
     - `mean_activation`: mean |a| over rows and places where the node is read (Molchanov et al. 2017, section 2.2).
 
@@ -87,6 +90,15 @@ def _made(layer: Any) -> Any:
     return layer.pointwise_kernel if isinstance(layer, keras.layers.SeparableConv2D) else layer.kernel
 
 
+def _weights_of_nodes(layer: Any) -> NDArray[np.float64]:
+    """(numbers, nodes): what each node of a layer reads with."""
+    if is_recurrent(layer):
+        kernels = (layer.cell.kernel.numpy(), layer.cell.recurrent_kernel.numpy())
+        return np.concatenate([by_unit(layer, kernel) for kernel in kernels]).astype(np.float64)
+    kernel = _made(layer).numpy().astype(np.float64)
+    return np.asarray(kernel.reshape(-1, kernel.shape[-1]))
+
+
 def _by_node(graph: NodeGraph, nodes: NDArray[np.int64], values: NDArray[Any]) -> NDArray[np.float64]:
     """Sums (channels,) values into an array over node numbers."""
     size = 1 + max(int(max(each.inputs.max(), each.outputs.max())) for each in graph.layers.values())
@@ -96,8 +108,7 @@ def _by_node(graph: NodeGraph, nodes: NDArray[np.int64], values: NDArray[Any]) -
 def _norms(model: Any, graph: NodeGraph, order: int) -> NDArray[np.float64]:
     total: Any = 0.0
     for name in _makers(graph):
-        kernel = _made(model.get_layer(name)).numpy().astype(np.float64)
-        powers = np.sum(np.abs(kernel.reshape(-1, kernel.shape[-1])) ** order, axis=0)
+        powers = np.sum(np.abs(_weights_of_nodes(model.get_layer(name))) ** order, axis=0)
         total = total + _by_node(graph, graph.layers[name].outputs, powers)
     return np.asarray(total ** (1.0 / order))
 
@@ -122,25 +133,33 @@ def _scales(model: Any, graph: NodeGraph) -> NDArray[np.float64]:
 def _taylor(
     model: Any, graph: NodeGraph, batches: Iterator[tuple[Any, Any]], objective: Objective
 ) -> NDArray[np.float64]:
-    gates = {name: _gate_of(model.get_layer(name)) for name in _makers(graph)}
-    variables = [variable for pair in gates.values() for variable in pair]
+    makers = [model.get_layer(name) for name in _makers(graph)]
+    recurrent = [layer for layer in makers if is_recurrent(layer)]
+    others = [layer for layer in makers if not is_recurrent(layer)]
+    probe = keras.Model(model.inputs, [*model.outputs, *(layer.output for layer in recurrent)])
+    variables = [variable for layer in others for variable in _gate_of(layer)]
+    states = [layer.cell.recurrent_kernel for layer in recurrent]
 
     @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]  # tf is untyped
-    def gradients(x: Any, y: Any) -> Any:
+    def slopes(x: Any, y: Any) -> Any:
         with tf.GradientTape() as tape:
-            loss = objective.loss(y, model(x, training=False), None)
-        found = tape.gradient(loss, variables, unconnected_gradients="zero")
-        products = (variable * gradient for variable, gradient in zip(variables, found, strict=True))
-        return [tf.reduce_sum(tf.reshape(product, (-1, product.shape[-1])), axis=0) for product in products]
+            found = probe(x, training=False)
+            outputs, answers = (found[0], found[1:]) if recurrent else (found, [])
+            loss = objective.loss(y, outputs, None)
+        scaled = [*variables, *answers, *states]
+        gradients = tape.gradient(loss, scaled, unconnected_gradients="zero")
+        products = [value * gradient for value, gradient in zip(scaled, gradients, strict=True)]
+        read = len(variables) + len(answers)
+        by_channel = [tf.reduce_sum(tf.reshape(each, (-1, each.shape[-1])), axis=0) for each in products[:read]]
+        return by_channel + [tf.reduce_sum(each, axis=1) for each in products[read:]]
 
+    names = [layer.name for layer in others for _ in _gate_of(layer)] + 2 * [layer.name for layer in recurrent]
     total: Any = 0.0
     count = 0
     for x, y in batches:
-        slopes = iter(gradients(tf.constant(x), tf.constant(y)))
         gate: Any = 0.0
-        for name, pair in gates.items():
-            for _ in pair:
-                gate = gate + _by_node(graph, graph.layers[name].outputs, next(slopes).numpy())
+        for name, slope in zip(names, slopes(tf.constant(x), tf.constant(y)), strict=True):
+            gate = gate + _by_node(graph, graph.layers[name].outputs, slope.numpy())
         total, count = total + gate**2, count + 1
     return np.asarray(total / count)
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from data.contract import ConfigError
 from models.legacy_keras import keras
+from models.recurrent import is_recurrent, recurrent_kernels
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,8 @@ class PrunableKernels:
     """Which weights of a model can be pruned.
 
     Attributes:
-        kernels: tf.Variable of each prunable layer by layer name, in the order of the layers.
+        kernels: tf.Variable of each prunable layer by layer name, in the order of the layers; of a recurrent layer
+            two, `<layer>/kernel` and `<layer>/recurrent_kernel`.
         left_out: why each other layer that holds weights stays dense, by layer name.
     """
 
@@ -25,7 +27,7 @@ class PrunableKernels:
 
 
 def prunable_kernels(model: Any) -> PrunableKernels:
-    """Finds the kernels that can be pruned: those of Dense and Conv2D layers, the output's included.
+    """Finds the kernels that can be pruned: of Dense, Conv2D and recurrent layers, the output's included.
 
     Args:
         model: a built Keras model.
@@ -40,11 +42,14 @@ def prunable_kernels(model: Any) -> PrunableKernels:
     for layer in model.layers:
         if type(layer) in (keras.layers.Dense, keras.layers.Conv2D):
             kernels[layer.name] = layer.kernel
+        elif is_recurrent(layer):
+            kernels |= recurrent_kernels(layer)
         elif any(weight.dtype.is_floating for weight in layer.weights):
             left_out[layer.name] = _reason(layer)
     if not kernels:
         raise ConfigError(
-            "prune: expected a model with Dense or Conv2D layers, got none. Leave the section out, or change the model."
+            "prune: expected a model with dense, convolutional or recurrent layers, got none. Leave the section out, "
+            "or change the model."
         )
     return PrunableKernels(kernels, left_out)
 
@@ -56,7 +61,7 @@ def layer_sparsity(model: Any) -> list[dict[str, Any]]:
         model: a built Keras model.
 
     Returns:
-        One entry a layer: `name`, `weights` and `nonzero` (counts), `sparsity` (fraction of zeros).
+        One entry a kernel: `name`, `weights` and `nonzero` (counts), `sparsity` (fraction of zeros).
     """
     rows = []
     for name, kernel in prunable_kernels(model).kernels.items():

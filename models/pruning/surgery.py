@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from data.contract import ConfigError
 from models.legacy_keras import keras
 from models.pruning.graph import NodeGraph, Nodes
+from models.recurrent import gate_columns, is_recurrent
 
 
 def remove_nodes(model: Any, graph: NodeGraph, removed: Nodes) -> Any:
@@ -74,6 +75,10 @@ def _sliced(
         depthwise, pointwise, *bias = weights
         between = np.repeat(inputs, layer.depth_multiplier)
         return [depthwise[:, :, inputs], pointwise[:, :, between][..., outputs], *(array[outputs] for array in bias)]
+    if is_recurrent(layer):
+        kernel, recurrent, *bias = weights
+        columns = gate_columns(layer, outputs)
+        return [kernel[inputs][:, columns], recurrent[outputs][:, columns], *(array[..., columns] for array in bias)]
     kernel, *bias = weights
     if isinstance(layer, keras.layers.DepthwiseConv2D):
         return [kernel[:, :, inputs], *(array[outputs] for array in bias)]

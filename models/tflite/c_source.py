@@ -1,16 +1,14 @@
-"""A TFLite model and its golden vectors as C++11 and C source, for firmware."""
+"""A TFLite model as C++11 and C source, for firmware."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from data.contract import ConversionError
+from models.golden_source import float_literal, identifier_of
 from models.tflite.audit import operators
-from models.tflite.c_spelling import c_identifier, c_number, c_type
 from models.tflite.interpreter import LiteRT, TensorInfo
 
 ARENA_MARGIN = 0.25
@@ -19,7 +17,6 @@ measured reference kernels do without."""
 
 _ARENA_ALIGNMENT = 16
 _BYTES_A_LINE = 12
-_VALUES_A_LINE = 16
 # Methods of MicroMutableOpResolver that are not spelled as the operator's words, each capitalized.
 _RESOLVER_METHODS = {
     "BATCH_MATMUL": "AddBatchMatMul",
@@ -96,8 +93,9 @@ def model_data_source(
     Raises:
         ConversionError: the bytes are no TFLite model, or it has custom operators.
     """
-    identifier = c_identifier(name)
+    identifier = identifier_of(name)
     runtime = LiteRT(model if unpacked is None else unpacked)
+    state = _STATE if "UNIDIRECTIONAL_SEQUENCE_LSTM" in operators(model) else ""
     cc = _C_FILE.format(identifier=identifier, bytes=_byte_rows(model), length=len(model))
     h = _H_FILE.format(
         identifier=identifier,
@@ -105,48 +103,11 @@ def model_data_source(
         upper=identifier.upper(),
         length=len(model),
         arena=_arena_lines(identifier.upper(), arena_bytes, arena_reason),
-        input=_tensor_lines(f"{identifier.upper()}_INPUT", runtime.input),
+        input=_tensor_lines(f"{identifier.upper()}_INPUT", runtime.input) + state,
         output=_tensor_lines(f"{identifier.upper()}_OUTPUT", runtime.output),
         resolver=_resolver_lines(identifier, resolver_methods(model)),
     )
     return ModelSource(cc=cc, h=h)
-
-
-def golden_header(name: str, raw: NDArray[Any], inputs: NDArray[Any], outputs: NDArray[Any], produced_by: str) -> str:
-    """Writes a few golden vectors as a header, so that firmware can test itself at start-up, preprocessing included.
-
-    Args:
-        name: name of the run, as in `model_data_source`.
-        raw: (rows, ...) uint8 pixels, float32 windows, or float32 columns, NaN where missing: what inputs come from.
-        inputs: (rows, *input_shape) in the model's own input type.
-        outputs: (rows, *output_shape) in its own output type: what must come out.
-        produced_by: runtime that gave the outputs, e.g. `TFLite Micro`.
-
-    Returns:
-        The header's text, C and C++11.
-
-    Raises:
-        ConversionError: there are no rows, rows do not pair, or a type has no C name.
-    """
-    if len(inputs) == 0 or not len(raw) == len(inputs) == len(outputs):
-        raise ConversionError(
-            f"golden: expected as many raw rows as inputs and outputs, at least one, got {len(raw)}, {len(inputs)} and "
-            f"{len(outputs)}. Pass the rows that were run."
-        )
-    identifier = c_identifier(name)
-    upper = identifier.upper()
-    flat_raw, flat_in, flat_out = (rows.reshape(len(rows), -1) for rows in (raw, inputs, outputs))
-    return _GOLDEN_FILE.format(
-        identifier=identifier,
-        guard=f"{upper}_GOLDEN_H_",
-        upper=upper,
-        produced_by=produced_by,
-        rows=len(inputs),
-        includes="#include <math.h>\n#include <stdint.h>" if np.isnan(flat_raw).any() else "#include <stdint.h>",
-        raw=_matrix(f"{identifier}_golden_raw", flat_raw),
-        inputs=_matrix(f"{identifier}_golden_inputs", flat_in),
-        outputs=_matrix(f"{identifier}_golden_outputs", flat_out),
-    )
 
 
 def _resolver_method(name: str) -> str:
@@ -177,7 +138,7 @@ def _tensor_lines(prefix: str, tensor: TensorInfo) -> str:
     lines = [f"#define {prefix}_SIZE {int(np.prod(tensor.shape))}u"]
     if tensor.quantized:
         lines += [
-            f"#define {prefix}_SCALE {c_number(np.float32(tensor.scale))}",
+            f"#define {prefix}_SCALE {float_literal(np.float32(tensor.scale))}",
             f"#define {prefix}_ZERO_POINT ({tensor.zero_point})",
         ]
         meaning = "real = (q - zero_point) * scale; q = round(real / scale) + zero_point, clipped"
@@ -199,20 +160,13 @@ def _resolver_lines(identifier: str, methods: list[str]) -> str:
     )
 
 
-def _matrix(name: str, rows: NDArray[Any]) -> str:
-    declared = f"static const {c_type(rows.dtype)} {name}[{rows.shape[0]}][{rows.shape[1]}]"
-    return f"{declared} = {{\n" + ",\n".join(_row(row) for row in rows) + "\n};"
-
-
-def _row(row: NDArray[Any]) -> str:
-    values = [c_number(value) if row.dtype.kind == "f" else str(int(value)) for value in row]
-    lines = [", ".join(values[start : start + _VALUES_A_LINE]) for start in range(0, len(values), _VALUES_A_LINE)]
-    return "    {" + ",\n     ".join(lines) + "}"
-
-
 def _comment(text: str) -> str:
     return text.replace("*/", "* /").replace("\n", " ")
 
+
+_STATE = (
+    "\n\n/* The model remembers: call the interpreter's Reset() before each input, or it goes on from the last one. */"
+)
 
 _C_FILE = """\
 /* Model `{identifier}`, a TFLite file of {length} bytes. Generated by Penjing. */
@@ -252,27 +206,6 @@ extern const unsigned int {identifier}_model_length;
 
 {resolver}
 #endif
-
-#endif /* {guard} */
-"""
-
-_GOLDEN_FILE = """\
-/* Golden vectors of `{identifier}`: {produced_by} gave these outputs. Generated by Penjing. */
-#ifndef {guard}
-#define {guard}
-
-{includes}
-
-#define {upper}_GOLDEN_ROWS {rows}
-
-/* What a device measures: pixels, or the columns or the window of preprocessing.h. */
-{raw}
-
-/* The same rows as the model's input tensor takes them. */
-{inputs}
-
-/* What its output tensor must then hold, bit for bit. */
-{outputs}
 
 #endif /* {guard} */
 """

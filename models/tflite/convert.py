@@ -20,6 +20,8 @@ from models.legacy_keras import keras, tf
 from models.tflite import audit
 from models.tflite.flatbuffer import pack
 from models.tflite.integer_operators import join_integer_operators
+from models.tflite.recurrent_names import name_recurrent_kernels
+from models.tflite.unrolled import unrolled_twin
 
 ConverterPrecision = Literal["float32", "float16", "dynamic_range", "int8"]
 """What TensorFlow's converter makes; `models.tflite.mixed_precision` makes others of its float32."""
@@ -52,14 +54,15 @@ def convert(model: Any, precision: ConverterPrecision, calibration: NDArray[np.f
 
     Raises:
         ConversionError: the model has several inputs or outputs; int8 without calibration rows;
-            the converter refused it; or an int8 model came out with operators on floats.
+            the converter refused it; an int8 model came out with operators on floats; or an LSTM layer came out as
+            something else than one operator.
 
     Reference:
         Jacob et al. 2018, Quantization and training of neural networks for efficient
         integer-arithmetic-only inference, section 2.1.
     """
     _check_arguments(model, precision, calibration)
-    converter = _converter(model)
+    converter = _converter(unrolled_twin(model))
     _ask_for(converter, precision, calibration)
     try:
         converted = bytes(converter.convert())
@@ -71,7 +74,8 @@ def convert(model: Any, precision: ConverterPrecision, calibration: NDArray[np.f
     unpacked = audit.read_model(converted)
     joined = precision == "int8" and join_integer_operators(unpacked)
     named = _name_signature(unpacked)
-    if joined or named:
+    recurrent = name_recurrent_kernels(unpacked, model)
+    if joined or named or recurrent:
         converted = pack(unpacked)
     if precision == "int8":
         _refuse_float_operators(converted)
@@ -84,7 +88,10 @@ def _converter(model: Any) -> Any:
     twin = keras.Model(model.inputs, model.outputs, name="model")
     signature = tf.TensorSpec((1, *model.input_shape[1:]), tf.float32, name="input")
     function = tf.function(lambda x: twin(x, training=False), autograph=False)
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function(signature)], twin)
+    # Of a Keras model a SavedModel would hold every layer's functions, traced anew: seconds that nobody reads.
+    weights = tf.Module(name="model")
+    weights.held = twin.weights
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function(signature)], weights)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     converter.allow_custom_ops = False
     converter.exclude_conversion_metadata = True

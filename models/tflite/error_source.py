@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.tflite.c_spelling import c_identifier, c_number, c_type
+from models.golden_source import c_type, float_literal, identifier_of
 from models.tflite.interpreter import TensorInfo
 
 
@@ -25,13 +25,13 @@ def error_header(name: str, source: TensorInfo, output: TensorInfo, threshold: f
     Returns:
         The header's text, C99 and C++11.
     """
-    upper = c_identifier(name).upper()
+    upper = identifier_of(name).upper()
     whole = exact_input and source.quantized
     return _FILE.format(
-        identifier=c_identifier(name),
+        identifier=identifier_of(name),
         upper=upper,
         guard=f"{upper}_RECONSTRUCTION_H_",
-        threshold=c_number(np.float32(threshold)),
+        threshold=float_literal(np.float32(threshold)),
         entries=int(np.prod(output.shape)),
         input_type=c_type(source.dtype) if whole else "float",
         input_meaning=(
@@ -48,7 +48,7 @@ def error_header(name: str, source: TensorInfo, output: TensorInfo, threshold: f
 def _real(element: str, tensor: TensorInfo) -> str:
     if not tensor.quantized:
         return element
-    return f"(float)({element} - ({tensor.zero_point})) * {c_number(np.float32(tensor.scale))}"
+    return f"(float)({element} - ({tensor.zero_point})) * {float_literal(np.float32(tensor.scale))}"
 
 
 _FILE = """\

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 import numpy as np
 
 from models.tflite.audit import Constant, constants
+
+_GATE_ORDERS = ("ifco", "zrh", "h")
+"""Gates of an LSTM, a GRU and a simple cell, in the order of a Keras kernel's columns (`models.recurrent.GATES`)."""
 
 _WEIGHTED_OPERATORS = frozenset({"FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D"})
 
@@ -26,6 +30,27 @@ def kernel_tensors(model: bytes) -> list[Constant]:
 def in_scope(tensor_name: str, layer: str) -> bool:
     """Returns whether one of the operations in a tensor's name, `model/<layer>/<operation>;…`, is of that layer."""
     return any(layer in operation.split("/")[1:-1] for operation in tensor_name.split(";"))
+
+
+def gate_tensors(model: bytes, kernel: str) -> list[Constant]:
+    """Finds the tensors that a recurrent layer's kernel lies in, as `models.tflite.recurrent_names` named them.
+
+    Args:
+        model: bytes of a .tflite file.
+        kernel: `<layer>/kernel` or `<layer>/recurrent_kernel`.
+
+    Returns:
+        The tensors in the order of the kernel's columns, (columns, inputs) each; empty where there is none.
+
+    Raises:
+        ConversionError: the bytes are no TFLite model.
+    """
+    layer, _, which = kernel.rpartition("/")
+    name = re.compile(rf"(?:.*/)?{re.escape(layer)}/MatMul_{re.escape(which)}_([a-z]+)")
+    found = {match.group(1): each for each in constants(model) if (match := name.fullmatch(each.name))}
+    letters = "".join(found)
+    order = next((each for each in _GATE_ORDERS if sorted(each) == sorted(letters)), "")
+    return [found[gates] for gates in sorted(found, key=order.index)] if order else []
 
 
 def distinct_by_layer(model: bytes, layers: Iterable[str]) -> dict[str, int | None]:

@@ -20,6 +20,8 @@ from models.tflite import audit
 from models.tflite.flatbuffer import pack, read_whole
 from models.tflite.micro import DEFAULT_TIMEOUT_SECONDS, MicroFailure, run_micro_tensors
 
+_SEQUENCE = "UNIDIRECTIONAL_SEQUENCE_LSTM"
+
 
 @dataclass(frozen=True)
 class OperatorSteps:
@@ -28,7 +30,8 @@ class OperatorSteps:
     Attributes:
         position: of the operator in the graph, from 0.
         name: the built-in operator's name in TFLite's schema.
-        steps: largest difference of an element of its output, in steps of that output.
+        steps: largest difference of an element of its outputs, in steps of that output; of an LSTM, which feeds its
+            roundings back, as many for each time step gone through, rounded up.
     """
 
     position: int
@@ -69,13 +72,14 @@ def compare_operators(
     if len(unpacked.subgraphs) != 1:
         return MicroFailure(f"the model has {len(unpacked.subgraphs)} graphs, one is expected", refused=True)
     graph = unpacked.subgraphs[0]
-    made = [int(operator.outputs[0]) for operator in graph.operators]
+    made = [int(output) for operator in graph.operators for output in operator.outputs]
     tensors = run_micro_tensors(_handing_out(model, made), rows, len(made), timeout_seconds)
     if isinstance(tensors, MicroFailure):
         return tensors
     values = {int(graph.inputs[0]): rows[:, np.newaxis], **dict(zip(made, tensors, strict=True))}
     found = [
-        OperatorSteps(place, name, _steps(model, place, values)) for place, name in enumerate(audit.operators(model))
+        OperatorSteps(place, name, _steps(model, place, name, values))
+        for place, name in enumerate(audit.operators(model))
     ]
     return OperatorAgreement(tuple(found), values[int(graph.outputs[0])][:, 0])
 
@@ -88,15 +92,15 @@ def _handing_out(model: bytes, tensors: Sequence[int]) -> bytes:
     return pack(unpacked)
 
 
-def _steps(model: bytes, position: int, values: dict[int, NDArray[Any]]) -> int:
-    """Runs one operator in LiteRT on the inputs TFLite Micro had, and compares its first output."""
+def _steps(model: bytes, position: int, name: str, values: dict[int, NDArray[Any]]) -> int:
+    """Runs one operator in LiteRT on the inputs TFLite Micro had, and compares its outputs."""
     unpacked = read_whole(model)
     graph = unpacked.subgraphs[0]
     operator = graph.operators[position]
     fed = list(dict.fromkeys(int(each) for each in operator.inputs if int(each) in values))
-    output = int(operator.outputs[0])
+    outputs = [int(each) for each in operator.outputs]
     graph.operators, unpacked.signatureDefs = [operator], []
-    graph.inputs, graph.outputs = np.array(fed, np.int32), np.array([output], np.int32)
+    graph.inputs, graph.outputs = np.array(fed, np.int32), np.array(outputs, np.int32)
     interpreter = Interpreter(
         model_content=pack(unpacked),
         num_threads=1,
@@ -104,13 +108,16 @@ def _steps(model: bytes, position: int, values: dict[int, NDArray[Any]]) -> int:
     )
     interpreter.allocate_tensors()
     places = [details["index"] for details in interpreter.get_input_details()]
-    answer = interpreter.get_output_details()[0]["index"]
+    answers = [details["index"] for details in interpreter.get_output_details()]
     furthest = 0
-    for row, expected in enumerate(values[output]):
+    for row in range(len(values[outputs[0]])):
         interpreter.reset_all_variables()
         for place, tensor in zip(places, fed, strict=True):
             interpreter.set_tensor(place, values[tensor][row])
         interpreter.invoke()
-        apart = np.abs(interpreter.get_tensor(answer).astype(np.int64) - expected.astype(np.int64))
-        furthest = max(furthest, int(apart.max(initial=0)))
+        for answer, output in zip(answers, outputs, strict=True):
+            apart = np.abs(interpreter.get_tensor(answer).astype(np.int64) - values[output][row].astype(np.int64))
+            if name == _SEQUENCE:
+                apart = -(-apart // np.arange(1, apart.shape[1] + 1)[:, np.newaxis])  # (1, time steps, units)
+            furthest = max(furthest, int(apart.max(initial=0)))
     return furthest

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.tflite.audit import Constant
-from models.tflite.kernels import in_scope, kernel_tensors
+from models.tflite.kernels import gate_tensors, in_scope, kernel_tensors
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class ZeroFinding:
 
     Attributes:
         layer: name of the Keras layer.
-        tensor: name of the tensor its kernel became; None where none was found.
+        tensor: name of the tensor its kernel became, of a recurrent kernel several; None where none was found.
         pruned: weights that its mask holds at zero.
         revived: those of them that are not exactly zero in the file; all where no tensor was found.
         message: empty where all is well; else what is not.
@@ -48,7 +48,8 @@ def check_zeros(model: bytes, masks: Mapping[str, NDArray[np.bool_]]) -> list[Ze
         model: bytes of a .tflite file of any precision.
         masks: for each pruned layer its mask in Keras' order, True where a weight was kept:
             Dense (in, out), Conv2D (height, width, in, out), DepthwiseConv2D (height, width, in,
-            multiplier).
+            multiplier); of a recurrent layer two, `<layer>/kernel` (in, gates * units) and
+            `<layer>/recurrent_kernel` (units, gates * units), which lie in the file in parts, some gates each.
 
     Returns:
         One finding a layer, in the order of `masks`.
@@ -56,11 +57,29 @@ def check_zeros(model: bytes, masks: Mapping[str, NDArray[np.bool_]]) -> list[Ze
     Raises:
         ConversionError: the bytes are no TFLite model.
     """
+    parts = {layer: gate_tensors(model, layer) for layer in masks}
+    whole = {layer: mask for layer, mask in masks.items() if not parts[layer]}
     weights = kernel_tensors(model)
-    named = {layer: [t for t in weights if in_scope(t.name, layer)] for layer in masks}
+    named = {layer: [t for t in weights if in_scope(t.name, layer)] for layer in whole}
     claimed = {id(tensor) for tensors in named.values() for tensor in tensors}
     unclaimed = [tensor for tensor in weights if id(tensor) not in claimed]
-    return [_finding(layer, mask, named[layer] or unclaimed) for layer, mask in masks.items()]
+    return [
+        _of_gates(layer, mask, parts[layer]) if parts[layer] else _finding(layer, mask, named[layer] or unclaimed)
+        for layer, mask in masks.items()
+    ]
+
+
+def _of_gates(layer: str, mask: NDArray[np.bool_], parts: list[Constant]) -> ZeroFinding:
+    """Looks at a recurrent kernel, whose columns lie in several tensors, one behind the other."""
+    pruned = int((~mask).sum())
+    rows = [part.values.reshape(len(part.values), -1) for part in parts]
+    if any(part.shape[1] != len(mask) for part in rows) or sum(len(part) for part in rows) != mask.shape[1]:
+        message = f"tensors of the file do not add up to the kernel {mask.shape} of this layer"
+        return ZeroFinding(layer, None, pruned, pruned, message)
+    alive = np.concatenate([part.nonzero().reshape(len(part.values), -1) for part in parts])
+    revived = int((alive & ~mask.T).sum())
+    message = f"{revived} of {pruned} pruned weights are not zero" if revived else ""
+    return ZeroFinding(layer, ", ".join(part.name for part in parts), pruned, revived, message)
 
 
 def _finding(layer: str, mask: NDArray[np.bool_], candidates: list[Constant]) -> ZeroFinding:

@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from data.config import ArraysData, BuiltinData, IdxData, ImagesData, TableData, known_input_shape
 from data.contract import ConfigError
+from models.classical_config import CLASSICAL
 from models.compression_config import PruneConfig
 from models.config import LOSSES, METRICS, CnnConfig, LinearConfig, MlpConfig
+from models.own_model_config import OWN_MODELS
+from models.rnn_config import RnnConfig
 from models.shapes import check_shapes
+from pipeline.config_reading.classical_checks import baselines_add_up, classical_adds_up
 from pipeline.config_reading.compression_checks import (
     criterion_has_its_data,
     pruning_adds_up,
@@ -18,6 +22,8 @@ from pipeline.config_reading.compression_checks import (
 )
 from pipeline.config_reading.disagreement import Disagreement, Location, is_chosen
 from pipeline.config_reading.label_checks import labels_are_there, normal_fits_task, unlabeled_rows_are_used
+from pipeline.config_reading.own_model_checks import file_stands_for_training, own_model_fits_task
+from pipeline.config_reading.recurrent_checks import recurrent_layers_can_do_it
 from pipeline.config_reading.series_checks import series_add_up
 from pipeline.config_reading.task_checks import (
     autoencoder_adds_up,
@@ -44,7 +50,11 @@ def disagreements(config: RunConfig) -> list[Disagreement]:
         series_add_up,
         _family_fits_data,
         autoencoder_adds_up,
+        classical_adds_up,
+        baselines_add_up,
         _mode_fits_model,
+        own_model_fits_task,
+        file_stands_for_training,
         _nothing_is_ignored,
         _goal_fits_task,
         _training_fits_task,
@@ -53,6 +63,7 @@ def disagreements(config: RunConfig) -> list[Disagreement]:
         pruning_adds_up,
         criterion_has_its_data,
         quantization_adds_up,
+        recurrent_layers_can_do_it,
         search_is_alone,
         tuning_adds_up,
         _export_adds_up,
@@ -116,11 +127,12 @@ def _family_fits_data(config: RunConfig) -> Iterator[Disagreement]:
     shape = known_input_shape(config.data)
     if isinstance(config.data, ArraysData) and config.data.kind == "vector":
         shape = (-1,)
-    if shape is None:
+    if shape is None or isinstance(config.model, OWN_MODELS + CLASSICAL):
         return
-    if isinstance(config.model, CnnConfig) and len(shape) == 1:
+    if isinstance(config.model, CnnConfig | RnnConfig) and len(shape) == 1:
+        name, rows = ("cnn", "images") if isinstance(config.model, CnnConfig) else ("rnn", "images or series")
         message = (
-            "expected mlp for a vector, got cnn: the data's rows are vectors of numbers, not images. "
+            f"expected mlp for a vector, got {name}: the data's rows are vectors of numbers, not {rows}. "
             "Set model.family to mlp, or give the data as images or series."
         )
         yield Disagreement(("model", "family"), message, (("data",), ("model",)))
@@ -148,7 +160,7 @@ def _mode_fits_model(config: RunConfig) -> Iterator[Disagreement]:
         message = "expected 'end_to_end' with a linear model, got 'layer_wise'. It has no hidden layer to pretrain."
         yield Disagreement(mode, message, (("model", "family"),))
     elif layer_wise and not isinstance(config.model, MlpConfig | CnnConfig):
-        model = getattr(config.model, "family", "a model of your own")
+        model = "a model of your own" if isinstance(config.model, OWN_MODELS) else config.model.family
         message = f"expected 'end_to_end' with {model}, got 'layer_wise'. Layers are pretrained in mlp and cnn alone."
         yield Disagreement(mode, message, (("model",),))
     if not layer_wise and config.train.control:

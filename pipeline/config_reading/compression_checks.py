@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, get_args
 
 from models.compression_config import LayerPrecision, QuantizeConfig
+from models.own_model_config import OWN_MODELS
 from pipeline.config_reading.disagreement import Disagreement, Location, is_chosen
 
 if TYPE_CHECKING:
@@ -15,11 +16,18 @@ if TYPE_CHECKING:
 def pruning_adds_up(config: RunConfig) -> Iterator[Disagreement]:
     """Units, steps and the floor of each layer leave something to prune."""
     prune = config.prune
-    if prune is not None and prune.inputs == "varying" and config.model.family != "mlp":
+    if prune is not None and prune.inputs == "varying" and isinstance(config.model, OWN_MODELS):
         message = (
-            f"expected all with the family {config.model.family}, got varying. Only an mlp can do without inputs: "
-            "take it out."
+            "expected all with a model of your own, got varying. What reads its inputs is not known before it is "
+            "built: take it out."
         )
+        yield Disagreement(("prune", "inputs"), message, (("model",),))
+    elif prune is not None and prune.inputs == "varying" and config.model.family != "mlp":
+        reader = {
+            "rnn": "A recurrent layer reads every step",
+            "autoencoder": "It gives every input back",
+        }.get(config.model.family, "A convolution reads every place")
+        message = f"expected all with the family {config.model.family}, got varying. {reader}; take it out."
         yield Disagreement(("prune", "inputs"), message, (("model", "family"),))
     if prune is None or config.search is not None:
         return
@@ -50,13 +58,19 @@ def criterion_has_its_data(config: RunConfig) -> Iterator[Disagreement]:
     units = prune.units if config.search is None else config.search.unit
     if not any("node" in unit for unit in units):
         return
+    if isinstance(model, OWN_MODELS):
+        message = (
+            "expected another with a model of your own, got batch_normalization_scale. Its layers are not known "
+            "before it is built: choose taylor, l1 or l2."
+        )
+        yield Disagreement(("prune", "criterion"), message, (("model",), ("prune", "unit")))
+        return
     if model.family == "cnn" and not model.head_units and all(block.batch_normalization for block in model.blocks):
         return
     without = {
-        "mlp": "an mlp",
         "cnn": "dense layers in the head or blocks without it",
         "autoencoder": "an autoencoder, whose bottleneck has none",
-    }.get(model.family, f"the family {model.family}")
+    }.get(model.family, f"an {model.family}")
     message = (
         f"expected another where some nodes have no batch normalization, got batch_normalization_scale with {without}. "
         "Choose taylor, l1 or l2."

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from pipeline.config import RunConfig
-from pipeline.config_reading.schema import Section, all_sections, field_slot, rule_of, tag_of
+from pipeline.config_reading.schema import Section, all_sections, field_slot, rule_of
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "config.md"
 """The generated page."""
@@ -36,8 +36,8 @@ for editors. `configs/` holds commented examples, `configs/digits.yaml` the shor
 - Scores are higher-is-better: accuracy, or R² for regression.
 - A section that is left out, or `null`, skips its stage; `prune: {}` runs it with its defaults. A key with nothing
   after it is an error, because it could mean either.
-- A relative `data.path` (and `data.unlabeled.path`) counts from the folder of the config file, so that the two can
-  move together; given on the command line it counts from the current folder. `~` is the home folder.
+- A relative `data.path`, `data.unlabeled.path` or `model.file` counts from the folder of the config file, so that the
+  two can move together; given on the command line it counts from the current folder. `~` is the home folder.
 - On the command line `a.b=value` replaces one value, written in YAML: `train.epochs=5`, `prune=null`,
   `data.drop=[id, date]`. Positions in a list count from 0: `model.blocks.0.filters=8`.
 """
@@ -103,8 +103,9 @@ def _table(section: Section) -> str:
 def _rule(section: Section, name: str) -> str:
     slot = field_slot(section.declared.model_fields[name])
     if slot.discriminator is not None:
-        words = ", ".join(f"'{tag_of(each, slot.discriminator)}'" for each in slot.sections)
-        return f"a section with '{slot.discriminator}': one of {words}{' or null' if slot.nullable else ''}"
+        words = ", ".join(f"'{tag}'" for tag in slot.tags)
+        implied = "".join(f", or with '{key}'" for key in slot.implying_keys)
+        return f"a section with '{slot.discriminator}': one of {words}{implied}{' or null' if slot.nullable else ''}"
     return rule_of(slot)
 
 

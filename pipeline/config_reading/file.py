@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from data.contract import ConfigError, DataError, PenjingError
+from models.own_model_config import BuilderModelConfig, with_implied_family
 from pipeline.config import RunConfig
 from pipeline.config_reading.checks import split_location
 from pipeline.config_reading.document import Document, YamlError, read_document
@@ -36,10 +37,10 @@ class LoadedConfig:
     """A config that is right as far as can be known without opening the data.
 
     Attributes:
-        config: the run's config; a relative `data.path` or `data.unlabeled.path` is made absolute, `~` is expanded.
+        config: the run's config; relative paths (`data.path`, `model.file`, …) are made absolute, `~` is expanded.
         path: the file it was read from, as given.
         text: the file's text, comments included.
-        written: what the file and the overrides say, as plain values, `data.path` as it was written.
+        written: what the file and the overrides say, as plain values, paths as they were written.
         resolved: the whole config as plain values, defaults included; loads as a config again.
         overrides: the overrides, as given.
         source: where each value comes from.
@@ -73,7 +74,7 @@ class LoadedConfig:
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> LoadedConfig:
     """Reads a config from a file, sets the overrides, and checks all of it.
 
-    A relative `data.path` in the file counts from the file's folder, one in an override from the
+    A relative path in the file (`data.path`, `model.file`) counts from the file's folder, one in an override from the
     current folder.
 
     Args:
@@ -100,7 +101,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> LoadedConfig
     config, faults = _validate(source.document)
     problems += [source.problem(fault) for fault in faults]
     if config is not None and not problems:
-        config, problems = _with_absolute_path(config, source)
+        config, problems = _with_absolute_paths(config, source)
     if config is None or problems:
         # Sorting is stable: faults of one line stay in the order they were found in.
         raise ConfigErrors(sorted(problems, key=lambda problem: (problem.line is None, problem.line or 0)))
@@ -183,6 +184,8 @@ def _validate(document: Document) -> tuple[RunConfig | None, list[Fault]]:
     ]
     known += [each for each in unavailable_faults(document.value) if not _hidden_by(each, known)]
     trial = deepcopy(document.value)
+    if "model" in trial:
+        trial["model"] = with_implied_family(trial["model"])
     fresh = list(known)
     for _ in range(MAX_ROUNDS):
         for fault in fresh:
@@ -236,23 +239,38 @@ def _overlap(one: Location, other: Location) -> bool:
     return one[:length] == other[:length]
 
 
-def _with_absolute_path(config: RunConfig, source: _Source) -> tuple[RunConfig, list[Problem]]:
-    data, problems = config.data, []
-    changes: dict[str, Any] = {}
-    for section, location in ((data, ("data", "path")), (data.unlabeled, ("data", "unlabeled", "path"))):
-        written = getattr(section, "path", None)
-        if section is None or written is None:
+_PATHS: tuple[Location, ...] = (
+    ("data", "path"),
+    ("data", "unlabeled", "path"),
+    ("model", "file"),
+    ("model", "folder"),
+)
+"""Places of paths."""
+
+
+def _with_absolute_paths(config: RunConfig, source: _Source) -> tuple[RunConfig, list[Problem]]:
+    problems = []
+    for location in _PATHS:
+        written: Any = config
+        for part in location:
+            written = getattr(written, str(part), None)
+        if written is None and location[-1] == "folder" and isinstance(config.model, BuilderModelConfig):
+            written = str(source.path.absolute().parent)
+        if written is None:
             continue
         try:
-            absolute = _absolute(written, location, source)
+            config = _replaced(config, location, _absolute(written, location, source))
         except RuntimeError:
             message = f"expected a home folder that exists, got {shown(written)}. Write the whole path."
             problems.append(source.problem(Fault(location, message)))
-            continue
-        changes |= (
-            {"path": absolute} if section is data else {"unlabeled": section.model_copy(update={"path": absolute})}
-        )
-    return config.model_copy(update={"data": data.model_copy(update=changes)}), problems
+    return config, problems
+
+
+def _replaced(section: Any, location: Location, value: str) -> Any:
+    """Returns a section with the value at a location replaced."""
+    name = str(location[0])
+    inner = value if len(location) == 1 else _replaced(getattr(section, name), location[1:], value)
+    return section.model_copy(update={name: inner})
 
 
 def _absolute(written: str, location: Location, source: _Source) -> str:

@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 from typing import Any
 
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from pipeline.config_reading.disagreement import DisagreementError
+from pipeline.config_reading.likeness import nearest, similarity
 from pipeline.config_reading.schema import (
     ROOT,
     Section,
     Slot,
     all_sections,
     dotted,
+    is_implied,
     rule_of,
     section_at,
     slot_at,
@@ -26,9 +28,6 @@ from pipeline.config_reading.schema import (
 from pipeline.config_reading.unavailable import unavailable
 
 Location = tuple[str | int, ...]
-
-CLOSE = 0.7
-"""Least similarity of a name that is offered instead of a misspelt one (1: the same)."""
 
 LONGEST_VALUE = 60
 """Characters of a wrong value that a message repeats."""
@@ -112,12 +111,6 @@ def shown(value: Any) -> str:
     return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 1]}…"
 
 
-def nearest(word: str, names: Sequence[str]) -> str | None:
-    """Returns the name most like a misspelt one; None where none is close."""
-    best = max(names, key=lambda name: _similarity(word, name), default=None)
-    return best if best is not None and _similarity(word, best) >= CLOSE else None
-
-
 def unknown_key(location: Location, document: Any) -> str:
     """Says that a section has no such key, and which one was probably meant."""
     key = str(location[-1])
@@ -125,12 +118,21 @@ def unknown_key(location: Location, document: Any) -> str:
     section = None if parent is None else section_at(parent, value_at(location[:-1], document))
     names = [] if section is None else list(section.model_fields)
     head = f"expected a key of {_place(location[:-1])}, got '{key}'."
+    if parent is not None and key in (*parent.implying_keys, parent.discriminator):
+        return f"{head} {_either(location, parent, section)}"
     own, home = nearest(key, names), _home_of(key, location[:-1])
-    if home is not None and (own is None or _similarity(key, own) < 1.0 - 1.0 / (len(key) + 1)):
+    if home is not None and (own is None or similarity(key, own) < 1.0 - 1.0 / (len(key) + 1)):
         return f"{head} '{key}' belongs to {home}."
     if own is not None:
         return f"{head} Did you mean '{own}'?"
     return f"{head} Its keys are {', '.join(names)}." if names else head
+
+
+def _either(location: Location, parent: Slot, section: type[BaseModel] | None) -> str:
+    """Says that one of the keys which choose a class excludes another."""
+    key = str(parent.discriminator)
+    other = tag_of(section, key) if section is not None and is_implied(section, key) else key
+    return f"'{location[-1]}' and '{other}' exclude each other: take one of them out."
 
 
 def _faults_of_one(error: ErrorDetails, document: Any) -> list[Fault]:
@@ -162,7 +164,7 @@ def _wrong_value(location: Location, slot: Slot, document: Any) -> Fault:
     if word is not None:
         hint = f" Did you mean '{word}'?"
     elif slot.discriminator is not None:
-        words = [tag_of(each, slot.discriminator) for each in slot.sections]
+        words = slot.tags
         hint = f" Write for example {{{slot.discriminator}: {words[0]}}}; there are {', '.join(words)}."
     elif value is None and slot.sections and not any(each.is_required() for each in _fields_of(slot)):
         hint = f" Write `{location[-1]}: {{}}` for its defaults, or take it out."
@@ -194,17 +196,26 @@ def _fields_of(slot: Slot) -> list[FieldInfo]:
 def _wrong_tag(location: Location, slot: Slot, document: Any) -> Fault:
     key = str(slot.discriminator)
     place, value = (*location, key), value_at(location, document)
-    words = [tag_of(each, key) for each in slot.sections]
-    rule = f"one of {', '.join(repr(word) for word in words)}"
+    rule = f"one of {', '.join(repr(word) for word in slot.tags)}"
     if key not in value:
-        return Fault(place, f"expected {rule}, got nothing. Add it: the other keys of {_place(location)} depend on it.")
-    word = nearest(str(value[key]), words)
+        return Fault(place, f"expected {rule}, got nothing.{_untold_kind(location, slot, value)}")
+    word = nearest(str(value[key]), slot.tags)
     hint = "" if word is None else f" Did you mean '{word}'?"
     return Fault(place, f"expected {rule}, got {shown(value[key])}.{hint}", mended_by=word)
 
 
+def _untold_kind(location: Location, slot: Slot, value: dict[str, Any]) -> str:
+    """What to do where a section does not say which of several it is: a misspelt key, or none."""
+    for written in value:
+        meant = nearest(written, (str(slot.discriminator), *slot.implying_keys))
+        if meant is not None:
+            return f" Did you mean '{meant}' by '{written}'?"
+    others = "".join(f", or a '{name}'" for name in slot.implying_keys)
+    return f" Add it{others}: the other keys of {_place(location)} depend on it."
+
+
 def _missing(location: Location, slot: Slot) -> str:
-    meaning = (slot.field.description or "") if slot.field is not None else ""
+    meaning = " ".join((slot.field.description or "").split()) if slot.field is not None else ""
     explained = f": {_lower_first(meaning)}" if meaning else "."
     return f"expected {rule_of(slot)}, got nothing. Add it to {_place(location[:-1])}{explained}"
 
@@ -217,7 +228,7 @@ def _slot_rule(location: Location, slot: Slot, document: Any) -> str:
     """The rule of a place; at a key that tells classes apart, the words of all of them."""
     parent = slot_at(location[:-1], document) if location else None
     if parent is not None and parent.discriminator == location[-1]:
-        return f"one of {', '.join(repr(tag_of(each, parent.discriminator)) for each in parent.sections)}"
+        return f"one of {', '.join(repr(tag) for tag in parent.tags)}"
     return rule_of(slot)
 
 
@@ -265,8 +276,12 @@ def _section_name(variants: Sequence[Section]) -> str:
     if not variants[0].path:
         return "the top level"
     name = f"'{'.'.join(variants[0].path).replace('.[]', '')}'"
-    words = [each.variant[1] for each in variants if each.variant is not None]
-    return f"{name} with {variants[0].variant[0]}: {_one_of(words)}" if words and variants[0].variant else name
+    kinds: dict[str, list[str]] = {}
+    for each in variants:
+        if each.variant is not None:
+            kinds.setdefault(each.variant[0], []).append(each.variant[1])
+    told = [f"{key}: {_one_of(words)}" for key, words in kinds.items()]
+    return f"{name} with {_one_of(told)}" if told else name
 
 
 def _one_of(names: Sequence[str]) -> str:
@@ -275,13 +290,6 @@ def _one_of(names: Sequence[str]) -> str:
 
 def _place(location: Location) -> str:
     return f"'{dotted(location)}'" if location else "the config"
-
-
-def _similarity(one: str, other: str) -> float:
-    one, other = one.lower().replace("-", "_"), other.lower()
-    alike = SequenceMatcher(None, one, other).ratio()
-    # The right letters in the wrong order: in a short word, swapping two halves the ratio.
-    return max(alike, CLOSE) if sorted(one) == sorted(other) else alike
 
 
 def _is_number(text: str) -> bool:

@@ -52,6 +52,20 @@ class Slot:
         return tuple(each.annotation for each in self.choices if _is_section(each.annotation))
 
     @property
+    def tags(self) -> tuple[str, ...]:
+        """The words that a user writes after the discriminator to choose a class."""
+        declared = (each for each in self.sections if self.discriminator is not None)
+        return tuple(
+            tag_of(each, str(self.discriminator)) for each in declared if not is_implied(each, self.discriminator)
+        )
+
+    @property
+    def implying_keys(self) -> tuple[str, ...]:
+        """The keys that choose a class by standing there, in place of the discriminator."""
+        declared = (each for each in self.sections if self.discriminator is not None)
+        return tuple(tag_of(each, str(self.discriminator)) for each in declared if is_implied(each, self.discriminator))
+
+    @property
     def words(self) -> tuple[str, ...]:
         """The words a Literal allows here; empty where there is none."""
         return tuple(word for each in self.choices if get_origin(each.annotation) is Literal for word in _words(each))
@@ -63,7 +77,8 @@ class Section:
 
     Attributes:
         path: keys that lead to it, `[]` for the items of a list; () is the top level.
-        variant: (discriminating key, word) where several classes share the place.
+        variant: (discriminating key, word) where several classes share the place; of a class that
+            a key of its own implies, that key and `…`.
         declared: the class.
     """
 
@@ -96,8 +111,16 @@ def section_at(slot: Slot, value: Any) -> type[BaseModel] | None:
     """Returns the class of the section in a slot; of several, the one that `value` names by its discriminator."""
     if len(slot.sections) <= 1 or slot.discriminator is None:
         return slot.sections[0] if slot.sections else None
-    tag = value.get(slot.discriminator) if isinstance(value, dict) else None
+    if not isinstance(value, dict):
+        return None
+    implied = next((key for key in slot.implying_keys if key in value), None)
+    tag = value.get(slot.discriminator, implied)
     return next((each for each in slot.sections if tag_of(each, slot.discriminator) == tag), None)
+
+
+def is_implied(declared: type[BaseModel], discriminator: str | None) -> bool:
+    """Whether a class of a union need not be named: it has a key of the name of its word, which tells it apart."""
+    return discriminator is not None and not declared.model_fields[discriminator].is_required()
 
 
 def tag_of(declared: type[BaseModel], discriminator: str) -> str:
@@ -141,7 +164,8 @@ def rule_of(slot: Slot) -> str:
     words = slot.words
     rules = [_words_rule(words)] if words else []
     if slot.sections:
-        rules.append(f"a section with '{slot.discriminator}'" if slot.discriminator else "a section")
+        keys = (slot.discriminator, *slot.implying_keys) if slot.discriminator else ()
+        rules.append(f"a section with {' or '.join(repr(key) for key in keys)}" if keys else "a section")
     for choice in slot.choices:
         if get_origin(choice.annotation) is not Literal and not _is_section(choice.annotation):
             rules.append(_plain_rule(choice))
@@ -187,7 +211,7 @@ def _inner_value(value: Any, part: str | int) -> Any:
 def _sections_below(slot: Slot, path: tuple[str, ...]) -> Iterator[Section]:
     key = slot.discriminator
     for declared in slot.sections:
-        yield Section(path, None if key is None else (key, tag_of(declared, key)), declared)
+        yield Section(path, None if key is None else _variant(declared, key), declared)
     # The kinds of a section come together; a section that several of them have, comes once.
     seen: set[tuple[tuple[str, ...], type[BaseModel]]] = set()
     for declared in slot.sections:
@@ -197,6 +221,11 @@ def _sections_below(slot: Slot, path: tuple[str, ...]) -> Iterator[Section]:
             below = [section for place, way in places for section in _sections_below(place, way)]
             yield from (section for section in below if (section.path, section.declared) not in seen)
             seen.update((section.path, section.declared) for section in below)
+
+
+def _variant(declared: type[BaseModel], discriminator: str) -> tuple[str, str]:
+    tag = tag_of(declared, discriminator)
+    return (tag, "…") if is_implied(declared, discriminator) else (discriminator, tag)
 
 
 def _is_section(annotation: Any) -> bool:

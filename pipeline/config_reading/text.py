@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.config_reading.messages import nearest
+from pipeline.config_reading.likeness import nearest
 from pipeline.config_reading.problems import ConfigErrors, Problem
 
 MAX_BYTES = 1 << 20

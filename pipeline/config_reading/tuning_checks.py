@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from data.config import known_input_shape
 from data.contract import ConfigError
+from models.classical_config import CLASSICAL
 from models.config import ModelConfig
 from models.shapes import check_shapes
 from models.tuning_config import SpaceConfig, TuneConfig
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 def tuning_adds_up(config: RunConfig) -> Iterator[Disagreement]:
     """Objective, oracle and space of the section `tune`; nothing where there is none."""
     tune = config.tune
-    if tune is None:
+    if tune is None or isinstance(config.model, CLASSICAL):  # which has no such section
         return
     yield from _objective_has_its_pruning(config, tune)
     yield from _unread(tune)
@@ -156,24 +157,32 @@ def _counts(filters: tuple[Any, ...]) -> list[tuple[tuple[int, ...], int]]:
 def _networks_can_be_built(config: RunConfig, space: SpaceConfig) -> Iterator[Disagreement]:
     """Shapes depend on widths alone, and the widest is the hardest: the upper ends of ranges are tried."""
     shape = known_input_shape(config.data)
-    for name in ("units", "filters"):
-        given: tuple[Any, ...] = getattr(space, name) or ()
-        networks = given if given and isinstance(given[0], tuple) else [tuple(each.max for each in given)][: len(given)]
-        for position, network in enumerate(networks):
-            place: Location = ("tune", "space", name, *((position,) if isinstance(given[0], tuple) else ()))
+    for name in ("units", "filters", "activation", "dropout_fraction"):
+        for place, value in _hardest(getattr(space, name)):
             try:
-                changed: ModelConfig = network_section(config.model, {name: list(network)})
-                if shape is not None:
+                changed: ModelConfig = network_section(config.model, {name: value})
+                if shape is not None and not isinstance(changed, CLASSICAL):
                     check_shapes(changed, shape)
             except (ConfigError, ValidationError) as error:
-                yield Disagreement(place, _reason(error), (("model",), ("data",)))
+                yield Disagreement(("tune", "space", name, *place), _reason(error), (("model",), ("data",)))
+
+
+def _hardest(given: Any) -> Iterator[tuple[Location, Any]]:
+    """Each value of a list, or the upper ends of ranges, with their places below the key."""
+    if given is None:
+        return
+    if not isinstance(given, tuple):
+        yield (), given.max
+    elif hasattr(given[0], "max"):
+        yield (), [each.max for each in given]
+    else:
+        yield from (((position,), list(v) if isinstance(v, tuple) else v) for position, v in enumerate(given))
 
 
 def _reason(error: ConfigError | ValidationError) -> str:
     """The message of an error, without the place it names: the place is in the space."""
     if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        return f"expected a network that the family can have, got one it refuses: {first['msg']}."
+        return error.errors()[0]["msg"].removeprefix("Value error, ")
     return str(error).partition(": ")[2]
 
 

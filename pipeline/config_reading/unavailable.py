@@ -8,17 +8,11 @@ from typing import Any
 
 Location = tuple[str | int, ...]
 
-_RECURRENT = "Recurrent networks are"
-_BASELINE = "Classical models are"
-_OWN_MODEL = "Models from a file or a function of your own are"
 _REMOTE = "Reading from URLs is"
 
 UNAVAILABLE_KEYS: dict[str, str] = {
     "engine": "Running trials on other processes or machines is",
-    "baselines": "Comparing with classical models is",
     "data.augmentation": "Augmenting images is",
-    "model.file": _OWN_MODEL,
-    "model.builder": _OWN_MODEL,
     "train.workers": "One training on several workers is",
     "tune.workers": "Running trials on other processes or machines is",
     "tune.batch_trials": "Running trials on other processes or machines is",
@@ -28,13 +22,6 @@ UNAVAILABLE_KEYS: dict[str, str] = {
 UNAVAILABLE_VALUES: tuple[tuple[str, str, str], ...] = (
     ("data.path", "*://*", _REMOTE),
     ("data.unlabeled.path", "*://*", _REMOTE),
-    ("model.family", "rnn", _RECURRENT),
-    ("model.family", "lstm", _RECURRENT),
-    ("model.family", "gru", _RECURRENT),
-    ("model.family", "logistic_regression", _BASELINE),
-    ("model.family", "svm", _BASELINE),
-    ("model.family", "decision_tree", _BASELINE),
-    ("model.family", "random_forest", _BASELINE),
 )
 """(dotted key, text value as a shell pattern, what is not there, up to its verb)."""
 

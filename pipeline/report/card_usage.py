@@ -8,6 +8,7 @@ from pipeline.bundle_layout import C_NAME
 from pipeline.report import wording
 from pipeline.report.markdown import fenced, plain
 from pipeline.report.record import RunRecord
+from pipeline.report.subject import classical_family, model_file
 
 FIRMWARE = f"""\
 #include <cstdint>
@@ -33,6 +34,30 @@ const TfLiteTensor* run_model(const void* input) {{
 """
 """How firmware runs the model of any bundle, complete; docs/bundle.md shows the same."""
 
+
+FIRMWARE_IN_C = f"""\
+#include "model.h"
+
+// input: {C_NAME.upper()}_INPUT_SIZE floats. Returns the line of labels.txt, from 0.
+int classify(const float *input) {{
+  float output[{C_NAME.upper()}_OUTPUT_SIZE];
+  {C_NAME}_predict(input, output);
+  return {C_NAME}_decide(output);
+}}
+"""
+"""How firmware runs a classical model of classes, complete."""
+
+NUMBER_IN_C = f"""\
+#include "model.h"
+
+// input: {C_NAME.upper()}_INPUT_SIZE floats. Returns the standardized number.
+float number(const float *input) {{
+  float output[{C_NAME.upper()}_OUTPUT_SIZE];
+  {C_NAME}_predict(input, output);
+  return output[0];
+}}
+"""
+"""The same for numbers."""
 
 _PIXELS = {
     "int8": "the int8 input is `pixel - 128`, exactly",
@@ -91,6 +116,8 @@ def preprocessing_part(record: RunRecord) -> str:
 def device_part(record: RunRecord) -> str:
     """Shows how to run the model in TFLite Micro, with the names of its C files."""
     title = "## On a device"
+    if classical_family(record) is not None:
+        return _device_in_c(record, title)
     if record.summary.get("arena_bytes") is None:
         return f"{title}\n\nTFLite Micro did not run this model on the host; `model.tflite` runs in LiteRT."
     files = (
@@ -110,13 +137,23 @@ def device_part(record: RunRecord) -> str:
     return "\n\n".join([title, text, fenced(FIRMWARE, "cpp")])
 
 
+def _device_in_c(record: RunRecord, title: str) -> str:
+    files = "`model.c`" if is_image(record) else "`model.c` and `preprocessing.c`"
+    text = (
+        f"Compile {files} into the firmware, as C99 or later, and link the mathematics library. There is no memory to "
+        "allocate. `golden/` holds inputs and what must come out, but for the last digits of float arithmetic; its "
+        "header is for a test at start-up."
+    )
+    return "\n\n".join([title, text, fenced(FIRMWARE_IN_C if record.task == "classification" else NUMBER_IN_C, "c")])
+
+
 def reproduce_part(record: RunRecord) -> str:
     """Says how to make the bundle again."""
     versions: list[tuple[str, Any]] = sorted(record.versions.items())
     return "\n\n".join(
         [
             "## Reproducibility",
-            "The same config, data and kind of machine give the same `model.tflite`, bit for bit "
+            f"The same config, data and kind of machine give the same `{model_file(record)}`, bit for bit "
             f"(seed {record.seed}). `SHA256SUMS` has the digest of every file of the bundle.",
             fenced(record.command, "sh"),
             "Versions: " + ", ".join(f"{plain(library)} {plain(version)}" for library, version in versions) + ".",

@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 from pipeline.ledger import LedgerRow
 from pipeline.report import task_words, wording
 from pipeline.report.record import RunRecord
+from pipeline.report.subject import classical_family, weights_field
 
 NOTABLE_DROP = 0.05
 """What compression may take off a score before the report says so where no target does."""
@@ -20,7 +21,7 @@ FEW_STEPS = 400
 """Steps of gradient descent below which a training has seldom converged."""
 
 UNTRAINED_STAGES = ("build", "pretrain")
-"""Stages whose models have not learned the task yet: their score says nothing of their size."""
+"""Stages whose models have not learned the task, unless one came trained: their score says nothing of their size."""
 
 
 @dataclass(frozen=True)
@@ -106,18 +107,27 @@ def smaller_variants(record: RunRecord) -> str | None:
 
 def keras_rows(record: RunRecord) -> list[LedgerRow]:
     """Returns the ledger's rows of Keras models, in the order of the flow; the control is not on the way."""
-    return [row for row in record.ledger if row.variant.startswith("keras") and row.stage != "control"]
+    networks = [row for row in record.ledger if isinstance(row, LedgerRow)]
+    return [row for row in networks if row.variant.startswith("keras") and row.stage != "control"]
+
+
+def untrained_stages(record: RunRecord) -> tuple[str, ...]:
+    """Returns the stages whose models have not learned the task yet; none where the model came from a file."""
+    return () if section_of(record, "model").get("family") == "file" else UNTRAINED_STAGES
 
 
 def chosen_variant(record: RunRecord) -> str | None:
-    """Returns the precision of `model.tflite`; None before `convert`."""
+    """Returns the precision of the model that is handed over; None before `convert`."""
+    if classical_family(record) is not None:
+        return str(record.summary["precision"]) if record.summary else None
     chosen = record.details("convert").get("chosen")
     return None if chosen is None else str(chosen)
 
 
 def dense_row(record: RunRecord) -> LedgerRow | None:
     """Returns the dense float model before any compression: the last Keras row up to `tune`; None before training."""
-    rows = [row for row in keras_rows(record) if row.stage in ("train", "tune")]
+    learned = {"build", "train", "tune"} - set(untrained_stages(record))
+    rows = [row for row in keras_rows(record) if row.stage in learned]
     return rows[-1] if rows else None
 
 
@@ -202,7 +212,7 @@ def training_cautions(record: RunRecord) -> list[str]:
         found.append(
             f"{wording.listed([str(name) for name in never])} {'was' if len(never) == 1 else 'were'} predicted for no "
             "row of the test split. "
-            "Rows may be too few, or classes too uneven: see train.class_weights."
+            f"Rows may be too few, or classes too uneven: see {weights_field(record)}."
         )
     return found
 

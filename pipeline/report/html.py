@@ -6,6 +6,7 @@ from pipeline.report.drawing import DRAW_SCRIPT
 from pipeline.report.figures import Plots
 from pipeline.report.markup import Markup, join, section, tag
 from pipeline.report.record import RunRecord
+from pipeline.report.section_baselines import baselines_section
 from pipeline.report.section_bits import bits_section
 from pipeline.report.section_clusters import clusters_section
 from pipeline.report.section_data import data_section
@@ -31,6 +32,7 @@ SHORT_TITLES = {
     "pruning": "Pruning",
     "bits": "Fewer bits",
     "ledger": "Bytes and score",
+    "baselines": "Baselines",
     "result": "Test split",
     "errors": "Abnormal rows",
     "clusters": "Clusters",
@@ -64,6 +66,7 @@ def render_report(record: RunRecord) -> str:
         "pruning": pruning_section(record, plots),
         "bits": bits_section(record, plots),
         "ledger": ledger_section(record, plots),
+        "baselines": baselines_section(record),
         "result": result_section(record, plots),
         "errors": errors_section(record, plots),
         "clusters": clusters_section(record, plots),
@@ -72,8 +75,7 @@ def render_report(record: RunRecord) -> str:
     }
     present = {name: content for name, content in sections.items() if content.html}
     links = [tag("a", SHORT_TITLES[name], href=f"#{name}") for name in present]
-    contents = tag("nav", *links, aria_label="Sections of this report")
-    body = tag("main", header(record), contents, *present.values())
+    body = tag("main", header(record), tag("nav", *links, aria_label="Sections of this report"), *present.values())
     return f"""<!DOCTYPE html>
 <html lang="en">
 {_head(record).html}

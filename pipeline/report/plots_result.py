@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pipeline.ledger import LedgerRow
+from pipeline.ledger import AnyRow, ClassicalRow, LedgerRow
 from pipeline.report import wording
 from pipeline.report.figures import (
     BLUE,
@@ -20,38 +20,41 @@ from pipeline.report.figures import (
     padded,
     plot_text,
 )
-from pipeline.report.findings import UNTRAINED_STAGES
 
 MAX_SCATTER_POINTS = 2000
 """Most points of a scatter plot; more of them make the file heavy and the picture no clearer."""
 
 
-def ledger_figure(rows: Sequence[LedgerRow], chosen: str | None, metric: str) -> Figure | None:
+def ledger_figure(rows: Sequence[AnyRow], chosen: str | None, metric: str, untrained: Sequence[str]) -> Figure | None:
     """Draws bytes against validation score: each model as it is (filled) and gzipped (open).
 
     Args:
         rows: the ledger; untrained and pretrained models are left out, their score says nothing yet.
         chosen: precision of `model.tflite`, ringed; None before `convert`.
         metric: name of the score.
+        untrained: stages whose models have not learned the task.
 
     Returns:
         The figure; None where no trained model is in the ledger.
     """
-    drawn = [row for row in rows if row.stage not in UNTRAINED_STAGES]
+    drawn = [row for row in rows if row.stage not in untrained]
     if not drawn:
         return None
     traces: list[dict[str, Any]] = []
     for i, row in enumerate(drawn):
         traces += _ledger_points(row, PALETTE[i % len(PALETTE)], SYMBOLS[i % len(SYMBOLS)])
-    traces += [_chosen_ring(row) for row in drawn if row.stage == "convert" and row.variant == chosen]
-    sizes = [float(size) for row in drawn for size in (row.tflite_bytes, row.tflite_gzip_bytes)]
+    converted = [row for row in drawn if isinstance(row, LedgerRow) and row.stage == "convert"]
+    traces += [_chosen_ring(row) for row in converted if row.variant == chosen]
+    sizes = [float(size) for row in drawn for size in _sizes(row)]
     ticks = _byte_ticks(min(sizes), max(sizes))
     x = axis("Bytes (log scale)", type="log", range=decades(sizes), tickvals=ticks, tickformat=",d")
     alt = "Scatter plot of file size against score: " + "; ".join(
-        f"{row.stage} {row.variant} {row.tflite_bytes:,d} bytes, {row.score:.4f}" for row in drawn
+        f"{row.stage} {row.variant} {_sizes(row)[0]:,d} bytes, {row.score:.4f}" for row in drawn
     )
     note = "Filled: the .tflite file; open: the same file gzipped. Keras models are measured as float32 conversions."
-    left_out = list(dict.fromkeys(row.stage for row in rows if row.stage in UNTRAINED_STAGES))
+    if any(isinstance(row, ClassicalRow) for row in drawn):
+        note += " Classical models: their constants as plain C."
+    left_out = list(dict.fromkeys(row.stage for row in rows if row.stage in untrained))
     if left_out:
         note += f" Not drawn, as it has not learned the task yet: {wording.listed(left_out)}."
     settings = layout(x, axis(f"Validation {metric}", range=padded([row.score for row in drawn])), showlegend=True)
@@ -59,10 +62,15 @@ def ledger_figure(rows: Sequence[LedgerRow], chosen: str | None, metric: str) ->
     return Figure("bytes-score", "Every trained model", f"{alt}.", traces, settings, height, note)
 
 
-def _ledger_points(row: LedgerRow, color: str, symbol: str) -> list[dict[str, Any]]:
+def _sizes(row: AnyRow) -> list[int]:
+    """Sizes a model is drawn at: its file and the same gzipped; of a classical one, its constants in C."""
+    return [row.constant_bytes] if isinstance(row, ClassicalRow) else [row.tflite_bytes, row.tflite_gzip_bytes]
+
+
+def _ledger_points(row: AnyRow, color: str, symbol: str) -> list[dict[str, Any]]:
     name = f"{row.stage} · {row.variant}"
-    sizes = [row.tflite_bytes, row.tflite_gzip_bytes]
-    common = {"type": "scatter", "legendgroup": name, "x": sizes, "y": [row.score, row.score]}
+    sizes = _sizes(row)
+    common = {"type": "scatter", "legendgroup": name, "x": sizes, "y": [row.score] * len(sizes)}
     outline = {"width": 1.5, "color": color}
     return [
         {**common, "mode": "lines", "showlegend": False, "line": {**outline, "dash": "dot"}, "hoverinfo": "skip"},
@@ -70,8 +78,8 @@ def _ledger_points(row: LedgerRow, color: str, symbol: str) -> list[dict[str, An
             **common,
             "mode": "markers",
             "name": plot_text(name),
-            "text": [name, f"{name}, gzipped"],
-            "marker": {"size": 11, "symbol": [symbol, f"{symbol}-open"], "color": color, "line": outline},
+            "text": [name, f"{name}, gzipped"][: len(sizes)],
+            "marker": {"size": 11, "symbol": [symbol, f"{symbol}-open"][: len(sizes)], "color": color, "line": outline},
             "hovertemplate": "%{text}: %{x:,} bytes, score %{y:.4f}<extra></extra>",
         },
     ]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from models.config import METRICS
-from pipeline.ledger import LedgerRow
+from pipeline.ledger import AnyRow
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class StageRecord:
     name: str
     key: str
     seconds: float
-    ledger: tuple[LedgerRow, ...]
+    ledger: tuple[AnyRow, ...]
     details: dict[str, Any]
 
 
@@ -66,12 +66,12 @@ class RunRecord:
         return {} if stage is None else stage.details
 
     @property
-    def ledger(self) -> tuple[LedgerRow, ...]:
+    def ledger(self) -> tuple[AnyRow, ...]:
         """The ledger of the whole run: every stage's rows, in the order of the flow."""
         return tuple(row for stage in self.stages for row in stage.ledger)
 
     @property
     def metric(self) -> str:
         """Name of the score, as stages record it; the task's first one where none has."""
-        named = (self.details(name).get("metric") for name in ("export", "train"))
+        named = (self.details(name).get("metric") for name in ("export", "train", "fit", "baselines"))
         return next((str(name) for name in named if name), METRICS[self.task][0])

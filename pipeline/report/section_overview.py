@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from models.compression_config import SearchConfig
+from pipeline.ledger import ClassicalRow
 from pipeline.report import task_words, wording
+from pipeline.report.beaten import beaten_sentence
 from pipeline.report.findings import (
     chosen_variant,
     compression_caution,
@@ -33,6 +35,7 @@ from pipeline.report.markup import (
     tag,
 )
 from pipeline.report.record import RunRecord
+from pipeline.report.subject import classical_family, fit_cautions, model_file, reference
 
 VERDICT_MARKS = {"good": "✓", "warn": "!", "bad": "✗", "plain": "–"}
 
@@ -42,10 +45,12 @@ def header(record: RunRecord) -> Markup:
     judged = verdict(record)
     mark = tag("span", VERDICT_MARKS[judged.kind], class_="mark", aria_hidden="true")
     text = tag("div", tag("strong", judged.headline), tag("span", judged.sentence))
+    beaten = beaten_sentence(record.summary)
     return tag(
         "header",
         paragraph("Penjing · run report", class_="brand"),
         tag("h1", record.name),
+        NOTHING if beaten is None else paragraph(tag("strong", beaten), class_="lead"),
         paragraph(asked_sentence(record), class_="lead"),
         tag("div", mark, text, class_=f"verdict {judged.kind}", role="status"),
         tiles(record),
@@ -57,8 +62,8 @@ def asked_sentence(record: RunRecord) -> str:
     data = section_of(record, "data")
     source = data.get("name") or data.get("path") or data.get("source", "its data")
     what = task_words.asked(record, str(source), [str(name) for name in data.get("normal") or ()])
-    family = section_of(record, "model").get("family")
-    return f"{what}, with {wording.with_article(wording.family(str(family)))}." if family else f"{what}."
+    model = section_of(record, "model")
+    return f"{what}, with {wording.network(model)}." if model.get("family") else f"{what}."
 
 
 def tiles(record: RunRecord) -> Markup:
@@ -73,16 +78,16 @@ def tiles(record: RunRecord) -> Markup:
 def _bundle_tiles(record: RunRecord) -> list[tuple[str, str, str]]:
     s = record.summary
     drop = wording.signed(s["model_score"] - s["baseline_score"])
-    precision = chosen_variant(record) or "model.tflite"
+    precision = chosen_variant(record) or model_file(record)
     title = f"{wording.capital(wording.metric(record.metric))}, test split"
     cells = [
         (
             title,
             wording.score(s["model_score"]),
-            f"{drop} against the dense float model’s {wording.score(s['baseline_score'])}",
+            f"{drop} against {_dense(record)} {wording.score(s['baseline_score'])}",
         ),
         (
-            "Model file",
+            "Model file" if model_file(record) == "model.tflite" else "Constants in C",
             wording.bytes_of(s["model_bytes"]),
             f"{precision}; gzipped {wording.count(s['model_gzip_bytes'])}",
         ),
@@ -103,14 +108,24 @@ def _bundle_tiles(record: RunRecord) -> list[tuple[str, str, str]]:
     error = f"largest difference of an output {wording.figure(s['max_abs_error'], 4)}"
     if agreement is None:
         cells.append(
-            ("Largest error against Keras", wording.figure(s["max_abs_error"], 4), "of any output, test split")
+            (
+                f"Largest error against {reference(record)}",
+                wording.figure(s["max_abs_error"], 4),
+                "of any output, test split",
+            )
         )
     else:
-        cells.append(("Same decision as Keras", wording.fraction(agreement), error))
+        cells.append((f"Same decision as {reference(record)}", wording.fraction(agreement), error))
     return cells
 
 
+def _dense(record: RunRecord) -> str:
+    return "the dense float model’s" if classical_family(record) is None else "scikit-learn’s"
+
+
 def _arena(summary: dict[str, Any]) -> tuple[str, str]:
+    if summary.get("classical_family") is not None:
+        return "none", str(summary["arena_reason"])
     if summary.get("arena_bytes") is not None:
         return wording.bytes_of(summary["arena_bytes"]), "measured by TFLite Micro on this host"
     return "not measured", str(summary.get("arena_reason") or "TFLite Micro does not run this model")
@@ -122,6 +137,11 @@ def _ledger_tiles(record: RunRecord) -> list[tuple[str, str, str]]:
         return []
     row = rows[-1]
     title = f"{wording.capital(wording.metric(record.metric))}, validation split"
+    if isinstance(row, ClassicalRow):
+        return [
+            (title, wording.score(row.score), f"of {wording.baseline(row.variant)}, by the stage {row.stage}"),
+            ("As joblib", wording.bytes_of(row.joblib_bytes), f"{wording.count(row.constant_bytes)} as constants in C"),
+        ]
     return [
         (title, wording.score(row.score), f"after the stage {row.stage}, {row.variant}"),
         ("As .tflite", wording.bytes_of(row.tflite_bytes), f"gzipped {wording.count(row.tflite_gzip_bytes)}"),
@@ -152,13 +172,9 @@ def _asked(record: RunRecord) -> list[tuple[str, Content]]:
         named = [f"{key}: {wording.figure(data[key])}" for key in ("source", "name", "path", "target") if data.get(key)]
         pairs.append(("Data", ", ".join(named)))
     pairs.append(("Model", _fields(section_of(record, "model"))))
-    train = section_of(record, "train")
-    pairs.append(
-        (
-            "Training",
-            f"{wording.words(str(train.get('mode', 'end_to_end')))}, {train.get('epochs', '?')} epochs at most",
-        )
-    )
+    if classical_family(record) is not None:
+        return pairs
+    pairs.append(("Training", _asked_of_training(record)))
     tune, prune = section_of(record, "tune"), section_of(record, "prune")
     pairs.append(("Tuning", _asked_of_tuning(tune) if tune else "none"))
     search = section_of(record, "search")
@@ -167,6 +183,13 @@ def _asked(record: RunRecord) -> list[tuple[str, Content]]:
     pairs.append(("Pruning", _asked_of_pruning(prune) if prune else "none"))
     pairs.append(("Precision", str(section_of(record, "quantize").get("precision", "float32"))))
     return pairs
+
+
+def _asked_of_training(record: RunRecord) -> str:
+    model, train = section_of(record, "model"), section_of(record, "train")
+    if model.get("family") == "file" and not model.get("fine_tune"):
+        return "none: the model is taken as trained"
+    return f"{wording.words(str(train.get('mode', 'end_to_end')))}, {train.get('epochs', '?')} epochs at most"
 
 
 def _asked_of_tuning(tune: dict[str, Any]) -> str:
@@ -206,6 +229,13 @@ def _asked_of_pruning(prune: dict[str, Any]) -> str:
 
 
 def _fields(section: dict[str, Any]) -> str:
+    if section.get("family") in ("file", "builder"):
+        output, arguments = section.get("output", "standard"), section.get("arguments", {})
+        told = [wording.network(section)]
+        told += [f"answers {wording.words(output)}"] if output != "standard" else []
+        told += [f"{name}: {wording.figure(value)}" for name, value in arguments.items()]
+        told += [f"code allowed in {wording.listed(list(section['allow']))}"] if section.get("allow") else []
+        return "; ".join(told)
     described = []
     unread = {"dense": "blocks", "convolutional": "units"}.get(str(section.get("kind")))
     for key, value in section.items():
@@ -264,7 +294,7 @@ def _cautions(record: RunRecord) -> Markup:
     costly = compression_caution(record)
     if costly is not None:
         items.append(costly)
-    items += training_cautions(record)
+    items += [*training_cautions(record), *fit_cautions(record)]
     other = smaller_variants(record)
     if other is not None:
         items.append(other)

@@ -18,6 +18,7 @@ from pipeline.report.markup import (
     tag,
 )
 from pipeline.report.record import RunRecord
+from pipeline.report.subject import model_file
 
 KEY_DIGITS = 12
 """Digits of an artifact's key that are shown; enough to tell artifacts apart by eye."""
@@ -34,7 +35,7 @@ def reproduce_section(record: RunRecord) -> Markup:
     return section(
         "reproduce",
         "How to reproduce",
-        paragraph("The same config, data and kind of machine give the same model.tflite, bit for bit."),
+        paragraph(f"The same config, data and kind of machine give the same {model_file(record)}, bit for bit."),
         _code("Command", record.command),
         facts(pairs),
         _stages(record),

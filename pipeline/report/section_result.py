@@ -25,6 +25,7 @@ from pipeline.report.markup import (
 from pipeline.report.pictures import picture
 from pipeline.report.plots_result import heatmap_figure, scatter_figure
 from pipeline.report.record import RunRecord
+from pipeline.report.subject import classical_family, model_file
 
 MAX_TABLE_CLASSES = 20
 """Confusion matrices of more classes are drawn as a heat map; a table of them could not be read."""
@@ -44,7 +45,8 @@ def result_section(record: RunRecord, plots: Plots) -> Markup:
         return NOTHING
     if record.task == "regression":
         parts = [tag("div", *parts, class_="pair")]
-    text = "Decisions of model.tflite, run by LiteRT, on rows that no stage before the export has seen."
+    ran = "run by LiteRT" if classical_family(record) is None else "compiled and run on this host"
+    text = f"Decisions of {model_file(record)}, {ran}, on rows that no stage before the export has seen."
     beside = yardstick(record)
     told = paragraph(text if beside is None else f"{text} {beside.sentence}")
     return section("result", "The exported model on the test split", told, *parts)

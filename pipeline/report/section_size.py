@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.ledger import LedgerRow
+from pipeline.ledger import AnyRow, ClassicalRow
 from pipeline.report import wording
 from pipeline.report.figures import Plots
-from pipeline.report.findings import chosen_variant, section_of
+from pipeline.report.findings import chosen_variant, section_of, untrained_stages
 from pipeline.report.markup import (
     NOTHING,
     Content,
@@ -24,6 +24,7 @@ from pipeline.report.markup import (
 )
 from pipeline.report.plots_result import ledger_figure
 from pipeline.report.record import RunRecord
+from pipeline.report.subject import model_file
 
 
 def ledger_section(record: RunRecord, plots: Plots) -> Markup:
@@ -32,15 +33,16 @@ def ledger_section(record: RunRecord, plots: Plots) -> Markup:
     if not rows:
         return NOTHING
     chosen = chosen_variant(record)
-    figure = ledger_figure(rows, chosen, wording.metric(record.metric))
+    with_classical = any(isinstance(row, ClassicalRow) for row in rows)
+    figure = ledger_figure(rows, chosen, wording.metric(record.metric), untrained_stages(record))
     marked = next((i for i, row in enumerate(rows) if row.stage == "convert" and row.variant == chosen), -1)
     parts: list[Content] = [
-        paragraph("What every model was worth, and what it weighed, on the way to model.tflite."),
+        paragraph(f"What every model was worth, and what it weighed, on the way to {model_file(record)}."),
         NOTHING if figure is None else plots.place(figure),
         table(
             "The ledger; scores are those of the validation split",
-            _heads(record.metric),
-            map(_row, rows),
+            _heads(record.metric, with_classical=with_classical),
+            [_row(row, with_classical=with_classical) for row in rows],
             marked=marked,
         ),
         _variants(record, chosen),
@@ -48,7 +50,8 @@ def ledger_section(record: RunRecord, plots: Plots) -> Markup:
     return section("ledger", "The ledger: bytes against score", *parts)
 
 
-def _heads(metric: str) -> list[TableColumn]:
+def _heads(metric: str, *, with_classical: bool) -> list[TableColumn]:
+    classical = ("Joblib bytes", "Bytes in C", "Predict µs") if with_classical else ()
     numbers = (
         f"Score ({wording.metric(metric)})",
         "Parameters",
@@ -56,12 +59,28 @@ def _heads(metric: str) -> list[TableColumn]:
         "MACs",
         ".tflite bytes",
         "Gzipped bytes",
+        *classical,
         "Seconds",
     )
     return [TableColumn("Stage"), TableColumn("Model"), *(TableColumn(title, True) for title in numbers)]
 
 
-def _row(row: LedgerRow) -> list[Content]:
+def _row(row: AnyRow, *, with_classical: bool) -> list[Content]:
+    if isinstance(row, ClassicalRow):
+        return [
+            row.stage,
+            row.variant,
+            wording.score(row.score),
+            wording.count(row.parameters),
+            wording.ABSENT,
+            wording.count(row.macs),
+            wording.ABSENT,
+            wording.ABSENT,
+            wording.count(row.joblib_bytes),
+            wording.count(row.constant_bytes),
+            wording.figure(row.predict_us, 3),
+            wording.figure(row.seconds, 3),
+        ]
     return [
         row.stage,
         row.variant,
@@ -71,6 +90,7 @@ def _row(row: LedgerRow) -> list[Content]:
         wording.count(row.macs),
         wording.count(row.tflite_bytes),
         wording.count(row.tflite_gzip_bytes),
+        *([wording.ABSENT] * 3 if with_classical else []),
         f"{row.seconds:.1f}",
     ]
 

@@ -24,6 +24,9 @@ from pipeline.report.record import RunRecord
 MOST_EPOCHS_TOLD = 200
 """Rows of a table of epochs; a full batch makes thousands of them."""
 
+_ORIGINS = {"file": "from a file", "builder": "by a function"}
+"""Where a network comes from that is of no family."""
+
 
 def training_section(record: RunRecord, plots: Plots) -> Markup:
     """Returns the network's layers, and the learning curves of the stage train."""
@@ -45,7 +48,8 @@ def layers_table(build: Mapping[str, Any]) -> Markup:
         for layer in build["layers"]
     ]
     total = sum(layer["parameters"] for layer in build["layers"])
-    title = f"{wording.plural(len(rows), 'layer')}, {wording.plural(total, 'parameter')} ({build['family']})"
+    origin = _ORIGINS.get(build["family"], build["family"])
+    title = f"{wording.plural(len(rows), 'layer')}, {wording.plural(total, 'parameter')} ({origin})"
     whole = table(title, columns, rows)
     return disclosure(title, whole) if len(rows) > 6 else whole
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Any
 
 ABSENT = "–"
@@ -129,8 +130,13 @@ def metric(name: str) -> str:
 
 
 def family(name: str) -> str:
-    """Writes a family of networks: initials in capitals, `MLP`, others as words, `autoencoder`."""
-    return name.upper() if name in ("mlp", "cnn", "rnn") else words(name)
+    """Writes a family as it stands in a sentence: `MLP`, `SVM`, `random forest`, `autoencoder`."""
+    return name.upper() if name in ("mlp", "cnn", "rnn", "svm") else words(name)
+
+
+def baseline(name: str) -> str:
+    """Writes a baseline as it stands in a sentence: `RBF SVM`, `random forest`."""
+    return words(name).replace("rbf", "RBF").replace("svm", "SVM")
 
 
 def with_article(noun: str) -> str:
@@ -138,6 +144,15 @@ def with_article(noun: str) -> str:
     spelt = noun[:2].isupper()
     vowel = noun[:1] in "AEFHILMNORSX" if spelt else noun[:1].lower() in "aeiou"
     return f"{'an' if vowel else 'a'} {noun}"
+
+
+def network(section: Mapping[str, Any]) -> str:
+    """Writes what a section `model` stands for: `an MLP`, `a network from net.keras`, `a network by nets:network`."""
+    if section.get("family") == "file":
+        return f"a network from {PurePath(str(section['file'])).name}"
+    if section.get("family") == "builder":
+        return f"a network by {section['builder']}"
+    return with_article(family(str(section.get("family", "network"))))
 
 
 def listed(names: list[str]) -> str:

@@ -19,6 +19,7 @@ from models.anomaly import Thresholds, row_errors
 from models.deep_clustering import embedding_of
 from models.legacy_keras import use_determinism
 from models.measurements import count_macs, count_nonzero, count_parameters, gzip_bytes, zstd_bytes
+from models.recurrent import kernel_named
 from models.task_config import ReconstructionConfig
 from models.tasks import Task
 from models.tflite.audit import operators
@@ -27,9 +28,12 @@ from models.training import predict
 from pipeline import anomalies
 from pipeline.artifacts import SavedModel, Variants
 from pipeline.bundle import copy_files, write_c_model, write_cluster_names, write_golden
+from pipeline.bundle_layout import MODEL
+from pipeline.classical_artifacts import Baselines
 from pipeline.clusters import cluster_summary, told_clusters
+from pipeline.comparison import compared
 from pipeline.config import ExportConfig, TargetConfig
-from pipeline.decisions import confusion_matrix, largest_errors, scatter_points, wrong_predictions
+from pipeline.decisions import decided
 from pipeline.gate.checks import GateInputs, GateReport, Golden, run_gate
 from pipeline.gate.structure import arithmetic
 from pipeline.lessons import reference, validation
@@ -39,12 +43,15 @@ from pipeline.workspace import Outcome, Workspace
 
 @dataclass(frozen=True)
 class Inputs:
-    """What the stage takes: the rows, the model before compression, the one that was converted, its TFLite files."""
+    """What the stage takes: rows, the model before compression, the one that was converted, its TFLite files, and
+    baselines where the config asks for some.
+    """
 
     dataset: Dataset
     dense: SavedModel
     model: SavedModel
     variants: Variants
+    baselines: Baselines | None = None
 
 
 @dataclass(frozen=True)
@@ -91,7 +98,7 @@ def export(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
         GateError: a score on the test split is not a number.
     """
     use_determinism(workspace.seed_for("export"))
-    inputs = replace(inputs, dataset=inputs.model.rows(inputs.dataset))
+    whole, inputs = inputs.dataset, replace(inputs, dataset=inputs.model.rows(inputs.dataset))
     task = inputs.model.record.as_task()
     model = inputs.model.load()
     dense = model if inputs.dense.folder == inputs.model.folder else inputs.dense.load()
@@ -124,8 +131,12 @@ def export(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
         "test": tested.scores,
         "xnnpack_difference": _jsonable(report.xnnpack_steps),
         "golden": {"rows": len(golden.quantized), "runtime": golden.runtime},
-        "summary": _summary(inputs, task, model, file, runnable, tested, measured, targets)
-        | {"reconstruction": figures or None, "clustering": clusters},
+        "summary": {
+            **_summary(inputs, task, model, file, runnable, tested, measured, targets),
+            "reconstruction": figures or None,
+            "clustering": clusters,
+            "baselines": compared(inputs.baselines, whole, task, measured["min_score"] or 0.0, len(file)),
+        },
     }
     return Outcome((), details)
 
@@ -162,7 +173,7 @@ def _test(
             x=x,
             keras_outputs=keras_outputs,
             masks=masks,
-            kernels={name: model.get_layer(name).kernel.numpy() for name in masks},
+            kernels={name: kernel_named(model, name).numpy() for name in masks},
             golden=golden,
             unpacked=None if runnable == file else runnable,
             clusters=inputs.model.clusters(),
@@ -219,24 +230,12 @@ def _measure(
 
 def _decisions(inputs: Inputs, task: Task, tested: _Tested, thresholds: Thresholds | None) -> dict[str, Any]:
     """Tells what model.tflite decided on the test split."""
-    dataset, outputs = inputs.dataset, tested.answers[inputs.variants.chosen]
+    outputs = tested.answers[inputs.variants.chosen]
     if thresholds is not None:
-        return {"errors": anomalies.told_errors(dataset, outputs, tested.errors["file"], thresholds.file)}
+        return {"errors": anomalies.told_errors(inputs.dataset, outputs, tested.errors["file"], thresholds.file)}
     if task.name == "clustering":
-        return {"clusters": told_clusters(dataset, outputs, tested.embedded)}
-    classes, y = list(dataset.schema.class_names), dataset.split("test").y
-    decided = task.decide(outputs)
-    if task.name == "regression":
-        inverse = dataset.preprocessing.inverse_target
-        true, predicted = inverse(y), inverse(decided)
-        wrong = largest_errors(dataset, true, predicted)
-        return {"classes": classes, "confusion": None, "scatter": scatter_points(true, predicted), "wrong": wrong}
-    return {
-        "classes": classes,
-        "confusion": confusion_matrix(y, decided, len(classes)),
-        "scatter": None,
-        "wrong": wrong_predictions(dataset, outputs, decided),
-    }
+        return {"clusters": told_clusters(inputs.dataset, outputs, tested.embedded)}
+    return decided(inputs.dataset, task, outputs)
 
 
 def _summary(
@@ -252,6 +251,8 @@ def _summary(
     """Returns the fields of summary.json that do not depend on the run."""
     report, runtime = tested.report, LiteRT(runnable)
     return {
+        "classical_family": None,
+        "model_file": MODEL,
         "task": task.name,
         "metric": task.metric,
         "precision": inputs.variants.chosen,

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from data.dataset import Dataset
-from models.config import ClassWeights, LossConfig, PretrainConfig
+from models.classical_config import ClassWeights
+from models.config import LossConfig, PretrainConfig
 from models.layerwise import pretrain as pretrain_layers
 from models.legacy_keras import use_determinism
 from pipeline.artifacts import SavedModel, save_model
+from pipeline.class_weights import class_weights
 from pipeline.lessons import validation
 from pipeline.measure import measure
-from pipeline.stages.train import class_weights
 from pipeline.workspace import Outcome, Workspace
 
 

@@ -8,16 +8,17 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from data.contract import ConfigError, Schema
+from data.contract import Schema
 from data.dataset import Dataset
 from models.coefficients import input_coefficients, kernel_zeros
-from models.config import ClassWeights, TrainConfig
+from models.config import TrainConfig
 from models.legacy_keras import use_determinism
 from models.task_config import ClusteringConfig
 from models.tasks import Clustering
 from models.training import TrainingResult, TrainingSettings
 from models.training import train as train_network
 from pipeline.artifacts import ModelRecord, SavedModel, save_model
+from pipeline.class_weights import class_weights
 from pipeline.clusters import learn_clusters
 from pipeline.lessons import training_batches, validation
 from pipeline.measure import measure
@@ -130,27 +131,3 @@ def training_details(result: TrainingResult) -> dict[str, Any]:
         "stopped_by": result.stopped_by,
         "best_epoch": result.best_epoch,
     }
-
-
-def class_weights(asked: ClassWeights | None, dataset: Dataset) -> tuple[float, ...] | None:
-    """Turns the config's class weights into one number a class.
-
-    `balanced` is rows / (classes * rows of the class), on the training split.
-
-    Raises:
-        ConfigError: a name is no class of the data.
-    """
-    if asked is None:
-        return None
-    schema: Schema = dataset.schema
-    if isinstance(asked, dict):
-        unknown = sorted(set(asked) - set(schema.class_names))
-        if unknown:
-            raise ConfigError(
-                f"train.class_weights: expected names among {', '.join(map(repr, schema.class_names))}, "
-                f"got {', '.join(map(repr, unknown))}. Correct the names; classes left out weigh 1."
-            )
-        return tuple(asked.get(name, 1.0) for name in schema.class_names)
-    labels = dataset.split("train").y
-    counts = [int((labels == code).sum()) for code in range(schema.num_classes)]
-    return tuple(len(labels) / (len(counts) * count) for count in counts)

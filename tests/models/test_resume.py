@@ -11,6 +11,7 @@ from data.contract import TrainingError
 from models.architectures.builder import build
 from models.config import BlockConfig, CnnConfig, MlpConfig, OptimizerConfig, StopConfig
 from models.legacy_keras import tf
+from models.rnn_config import RnnConfig
 from models.tasks import task_for
 from models.training import TrainingSettings, train
 
@@ -75,6 +76,26 @@ def test_resume_after_any_epoch_ends_with_the_same_bits(
     ]
     assert (result.best_epoch, result.best_score) == (expected.best_epoch, expected.best_score)
     assert checkpoints.saves == 4  # no epoch twice, none after the last
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "simple"])
+def test_a_recurrent_network_resumes_with_the_same_bits(
+    cell, image_schema, images, memory_batches, checkpoints, killed
+):
+    def network():
+        config = RnnConfig(family="rnn", cell=cell, units=(5,), bidirectional=cell == "lstm", dropout_fraction=0.2)
+        return build(config, image_schema, "classification", 1)
+
+    def run(model, kept):
+        train(model, memory_batches(*images, 32), images, TASK, settings(2), checkpoints=kept)
+
+    whole, resumed = network(), network()
+    run(whole, None)
+    checkpoints.kill_after = 1
+    with pytest.raises(killed):
+        run(network(), checkpoints)
+    run(resumed, checkpoints)
+    assert same(resumed, whole)
 
 
 def test_patience_survives_a_resume(vector_schema, blobs, memory_batches, checkpoints, killed):

@@ -94,6 +94,11 @@ TABLE = {"source": "table", "path": "t.csv", "target": "y"}
             "pretrain.",
         ),
         (
+            {"model": {"family": "file", "file": "own.keras", "fine_tune": True}, "train": {"mode": "layer_wise"}},
+            "train.mode: expected 'end_to_end' with a model of your own, got 'layer_wise'. Layers are pretrained in "
+            "mlp and cnn alone.",
+        ),
+        (
             {"train": {"control": True}},
             "train.control: expected it with train.mode: layer_wise alone, got true with end_to_end. "
             "Training end to end is its own control: take the key out.",

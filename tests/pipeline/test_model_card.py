@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.tflite.c_source import golden_header
+from models.golden_source import golden_header
 from pipeline.bundle_layout import C_NAME
 from pipeline.model_card import accuracy_interval, render_model_card
 from pipeline.report.card_usage import FIRMWARE

@@ -269,8 +269,9 @@ def test_every_stage_takes_what_an_earlier_one_makes(tmp_path: Path) -> None:
         asked = config(tmp_path, text=text)
         names = [stage.name for stage in stages_of(asked)]
         for position, stage in enumerate(stages_of(asked)):
-            assert all(producer(role, asked) in names[:position] for role in stage.takes)
-    assert [stage.name for stage in STAGES if stage.reads_source] == ["ingest"]
+            made = [producer(role, asked) for role in stage.takes]
+            assert all(name is None or name in names[:position] for name in made)
+    assert {stage.name: stage.reads for stage in STAGES if stage.reads} == {"ingest": "data", "build": "model"}
 
 
 def test_library_that_is_not_installed_is_an_error() -> None:

@@ -223,7 +223,7 @@ def test_an_input_without_a_column_is_refused(numbers: Path, tmp_path: Path) -> 
     [
         ("summary.json", None, "No such file"),
         ("summary.json", "{}", "another summary.json"),
-        ("summary.json", json.dumps(SUMMARY | {"schema_version": 1}), "another summary.json"),
+        ("summary.json", json.dumps(SUMMARY | {"schema_version": 99}), "another summary.json"),
         ("preprocessing.json", None, "No such file"),
         ("preprocessing.json", "{}", "preprocessing"),
         ("model.tflite", "", "0 bytes"),

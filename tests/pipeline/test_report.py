@@ -106,7 +106,8 @@ def section_ids(page: Page) -> list[str]:
 
 
 def test_a_full_run_has_every_section_in_order(full: Page) -> None:
-    assert section_ids(full) == [name for name in SHORT_TITLES if name not in ("search", "bits", "errors", "clusters")]
+    absent = ("search", "bits", "baselines", "errors", "clusters")
+    assert section_ids(full) == [name for name in SHORT_TITLES if name not in absent]
     assert [attributes["href"] for attributes in full.all("a")] == [f"#{name}" for name in section_ids(full)]
 
 
@@ -231,7 +232,7 @@ def test_the_ledger_is_the_record_s(full: Page) -> None:
 
 
 def test_the_ledger_s_plot_leaves_untrained_models_out_and_says_so() -> None:
-    figure = ledger_figure(full_record().ledger, "int8", "accuracy")
+    figure = ledger_figure(full_record().ledger, "int8", "accuracy", ("build", "pretrain"))
     assert figure is not None
     markers = [trace for trace in figure.data if trace["mode"] == "markers"]
     assert [trace["name"] for trace in markers] == [

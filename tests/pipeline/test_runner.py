@@ -278,7 +278,7 @@ def test_failed_trials_do_not_end_the_search(tuned: Tuned) -> None:
         ("failed", True),
     ]
     assert details["best"] == 0
-    assert sum(note.startswith("tune: trial ") and " failed: " in note for note in diary.notes) == 3
+    assert sum(note.startswith("tune: trial ") and " failed (" in note for note in diary.notes) == 3
     model = (found["tune"][0].folder / "model.keras").read_bytes()
     assert model == (made["train"][0].folder / "model.keras").read_bytes()
 

@@ -34,9 +34,9 @@ def test_what_is_wrong_with_the_data_is_told_before_anything_is_trained(tmp_path
     listener.end(planned, Artifact(tmp_path, manifest), False)
     listener.end(planned, Artifact(tmp_path, manifest), True)
     assert stream.getvalue().splitlines() == [
-        "ingest   done     aaaaaaaaaaaa  1.2 s",
+        "ingest    done     aaaaaaaaaaaa  1.2 s",
         "    left out: id [x] (an identifier)",
         "    warning: 2 rows leak.",
-        "ingest   cached   aaaaaaaaaaaa",
+        "ingest    cached   aaaaaaaaaaaa",
     ]
     assert listener.num_finished == 2

@@ -10,7 +10,8 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 
 from data.contract import ConversionError
-from models.tflite.c_source import golden_header, model_data_source, recommended_arena_bytes, resolver_methods
+from models.golden_source import golden_header
+from models.tflite.c_source import model_data_source, recommended_arena_bytes, resolver_methods
 from models.tflite.interpreter import LiteRT
 
 FLAGS = ["-Wall", "-Wextra", "-Werror", "-pedantic"]

@@ -1,0 +1,1 @@
+"""Classical models: fitted by scikit-learn, kept as plain arrays, written as C."""
