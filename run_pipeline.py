@@ -276,6 +276,8 @@ def _run(request: Request, *, as_json: bool) -> None:
 
 
 def _print_result(result: RunResult, metric: str, place: Workdir) -> None:
+    from pipeline.summary import scores_line
+
     rows = [row for artifact, _ in result.stages for row in artifact.manifest.ledger]
     out.print()
     if rows:
@@ -283,11 +285,9 @@ def _print_result(result: RunResult, metric: str, place: Workdir) -> None:
         out.print(f"* on the validation split; {bytes_note(rows)}\n")
     summary = result.published.summary
     if summary:
-        out.print(
-            f"{summary['model_file']}: {metric} {summary['model_score']:.4f} on the test split, "
-            f"{summary['model_bytes']:,} bytes{' of constants' if summary['classical_family'] else ''}",
-            markup=False,
-        )
+        constants = " of constants" if summary["classical_family"] else ""
+        told = f"{summary['model_file']}: {scores_line(metric, summary)}, {summary['model_bytes']:,} bytes{constants}"
+        out.print(told, markup=False)
         beaten = beaten_sentence(summary)
         if beaten is not None:
             out.print(beaten, markup=False)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from data.contract import FrozenConfig
+from models.autoencoder_config import AutoencoderConfig
 from models.classical_config import ClassicalConfig, ClassWeights
 from models.field_types import Activation, DropoutFraction, Units
 from models.own_model_config import BuilderModelConfig, FileModelConfig
@@ -117,7 +118,9 @@ class CnnConfig(FrozenConfig):
     is."""
 
 
-NetworkConfig = LinearConfig | MlpConfig | CnnConfig | RnnConfig | FileModelConfig | BuilderModelConfig
+NetworkConfig = (
+    LinearConfig | MlpConfig | CnnConfig | RnnConfig | AutoencoderConfig | FileModelConfig | BuilderModelConfig
+)
 ModelConfig = Annotated[NetworkConfig | ClassicalConfig, Field(discriminator="family")]
 
 # -------------------------------------------------------------------------------------- training
@@ -199,8 +202,8 @@ class LossConfig(FrozenConfig):
     """What is minimized; numbers to predict count in standard deviations of the training targets."""
 
     name: LossName | None = None
-    """Classification: `cross_entropy`, or `focal`, which looks less at easy rows (Lin 2017). Regression: `mse`, `mae`,
-    or `huber`. The first of each when left out."""
+    """Classification: `cross_entropy`, or `focal`, which looks less at easy rows (Lin 2017). Regression, and
+    reconstructing the input: `mse`, `mae`, or `huber`. The first of each when left out."""
 
     label_smoothing_fraction: float = Field(default=0.0, ge=0.0, lt=1.0)
     """`cross_entropy`: share of each label's weight that is spread over all classes (Szegedy 2016)."""
@@ -209,7 +212,8 @@ class LossConfig(FrozenConfig):
     """`focal`: how much less easy rows count; 0 is cross-entropy."""
 
     huber_delta: float = Field(default=1.0, gt=0.0)
-    """`huber`: error from which on the loss grows in a straight line, in standard deviations of the target."""
+    """`huber`: error from which on the loss grows in a straight line, in standard deviations of the target; of a
+    reconstruction, in units of the model's input."""
 
 
 class RegularizationConfig(FrozenConfig):

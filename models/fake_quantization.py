@@ -49,6 +49,8 @@ _SAME_SCALE = (
     "GlobalMaxPooling2D",
     "Flatten",
     "Reshape",
+    "UpSampling2D",
+    "Cropping2D",
     "Dropout",
     "StatelessDropout",
 )

@@ -63,13 +63,22 @@ def identifier_of(name: str) -> str:
 
 
 def _matrix(name: str, rows: NDArray[Any]) -> str:
-    c_type = _C_TYPES.get(rows.dtype.name)
-    if c_type is None:
+    declared = f"static const {c_type(rows.dtype)} {name}[{rows.shape[0]}][{rows.shape[1]}]"
+    return f"{declared} = {{\n" + ",\n".join(_row(row) for row in rows) + "\n};"
+
+
+def c_type(dtype: np.dtype[Any]) -> str:
+    """Returns what C calls the type of an array's elements.
+
+    Raises:
+        ConversionError: it is none that a model's tensors or raw rows have.
+    """
+    found = _C_TYPES.get(dtype.name)
+    if found is None:
         raise ConversionError(
-            f"golden: expected values of {', '.join(_C_TYPES)}, got {rows.dtype}. Pass the model's own types."
+            f"golden: expected values of {', '.join(_C_TYPES)}, got {dtype}. Pass the model's own types."
         )
-    text = [_row(row) for row in rows]
-    return f"static const {c_type} {name}[{rows.shape[0]}][{rows.shape[1]}] = {{\n" + ",\n".join(text) + "\n};"
+    return found
 
 
 def _row(row: NDArray[Any]) -> str:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 
 from data.contract import ConfigError
+from models.autoencoder_config import AutoencoderConfig
 from models.config import BlockConfig, CnnConfig, LinearConfig, MlpConfig, NetworkConfig
 from models.own_model_config import BuilderModelConfig, FileModelConfig
 from models.rnn_config import NUM_GATES, RnnConfig
@@ -31,11 +32,14 @@ def check_shapes(config: NetworkConfig, input_shape: Sequence[int]) -> None:
 
     Raises:
         ConfigError: the family cannot eat such an input, or a block's kernel or pooling is larger
-            than the feature map it meets; there are too many steps; or the network is too large to be trained.
+            than the feature map it meets; there are too many steps; an autoencoder's bottleneck is none; or the
+            network is too large to be trained.
     """
+    if isinstance(config, AutoencoderConfig):
+        _check_bottleneck(config, math.prod(input_shape))
     count = num_weights(config, input_shape)
     if count > MAX_WEIGHTS:
-        field = "units" if isinstance(config, MlpConfig | RnnConfig) else "blocks"
+        field = "units" if isinstance(config, MlpConfig | RnnConfig) or _is_dense(config) else "blocks"
         raise ConfigError(
             f"model.{field}: expected at most {MAX_WEIGHTS:,} weights below the output, got {count:,}. "
             "Use fewer units or filters, smaller kernels, or smaller inputs."
@@ -43,7 +47,8 @@ def check_shapes(config: NetworkConfig, input_shape: Sequence[int]) -> None:
 
 
 def num_weights(config: NetworkConfig, input_shape: Sequence[int]) -> int:
-    """Counts the kernels' weights below the output layer; biases, normalization and models of one's own are left out.
+    """Counts the kernels' weights below the output layer (of an autoencoder, all); biases, normalization and models of
+    one's own are left out.
 
     Args:
         config: the section `model`.
@@ -56,6 +61,8 @@ def num_weights(config: NetworkConfig, input_shape: Sequence[int]) -> int:
         return 0
     if isinstance(config, MlpConfig):
         return _dense_weights(max(0, math.prod(input_shape)), config.units)
+    if isinstance(config, AutoencoderConfig):
+        return 2 * _encoder_weights(config, input_shape)
     if isinstance(config, RnnConfig):
         return _recurrent_weights(config, max(0, series_shape(config, input_shape)[1]))
     maps = feature_map_shapes(config, input_shape)
@@ -68,6 +75,62 @@ def num_weights(config: NetworkConfig, input_shape: Sequence[int]) -> int:
         channels = block.filters
     features = channels if config.head == "global_average" else math.prod(maps[-1])
     return total + _dense_weights(features, config.head_units)
+
+
+def _is_dense(config: NetworkConfig) -> bool:
+    return isinstance(config, AutoencoderConfig) and config.kind == "dense"
+
+
+def _check_bottleneck(config: AutoencoderConfig, entries: int) -> None:
+    """Refuses a bottleneck that lets everything through; vectors of unknown length (below 0) pass."""
+    if 0 <= entries <= config.bottleneck:
+        raise ConfigError(
+            f"model.bottleneck: expected fewer than the {entries:,} numbers of an input, got {config.bottleneck:,}. "
+            "What is as wide as the input copies it, and learns nothing."
+        )
+
+
+def _encoder_weights(config: AutoencoderConfig, input_shape: Sequence[int]) -> int:
+    """Counts the weights of an autoencoder's encoder; its mirror image has as many."""
+    if config.kind == "dense":
+        return _dense_weights(max(0, math.prod(input_shape)), (*config.units, config.bottleneck))
+    last = encoder_shapes(config, input_shape)[-1]
+    channels, total = input_shape[2], 0
+    for block in config.blocks:
+        total += channels * block.kernel**2 * block.filters
+        channels = block.filters
+    return total + math.prod(last) * config.bottleneck
+
+
+def encoder_shapes(config: AutoencoderConfig, input_shape: Sequence[int]) -> list[tuple[int, int, int]]:
+    """Works out what each block of a convolutional encoder yields: sides become `ceil(side / pool)`.
+
+    Args:
+        config: the section `model`, of kind `convolutional`.
+        input_shape: (height, width, channels) of an image in pixels.
+
+    Returns:
+        (height, width, filters) after each block.
+
+    Raises:
+        ConfigError: the input is no image, or a pooling is larger than the feature map it meets.
+    """
+    if len(input_shape) != IMAGE_DIMENSIONS:
+        raise ConfigError(
+            f"model.kind: expected dense for inputs that are no images, got convolutional with inputs of shape "
+            f"{_shape(input_shape)}. Set model.kind to dense, or give the data as images."
+        )
+    shapes = []
+    height, width = input_shape[0], input_shape[1]
+    for index, block in enumerate(config.blocks):
+        if min(height, width) < block.pool:
+            raise ConfigError(
+                f"model.blocks[{index}].pool: expected a feature map of at least {block.pool}x{block.pool}, got "
+                f"{height}x{width}. Remove this pooling or an earlier one, or use larger images."
+            )
+        height, width = -(-height // block.pool), -(-width // block.pool)
+        shapes.append((height, width, block.filters))
+    return shapes
 
 
 def _dense_weights(features: int, units: Sequence[int]) -> int:

@@ -39,7 +39,7 @@ def train(
     checkpoints: Checkpoints | None = None,
     progress: Progress | None = None,
 ) -> TrainingResult:
-    """Trains a model in place; it ends with the weights of its best epoch.
+    """Trains a model in place; it ends with the weights of its best epoch (with `keep_last`, of its last).
 
     The best epoch is the one of the strictly highest validation score, the earliest of equals, among
     those at or after the constraint's settled step. Weights before the first step do not compete.
@@ -218,7 +218,7 @@ class _Training:
         record = state.history[-1]
         done = self._steps_done(epoch)
         if done >= self.settled_step:
-            if state.best_epoch == 0 or record.score > state.best_score:
+            if state.best_epoch == 0 or record.score > state.best_score or self.settings.keep_last:
                 state.best_epoch, state.best_score = epoch, record.score
                 state.best_weights = self.model.get_weights()
             if stop.loss_below is not None and record.loss < stop.loss_below:
@@ -227,6 +227,8 @@ class _Training:
                 state.stopped_by = "gradient_norm_below"
             elif stop.patience is not None and epoch - state.best_epoch >= stop.patience:
                 state.stopped_by = "patience"
+            elif self.constraint is not None and self.constraint.stopped_by is not None:
+                state.stopped_by = self.constraint.stopped_by
         if state.stopped_by is None and done == self.num_steps:
             state.stopped_by = "epochs" if epoch == self.settings.epochs and not self._is_cut() else "steps"
 

@@ -37,6 +37,10 @@ class WeightConstraint(Protocol):
     def variables(self) -> Sequence[Any]:
         """The constraint's tf.Variables, kept in checkpoints."""
 
+    @property
+    def stopped_by(self) -> str | None:
+        """The rule by which the constraint ends the training after this epoch; None: it may go on."""
+
     def update(self, step: int) -> None:
         """Changes the constraint after a step and makes the weights meet it."""
 
@@ -56,6 +60,8 @@ class TrainingSettings:
         regularization: penalty on the kernels.
         class_weights: weight of each class code in the loss; None: all 1.
         label: what progress calls this training.
+        keep_last: whether the model ends with the weights of its last epoch, not of its best: where the score does not
+            say what is better.
     """
 
     epochs: int
@@ -65,6 +71,7 @@ class TrainingSettings:
     regularization: RegularizationConfig = field(default_factory=RegularizationConfig)
     class_weights: tuple[float, ...] | None = None
     label: str = "train"
+    keep_last: bool = False
 
     def num_steps(self, num_batches: int) -> int:
         """Returns the most steps that are taken, at `num_batches` a pass over the rows."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _MODEL = "model.keras"
 _RECORD = "model.json"
+_AUTOENCODER = "autoencoder.keras"
 _MASKS = "masks.npz"
 _CLUSTERS = "clusters.json"
 _RANGES = "ranges.json"
@@ -95,6 +96,12 @@ class SavedModel:
         safe = not self.record.foreign_layers
         return keras.models.load_model(self.folder / _MODEL, compile=False, safe_mode=safe, custom_objects=own)
 
+    def load_autoencoder(self) -> Any:
+        """Returns the autoencoder that the encoder of an untrained clustering learns in, of the same layer names."""
+        from models.legacy_keras import keras
+
+        return keras.models.load_model(self.folder / _AUTOENCODER, compile=False, safe_mode=True)
+
     def rows(self, dataset: Dataset) -> Dataset:
         """Returns a dataset as this model eats it."""
         return dataset.keeping(self.record.kept_inputs)
@@ -138,6 +145,7 @@ def save_model(
     *,
     clusters: dict[str, int] | None = None,
     ranges: dict[str, tuple[float, float]] | None = None,
+    autoencoder: Any | None = None,
 ) -> None:
     """Writes a Keras model, its record and its masks into a folder.
 
@@ -148,11 +156,14 @@ def save_model(
         masks: layer name -> booleans, True where a weight was kept; None or empty where nothing was pruned.
         clusters: layer name -> distinct values of its kernel; None or empty where nothing was clustered.
         ranges: of activations, by layer name; None without quantization-aware training.
+        autoencoder: of an untrained clustering: what its encoder learns in.
     """
     import numpy as np
 
     model.save(folder / _MODEL)
     (folder / _RECORD).write_text(record.model_dump_json(), encoding="utf-8")
+    if autoencoder is not None:
+        autoencoder.save(folder / _AUTOENCODER)
     if clusters:
         (folder / _CLUSTERS).write_text(json.dumps(clusters), encoding="utf-8")
     if ranges is not None:

@@ -14,10 +14,11 @@ from data.dataset import Dataset
 from data.preprocessing import Preprocessing
 from models.golden_source import golden_header
 from models.tflite.c_source import model_data_source
+from models.tflite.error_source import error_header
 from models.tflite.interpreter import LiteRT
 from models.tflite.micro import MicroResult, run_micro
 from pipeline.artifacts import Variants
-from pipeline.bundle_layout import C_NAME, GOLDEN, LABELS, MODEL, PREPROCESSING, VARIANTS
+from pipeline.bundle_layout import C_NAME, GOLDEN, LABELS, MODEL, PREPROCESSING, RECONSTRUCTION, VARIANTS, cluster_name
 from pipeline.gate.checks import LITERT, TFLITE_MICRO, Golden
 
 _INPUTS_RAW = "inputs_raw.npy"
@@ -44,6 +45,17 @@ def copy_files(folder: Path, dataset: Dataset, variants: Variants) -> None:
     write_c_source(preprocessing, folder)
 
 
+def write_cluster_names(folder: Path, num_clusters: int) -> None:
+    """Writes labels.txt of a model whose outputs are clusters.
+
+    Args:
+        folder: the bundle.
+        num_clusters: number of the outputs.
+    """
+    names = "".join(f"{cluster_name(cluster)}\n" for cluster in range(num_clusters))
+    (folder / LABELS).write_text(names, encoding="utf-8")
+
+
 def write_c_model(
     folder: Path, model: bytes, runnable: bytes, arena_bytes: int | None, arena_reason: str | None
 ) -> None:
@@ -62,6 +74,20 @@ def write_c_model(
     source = model_data_source(model, C_NAME, arena_bytes, "" if arena_reason is None else arena_reason, runnable)
     (folder / "model_data.cc").write_text(source.cc, encoding="utf-8")
     (folder / "model_data.h").write_text(source.h, encoding="utf-8")
+
+
+def write_error_header(folder: Path, runnable: bytes, threshold: float, *, images: bool) -> None:
+    """Writes reconstruction.h.
+
+    Args:
+        folder: the bundle.
+        runnable: bytes that LiteRT runs for the model.
+        threshold: error above which a row is abnormal.
+        images: whether the model eats images, whose pixels its integer input holds exactly.
+    """
+    runtime = LiteRT(runnable)
+    text = error_header(C_NAME, runtime.input, runtime.output, threshold, exact_input=images)
+    (folder / RECONSTRUCTION).write_text(text, encoding="utf-8")
 
 
 def write_golden(folder: Path, model: bytes, runnable: bytes, raw: NDArray[Any], num_c_rows: int) -> Golden:

@@ -12,7 +12,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from pipeline.ledger import ClassicalRow, LedgerRow
-from pipeline.summary import BaselineResult, Summary, TargetResult, Tensor
+from pipeline.summary import Summary, TargetResult, Tensor
+from pipeline.summary_parts import BaselineResult, ClusteringFigures, ReconstructionFigures
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "bundle.md"
 """The page; all but its tables is written by hand."""
@@ -49,7 +50,8 @@ def _kind(schema: Mapping[str, Any]) -> str:
 def summary_tables() -> str:
     """Returns the fields of `summary.json` as Markdown tables."""
     parts = [_table(Summary)]
-    for section in (Tensor, TargetResult, LedgerRow, ClassicalRow, BaselineResult):
+    sections = (Tensor, ReconstructionFigures, ClusteringFigures, TargetResult, LedgerRow, ClassicalRow, BaselineResult)
+    for section in sections:
         parts.append(f"### `{section.__name__}`\n\n{_sentence(section.__doc__)}\n\n{_table(section)}")
     return "\n".join(parts)
 

@@ -24,10 +24,13 @@ PREPROCESSING = "preprocessing.json"
 """From raw rows to model input."""
 
 LABELS = "labels.txt"
-"""Class names, one a line, in the order of the outputs; empty for regression."""
+"""Names of classes or clusters, one a line, in the order of the outputs; empty for regression."""
 
 SUMMARY = "summary.json"
 """The figures of the run; `pipeline.summary.Summary`."""
+
+RECONSTRUCTION = "reconstruction.h"
+"""C function that measures the error of a reconstruction, and its threshold."""
 
 SUMS = "SHA256SUMS"
 """Digest of each other file, as `sha256sum -c` reads them."""
@@ -35,3 +38,8 @@ SUMS = "SHA256SUMS"
 C_NAME = "penjing"
 """What the model is called in every bundle's C files (`penjing_model`, `PENJING_ARENA_BYTES`): the same
 in each, so that firmware takes in a new bundle without a change of its own."""
+
+
+def cluster_name(cluster: int) -> str:
+    """Returns what a cluster is called: `cluster 0` was the largest of the training rows."""
+    return f"cluster {cluster}"

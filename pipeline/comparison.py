@@ -26,7 +26,7 @@ def compared(
         delivered_bytes: its size.
 
     Returns:
-        A record each, as `pipeline.summary.BaselineResult` has it, in the order of the fits; None without baselines.
+        A record each, the fields of `BaselineResult`, in the order of the fits; None without baselines.
     """
     if baselines is None:
         return None

@@ -11,6 +11,7 @@ from data.contract import FrozenConfig
 from models.classical_config import BaselinesConfig, ClassWeights
 from models.compression_config import ClusterConfig, ConvertConfig, PruneConfig, QuantizeConfig, SearchConfig
 from models.config import METRICS, MetricName, ModelConfig, OptimizerConfig, PretrainConfig, TaskName, TrainConfig
+from models.task_config import ClusteringConfig, ReconstructionConfig
 from models.tuning_config import TuneConfig
 from pipeline.config_reading.checks import disagreements
 from pipeline.config_reading.disagreement import DisagreementError
@@ -57,6 +58,11 @@ def _implied_pretrain(validated: dict[str, Any]) -> PretrainConfig | None:
     return PretrainConfig() if isinstance(train, TrainConfig) and train.mode == "layer_wise" else None
 
 
+def _implied_reconstruction(validated: dict[str, Any]) -> ReconstructionConfig | None:
+    """Returns the section `reconstruction` of a config that leaves it out: defaults where that is the task."""
+    return ReconstructionConfig() if validated.get("task") == "reconstruction" else None
+
+
 class RunConfig(FrozenConfig):
     """One run. A section that is left out means its stage is skipped, or does its work with defaults."""
 
@@ -67,12 +73,14 @@ class RunConfig(FrozenConfig):
     """What every random choice of the run derives from; the same seed gives the same model."""
 
     task: TaskName
-    """What is predicted: one of several classes, or a number."""
+    """What is learned: to predict one of several classes, or a number; or, without labels, to give rows back and to
+    tell abnormal ones by the error (`reconstruction`), or which rows belong together (`clustering`)."""
 
     metric: MetricName | None = None
     """The score that decides, of epochs, trials and targets, higher is better. Classification: `accuracy`,
-    `balanced_accuracy` (the mean over the classes), `macro_f1`. Regression: `r2`, `d2` (as R², of absolute errors). The
-    first of each when left out."""
+    `balanced_accuracy` (the mean over the classes), `macro_f1`. Regression: `r2`, `d2` (as R², of absolute errors).
+    Reconstruction: `r2` over all numbers of the rows. Clustering: `silhouette`, in the space of the inputs. The first
+    of each when left out."""
 
     data: DataConfig
     """Where the rows come from and how they are split."""
@@ -82,6 +90,12 @@ class RunConfig(FrozenConfig):
 
     baselines: BaselinesConfig | None = None
     """Classical models on the same splits, beside the run's own; none when left out."""
+
+    reconstruction: ReconstructionConfig | None = Field(default_factory=_implied_reconstruction)
+    """When a row is called abnormal; only with `task: reconstruction`, and then with defaults when left out."""
+
+    clustering: ClusteringConfig | None = None
+    """How rows are clustered; only with `task: clustering`, which needs it."""
 
     train: TrainConfig = TrainConfig()
     """Training of the whole network; runs with defaults when left out."""

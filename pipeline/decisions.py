@@ -22,7 +22,8 @@ MAX_SCATTER_POINTS = 500
 MAX_PICTURE_SIDE = 64
 """Larger images are thinned out to at most so many pixels a side; they are looked at, not computed with."""
 
-_DRAWN_CHANNELS = (1, 3)
+DRAWN_CHANNELS = (1, 3)
+"""Images of other numbers of channels are not drawn."""
 
 
 def decided(dataset: Dataset, task: Task, outputs: NDArray[np.float32], *, probable: bool = True) -> dict[str, Any]:
@@ -103,11 +104,10 @@ def wrong_predictions(dataset: Dataset, outputs: NDArray[np.float32], predicted:
     worst = wrong[np.argsort(-confidence, kind="stable")][:MAX_WRONG]
     return [
         {
-            **_identity(dataset, int(position)),
+            **shown_row(dataset, int(position)),
             "true": names[int(test.y[position])],
             "predicted": names[int(predicted[position])],
             "probability": _figure(outputs[position, predicted[position]]),
-            **_shown(dataset, int(position)),
         }
         for position in worst
     ]
@@ -127,22 +127,26 @@ def largest_errors(dataset: Dataset, true: NDArray[np.float64], predicted: NDArr
     error = np.abs(predicted - true)
     return [
         {
-            **_identity(dataset, int(position)),
+            **shown_row(dataset, int(position)),
             "true": _figure(true[position]),
             "predicted": _figure(predicted[position]),
             "probability": None,
-            **_shown(dataset, int(position)),
         }
         for position in np.argsort(-error, kind="stable")[:MAX_WRONG]
     ]
 
 
-def _identity(dataset: Dataset, position: int) -> dict[str, Any]:
-    """Where the source holds a test row."""
+def shown_row(dataset: Dataset, position: int) -> dict[str, Any]:
+    """Tells where the source holds a test row, and what it looks like.
+
+    Returns:
+        `{"row", "name", "pixels", "features"}`, see `wrong_predictions`.
+    """
     names = dataset.test_names()
     return {
         "row": int(dataset.split("test").rows[position]),
         "name": None if names is None else names[position],
+        **_shown(dataset, position),
     }
 
 
@@ -152,13 +156,14 @@ def _shown(dataset: Dataset, position: int) -> dict[str, Any]:
     if dataset.schema.kind == "series":
         return {"pixels": None, "features": None, "series": drawn(raw, dataset.schema.channel_names)}
     if dataset.schema.kind == "image":
-        return {"pixels": _thinned(raw) if raw.shape[-1] in _DRAWN_CHANNELS else None, "features": None}
+        return {"pixels": thinned(raw) if raw.shape[-1] in DRAWN_CHANNELS else None, "features": None}
     columns = dataset.preprocessing.columns
     features = {column.name: _raw_value(column, float(value)) for column, value in zip(columns, raw, strict=True)}
     return {"pixels": None, "features": features}
 
 
-def _thinned(pixels: NDArray[Any]) -> list[Any]:
+def thinned(pixels: NDArray[Any]) -> list[Any]:
+    """Returns (height, width, channels) pixels as lists, every so many left out where there are too many to look at."""
     step = -(-max(pixels.shape[:2]) // MAX_PICTURE_SIDE)
     kept: list[Any] = pixels[::step, ::step].tolist()
     return kept

@@ -10,6 +10,7 @@ from models.tasks import Task
 from models.tflite.convert import convert
 from models.training import predict
 from pipeline.ledger import LedgerRow
+from pipeline.lessons import reference
 
 
 def measure(stage: str, model: Any, dataset: Dataset, task: Task) -> LedgerRow:
@@ -21,7 +22,7 @@ def measure(stage: str, model: Any, dataset: Dataset, task: Task) -> LedgerRow:
         dataset: rows to score it on.
         task: how to score it.
     """
-    score = task.score(dataset.split("validation").y, predict(model, dataset.inputs("validation")))
+    score = task.score(reference(dataset, "validation", task), predict(model, dataset.inputs("validation")))
     return ledger_row(stage, "keras", score, model, convert(model, "float32", None))
 
 

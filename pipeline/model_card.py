@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from pipeline.report import wording
+from pipeline.report import task_words, wording
 from pipeline.report.beaten import beaten_sentence
 from pipeline.report.card_scores import is_encoded, scores_part
 from pipeline.report.card_usage import device_part, preprocessing_part, reproduce_part, takes_some_inputs
@@ -51,10 +51,6 @@ def _classes(record: RunRecord) -> list[str]:
     return [str(name) for name in record.details("export").get("classes") or []]
 
 
-def _target(record: RunRecord) -> str:
-    return str(record.profile["target"].get("name", "the target"))
-
-
 def _input(record: RunRecord) -> str:
     shape = " × ".join(str(size) for size in record.profile["input_shape"])
     whole = {
@@ -70,11 +66,7 @@ def _what(record: RunRecord) -> str:
     judged = verdict(record)
     family = wording.network(section_of(record, "model"))
     classes = _classes(record)
-    output = (
-        f"one {_answer(record)} for each of {wording.plural(len(classes), 'class', 'classes')}"
-        if classes
-        else f"one number, {plain(_target(record))}, standardized"
-    )
+    output = plain(task_words.answer(record, classes))
     lines = [
         f"# {plain(record.name)}",
         f"**{judged.headline}.** {plain(judged.sentence)}",
@@ -87,7 +79,7 @@ def _what(record: RunRecord) -> str:
     beaten = beaten_sentence(record.summary)
     if beaten is not None:
         lines.insert(1, f"**{plain(beaten)}**")
-    if classes:
+    if classes and record.task == "classification":
         shown = ", ".join(plain(name) for name in classes[:50])
         more = f" and {len(classes) - 50} more" if len(classes) > 50 else ""
         lines.append(f"Classes, in the order of the outputs (`labels.txt`): {shown}{more}.")
@@ -110,7 +102,7 @@ def _made(record: RunRecord) -> str:
 def _intended_use(record: RunRecord) -> str:
     return (
         "## Intended use\n\n"
-        f"To predict {plain(_target(record))} on a microcontroller or another small device, from inputs that come "
+        f"{plain(task_words.use(record))} on a microcontroller or another small device, from inputs that come "
         "about like those it was trained on and go through the preprocessing below. It has been tried on the test "
         "split of that data and on nothing else: try it on data of the device itself before relying on it, and let no "
         "decision that can hurt somebody rest on it alone."
@@ -210,7 +202,7 @@ def _limits(record: RunRecord) -> str:
         )
         items += _weakest(record)
     else:
-        items.append(f"The score was measured on {wording.plural(rows, 'row')} of the test split.")
+        items.append(f"The score was measured on {task_words.judged_count(record)}.")
     items += [plain(warning) for warning in record.profile.get("warnings", [])]
     items.append(
         "Latency is the host's. Measure on the device."
@@ -218,7 +210,7 @@ def _limits(record: RunRecord) -> str:
         else "Arena and latency are the host's, whose pointers are 8 bytes and whose kernels are others. "
         "Measure on the device."
     )
-    items.append("It answers whatever it is shown: it cannot say that an input is like nothing it was trained on.")
+    items += [plain(limit) for limit in task_words.limits(record)]
     return "## Limits\n\n" + "\n".join(f"- {item}" for item in items)
 
 

@@ -20,11 +20,21 @@ from rich.text import Text
 from data.contract import ConfigError, ConversionError, DataError, PenjingError
 from data.preprocessing import CategoricalColumn, Preprocessing
 from data.reading import RawInput, read_input
+from models.anomaly import row_errors
 from models.classical.forms import evaluate
 from models.compression_config import ENCODED
 from models.tasks import task_for
 from models.tflite.interpreter import LiteRT
-from pipeline.bundle_layout import CLASSICAL_ARRAYS, CLASSICAL_FORM, MODEL, PREPROCESSING, SUMMARY, SUMS, VARIANTS
+from pipeline.bundle_layout import (
+    CLASSICAL_ARRAYS,
+    CLASSICAL_FORM,
+    MODEL,
+    PREPROCESSING,
+    SUMMARY,
+    SUMS,
+    VARIANTS,
+    cluster_name,
+)
 from pipeline.classical_artifacts import read_form
 from pipeline.runs import Workdir
 from pipeline.summary import SCHEMA_VERSION, Summary
@@ -37,10 +47,15 @@ class Prediction:
 
     Attributes:
         name: what the row is called: a file's path inside its folder, or `row 1`.
-        label: classification: name of the most probable class; else None.
-        probability: classification: its probability, in [0, 1]; None of a support vector machine; else None.
+        label: classification: name of the most probable class; clustering: `cluster 3`; reconstruction: `normal` or
+            `abnormal`; else None.
+        probability: classification: its probability, in [0, 1], None of a support vector machine; clustering: its
+            share, in [0, 1]; else None.
         value: regression: the number, in the target's own unit; else None.
-        probabilities: classification: class name -> probability, in the order of the outputs; None as `probability`.
+        probabilities: name of each class or cluster -> probability or share, in the order of the outputs; None as
+            `probability`.
+        error: reconstruction: mean squared difference between the row and what the model gives back; else None.
+        threshold: reconstruction: error above which a row is abnormal; else None.
     """
 
     name: str
@@ -48,6 +63,8 @@ class Prediction:
     probability: float | None
     value: float | None
     probabilities: dict[str, float] | None
+    error: float | None = None
+    threshold: float | None = None
 
 
 def predict(export_folder: Path, input_path: Path, note: Callable[[str], None] | None = None) -> list[Prediction]:
@@ -86,7 +103,11 @@ def predict(export_folder: Path, input_path: Path, note: Callable[[str], None] |
     outputs = model.answer(rows.x)
     if summary.task == "regression":
         return _numbers(preprocessing, rows, outputs)
-    return _classes(preprocessing, rows, outputs, probable=model.probable)
+    if summary.clustering is not None:
+        return _shares([cluster_name(cluster) for cluster in range(summary.clustering.num_clusters)], rows, outputs)
+    if summary.reconstruction is not None:
+        return _errors(rows, outputs, summary.reconstruction.threshold)
+    return _shares(list(preprocessing.class_names), rows, outputs, probable=model.probable)
 
 
 @dataclass(frozen=True)
@@ -132,15 +153,24 @@ def _classical(folder: Path, summary: Summary) -> _Model:
 
 
 def prediction_table(predictions: Sequence[Prediction]) -> Table:
-    """Returns predictions as a table for a terminal: row, label and how sure, or the number."""
+    """Returns predictions as a table for a terminal: row, label and how sure, or the number, or the error."""
     table = Table("input", box=None, pad_edge=False, header_style="bold")
-    numbers = any(prediction.value is not None for prediction in predictions)
-    probable = any(prediction.probability is not None for prediction in predictions)
-    for title in ("value",) if numbers else ("label", "probability") if probable else ("label",):
+    titles = ["label"]
+    if any(prediction.value is not None for prediction in predictions):
+        titles = ["value"]
+    elif any(prediction.error is not None for prediction in predictions):
+        titles += ["error", "threshold"]
+    elif any(prediction.probability is not None for prediction in predictions):
+        titles += ["probability"]
+    for title in titles:
         table.add_column(title, justify="left" if title == "label" else "right")
     for each in predictions:
-        sure = [] if each.probability is None else [f"{each.probability:.4f}"]
-        figures = [f"{each.value:.6g}"] if each.value is not None else [str(each.label), *sure]
+        if each.value is not None:
+            figures = [f"{each.value:.6g}"]
+        elif each.error is not None:
+            figures = [str(each.label), f"{each.error:.6g}", f"{each.threshold:.6g}"]
+        else:
+            figures = [str(each.label), *([] if each.probability is None else [f"{each.probability:.4f}"])]
         # Names come from files: `Text` reads no markup in them.
         table.add_row(*(Text(text) for text in (each.name, *figures)))
     return table
@@ -197,6 +227,16 @@ def _require_match(folder: Path, preprocessing: Preprocessing, summary: Summary,
         told = f"a {name} that takes rows of {takes} and a {PREPROCESSING} that makes rows of"
         raise _damaged(folder, f"{told} {preprocessing.model_shape}")
     names = len(preprocessing.class_names)
+    if summary.clustering is not None:
+        if gives != (summary.clustering.num_clusters,):
+            raise _damaged(
+                folder, f"a {MODEL} that answers {gives} and a {SUMMARY} of {summary.clustering.num_clusters} clusters"
+            )
+        return
+    if summary.reconstruction is not None:
+        if gives != (math.prod(takes),):
+            raise _damaged(folder, f"a {MODEL} that answers {gives} to rows of {takes}, which it should give back")
+        return
     if (summary.task == "regression") != (names == 0):
         raise _damaged(folder, f"a {SUMMARY} of {summary.task} and a {PREPROCESSING} of {names} classes")
     if gives != (names or 1,):
@@ -243,10 +283,9 @@ def _unseen(preprocessing: Preprocessing, rows: RawInput) -> Iterator[str]:
             )
 
 
-def _classes(
-    preprocessing: Preprocessing, rows: RawInput, outputs: NDArray[np.float32], *, probable: bool
+def _shares(
+    names: Sequence[str], rows: RawInput, outputs: NDArray[np.float32], *, probable: bool = True
 ) -> list[Prediction]:
-    names = preprocessing.class_names
     decided = task_for("classification").decide(outputs)
     return [
         Prediction(
@@ -257,6 +296,21 @@ def _classes(
             probabilities=dict(zip(names, map(float, answer), strict=True)) if probable else None,
         )
         for name, code, answer in zip(rows.names, decided, outputs, strict=True)
+    ]
+
+
+def _errors(rows: RawInput, outputs: NDArray[np.float32], threshold: float) -> list[Prediction]:
+    return [
+        Prediction(
+            name=name,
+            label="abnormal" if error > threshold else "normal",
+            probability=None,
+            value=None,
+            probabilities=None,
+            error=float(error),
+            threshold=threshold,
+        )
+        for name, error in zip(rows.names, row_errors(rows.x, outputs), strict=True)
     ]
 
 

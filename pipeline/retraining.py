@@ -16,6 +16,7 @@ from models.config import GradientDescentFields
 from models.distillation import Distillation, distilled_targets
 from models.training import Objective, TrainingSettings, predict
 from pipeline.artifacts import SavedModel
+from pipeline.lessons import training_batches, validation
 from pipeline.workspace import Workspace
 
 _ROWS_AT_ONCE = 8192
@@ -51,6 +52,8 @@ def retraining(
 ) -> Retraining:
     """Prepares a stage's training; the loss stays what the dense model was trained with.
 
+    Of a clustering, what the dense model decided of the training rows takes the place of labels.
+
     Args:
         stage: its name, which seeds and progress are named after.
         dataset: the rows as the model eats them.
@@ -66,8 +69,12 @@ def retraining(
     class_weights, targets = record.class_weights, None
     if distillation is not None:
         objective = Distillation(task, distillation, class_weights)
-        targets = distilled_targets(dataset.split("train").y, _answers(dense.load(), dense.rows(dataset)))
+        answers = _answers(dense.load(), dense.rows(dataset))
+        labels = task.decide(answers) if task.name == "clustering" else dataset.split("train").y
+        targets = distilled_targets(labels, answers)
         class_weights = None
+    elif task.name == "clustering":
+        targets = task.decide(_answers(dense.load(), dense.rows(dataset))).astype(np.int32)
     settings = TrainingSettings(
         epochs=epochs,
         optimizer=section.optimizer,
@@ -77,8 +84,8 @@ def retraining(
         label=stage,
     )
     return Retraining(
-        batches=dataset.batches("train", section.batch_size, workspace.seed_for(stage, "shuffle"), targets),
-        validation=(dataset.inputs("validation"), dataset.split("validation").y),
+        batches=training_batches(dataset, task, section.batch_size, workspace.seed_for(stage, "shuffle"), targets),
+        validation=validation(dataset, task),
         objective=objective,
         settings=settings,
         workspace=workspace,

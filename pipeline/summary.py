@@ -5,26 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from models.config import MetricName
+from models.config import MetricName, TaskName
 from pipeline.ledger import AnyRow
+from pipeline.summary_parts import BaselineResult, ClusteringFigures, Contract, Count, Fraction, ReconstructionFigures
 
 SCHEMA_VERSION: Literal[2] = 2
 
-Count = Annotated[int, Field(ge=0)]
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
-
-class _Contract(BaseModel):
-    """Immutable, complete, and free of NaN and infinities, which JSON cannot say."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True, protected_namespaces=()
-    )
-
-
-class TargetResult(_Contract):
+class TargetResult(Contract):
     """One limit of the config's `target`, judged on the validation split."""
 
     asked: int | float
@@ -37,7 +27,7 @@ class TargetResult(_Contract):
     """Whether the limit is kept."""
 
 
-class Tensor(_Contract):
+class Tensor(Contract):
     """The input or output of `model.tflite`. Of a quantized one, real = (q - zero_point) * scale."""
 
     dtype: Literal["float32", "int8", "uint8", "int16"]
@@ -53,45 +43,7 @@ class Tensor(_Contract):
     """The integer that means 0; null where it is not quantized."""
 
 
-class BaselineResult(_Contract):
-    """One classical model beside the delivered one."""
-
-    name: str
-    """Which one: `logistic_regression`, `ridge_regression`, `linear_svm`, `rbf_svm`, `decision_tree` or
-    `random_forest`."""
-
-    validation_score: float
-    """Its score on the validation split."""
-
-    test_score: float
-    """Its score on the test split."""
-
-    joblib_bytes: Count
-    """Size of scikit-learn's model as joblib writes it."""
-
-    constant_bytes: Count
-    """What its constants would take as plain C in float32."""
-
-    fit_seconds: float
-    """Wall-clock seconds of its fit, one thread."""
-
-    predict_us: float
-    """Median time of scikit-learn's `predict` of one row in microseconds, one thread, this machine."""
-
-    num_rows: Count
-    """Training rows it was fitted on."""
-
-    delivered_score: float
-    """Validation score of the model that is handed over."""
-
-    delivered_bytes: Count
-    """Its size, as `model_bytes`."""
-
-    beats: bool
-    """Whether the baseline's validation score is above that."""
-
-
-class Summary(_Contract):
+class Summary(Contract):
     """The figures of a bundle.
 
     Fields are added, renamed or given another meaning only together with a new `schema_version`.
@@ -103,12 +55,12 @@ class Summary(_Contract):
     name: str
     """Name of the run."""
 
-    task: Literal["classification", "regression"]
-    """What is predicted: a class, or a number."""
+    task: TaskName
+    """What was learned: to predict a class, or a number; to give rows back and tell abnormal ones; or clusters."""
 
     metric: MetricName
     """What every score is: `accuracy`, `balanced_accuracy`, `macro_f1` (fractions), `r2` or `d2` (1 is perfect, below 0
-    is worse than the mean or the median)."""
+    is worse than the mean or the median), `silhouette` (-1 to 1)."""
 
     classical_family: str | None
     """Of a classical model, which scikit-learn fitted: `logistic_regression`, `ridge_regression`, `svm`,
@@ -133,21 +85,23 @@ class Summary(_Contract):
     """SHA-256 of the prepared data set: all arrays of all splits, and their schema."""
 
     baseline_score: float
-    """Score of the dense float model before any compression, in Keras, on the test split."""
+    """Score of the dense float model before any compression, in Keras, on the test split (of reconstructions, on its
+    normal rows)."""
 
     float_score: float
-    """Score of the Keras model that was converted (pruned, where that was asked for), on the test split."""
+    """Score of the Keras model that was converted (pruned, where that was asked for), on the same rows."""
 
     model_score: float
-    """Score of `model.tflite` in LiteRT without default delegates, on the test split."""
+    """Score of `model.tflite` in LiteRT without default delegates, on the same rows."""
 
     agreement: Fraction | None
-    """Fraction of the test rows that `model.tflite` and the Keras model it was made from decide alike; null for
-    regression."""
+    """Fraction of the test rows that `model.tflite` and the Keras model it was made from decide alike, each by its own
+    threshold where rows are told abnormal; null for regression."""
 
     max_abs_error: float | None
     """Largest difference between any output of `model.tflite` and of that Keras model on the test split: in
-    probability, or in standard deviations of the target; null where an output was not finite."""
+    probability, in standard deviations of the target, or in the unit of the float input; null where an output was not
+    finite."""
 
     model_bytes: Count
     """Size of `model.tflite` in bytes."""
@@ -184,6 +138,12 @@ class Summary(_Contract):
 
     operators: list[str]
     """Operators of `model.tflite`, each once, in the order they first run."""
+
+    reconstruction: ReconstructionFigures | None = None
+    """How rows are told abnormal; null for other tasks."""
+
+    clustering: ClusteringFigures | None = None
+    """What the clusters are worth; null for other tasks."""
 
     target: dict[str, TargetResult]
     """Each limit that the config's `target` sets, by name."""
@@ -224,3 +184,18 @@ def summary_of(
         versions=dict(versions),
         **details["summary"],
     )
+
+
+def scores_line(metric: str, summary: Mapping[str, Any]) -> str:
+    """Writes what a bundle's model is worth in a few words, such as `r2 0.6688, ROC AUC 0.9559 on the test split`.
+
+    Args:
+        metric: name of the score.
+        summary: `summary.json` as plain values.
+    """
+    beside = (("ROC AUC", "reconstruction", "roc_auc"), ("NMI", "clustering", "nmi"))
+    told = [f"{metric} {summary['model_score']:.4f}"]
+    for title, task, name in beside:
+        figure = (summary.get(task) or {}).get(name)
+        told += [] if figure is None else [f"{title} {figure:.4f}"]
+    return f"{', '.join(told)} on the test split"

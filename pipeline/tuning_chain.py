@@ -61,7 +61,8 @@ class Chain:
         built = self._built(proposal)
         start = "start" if built is None else self._pretrained(built)
         section = training_section(self.config.train, proposal.values, proposal.regularization, epochs)
-        trained = self._run("train", {"dataset": "dataset", "start": start}, {"train": section})
+        sections = {"train": section, "clustering": self.config.clustering}
+        trained = self._run("train", {"dataset": "dataset", "start": start}, sections)
         pruned, _ = self.pruned_score((trained.manifest.stage, trained.manifest.key))
         return Trained(
             trained,
@@ -94,7 +95,8 @@ class Chain:
             model = network_section(config.model, proposal.values)
         except ValidationError as error:
             raise ConfigError(f"tune.space: expected a network that the family can have, got {error}.") from error
-        sections = {"task": config.task, "metric": config.metric, "model": model}
+        clusters = None if config.clustering is None else config.clustering.num_clusters
+        sections = {"task": config.task, "metric": config.metric, "model": model, "clustering.num_clusters": clusters}
         return self._run("build", {"dataset": "dataset"}, sections)
 
     def _pretrained(self, built: Artifact) -> Source:

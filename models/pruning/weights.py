@@ -56,6 +56,8 @@ class MagnitudePruning:
         ConfigError: the floor of each layer leaves fewer weights than are to be pruned, or a layer would be empty.
     """
 
+    stopped_by = None
+
     def __init__(
         self,
         kernels: Mapping[str, Any],

@@ -25,6 +25,12 @@ from pipeline.config_reading.label_checks import labels_are_there, normal_fits_t
 from pipeline.config_reading.own_model_checks import file_stands_for_training, own_model_fits_task
 from pipeline.config_reading.recurrent_checks import recurrent_layers_can_do_it
 from pipeline.config_reading.series_checks import series_add_up
+from pipeline.config_reading.task_checks import (
+    autoencoder_adds_up,
+    family_fits_task,
+    refinement_is_read,
+    sections_fit_task,
+)
 from pipeline.config_reading.tuning_checks import tuned_lists, tuning_adds_up
 
 if TYPE_CHECKING:
@@ -35,6 +41,7 @@ def disagreements(config: RunConfig) -> list[Disagreement]:
     """Returns everything about which the sections of `config` disagree; empty when all is well."""
     checks = (
         _task_fits_data,
+        family_fits_task,
         _names_are_given,
         labels_are_there,
         normal_fits_task,
@@ -42,6 +49,7 @@ def disagreements(config: RunConfig) -> list[Disagreement]:
         _columns_differ,
         series_add_up,
         _family_fits_data,
+        autoencoder_adds_up,
         classical_adds_up,
         baselines_add_up,
         _mode_fits_model,
@@ -50,6 +58,8 @@ def disagreements(config: RunConfig) -> list[Disagreement]:
         _nothing_is_ignored,
         _goal_fits_task,
         _training_fits_task,
+        sections_fit_task,
+        refinement_is_read,
         pruning_adds_up,
         criterion_has_its_data,
         quantization_adds_up,

@@ -23,8 +23,11 @@ def pruning_adds_up(config: RunConfig) -> Iterator[Disagreement]:
         )
         yield Disagreement(("prune", "inputs"), message, (("model",),))
     elif prune is not None and prune.inputs == "varying" and config.model.family != "mlp":
-        reader = "recurrent layer reads every step" if config.model.family == "rnn" else "convolution reads every place"
-        message = f"expected all with a {config.model.family}, got varying. A {reader}; take it out."
+        reader = {
+            "rnn": "A recurrent layer reads every step",
+            "autoencoder": "It gives every input back",
+        }.get(config.model.family, "A convolution reads every place")
+        message = f"expected all with the family {config.model.family}, got varying. {reader}; take it out."
         yield Disagreement(("prune", "inputs"), message, (("model", "family"),))
     if prune is None or config.search is not None:
         return
@@ -64,7 +67,10 @@ def criterion_has_its_data(config: RunConfig) -> Iterator[Disagreement]:
         return
     if model.family == "cnn" and not model.head_units and all(block.batch_normalization for block in model.blocks):
         return
-    without = "dense layers in the head or blocks without it" if model.family == "cnn" else f"an {model.family}"
+    without = {
+        "cnn": "dense layers in the head or blocks without it",
+        "autoencoder": "an autoencoder, whose bottleneck has none",
+    }.get(model.family, f"an {model.family}")
     message = (
         f"expected another where some nodes have no batch normalization, got batch_normalization_scale with {without}. "
         "Choose taylor, l1 or l2."

@@ -20,11 +20,8 @@ UNAVAILABLE_KEYS: dict[str, str] = {
 """Dotted key (`*`: any one key; list positions left out) -> what is not there, up to its verb."""
 
 UNAVAILABLE_VALUES: tuple[tuple[str, str, str], ...] = (
-    ("task", "reconstruction", "Reconstruction is"),
-    ("task", "clustering", "Clustering rows is"),
     ("data.path", "*://*", _REMOTE),
     ("data.unlabeled.path", "*://*", _REMOTE),
-    ("model.family", "autoencoder", "Autoencoders as models of their own are"),
 )
 """(dotted key, text value as a shell pattern, what is not there, up to its verb)."""
 

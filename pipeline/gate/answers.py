@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.tasks import Task
 from models.tflite.interpreter import LiteRT
 from models.tflite.micro import MicroFailure, run_micro
+from pipeline.gate import abnormal
 from pipeline.gate.records import TFLITE_MICRO, Answers, Check, GateInputs, Golden
 
 FLOAT_ERROR = 1e-4
@@ -24,8 +26,7 @@ class Tolerance:
     """How far a precision may be from the Keras model it was made from.
 
     Attributes:
-        error: classification: mean over rows of the largest error of a row's probabilities;
-            regression: root of the mean squared error, in standard deviations of the target.
+        error: mean over rows of the largest error of a row's probabilities.
         clear_margin: rows whose top two Keras probabilities are further apart than this are clear.
         clear_agreement: least fraction of the clear rows that must be decided alike.
     """
@@ -121,9 +122,10 @@ def check_error(inputs: GateInputs, answers: Answers) -> Check:
     """LiteRT's outputs are near Keras'.
 
     float32: the largest error, relative to the output where that is above 1. Classification: the
-    mean over rows of the largest error of a row. Regression: root mean squared error. The last two must
+    mean over rows of the largest error of a row. Regression: root mean squared error. These two must
     also be half of what a constant answer would have, or less: where Keras' own outputs hardly vary
-    (many classes, a weak model), any other network's would be near them too.
+    (many classes, a weak model), any other network's would be near them too. Reconstruction: root mean squared error,
+    in standard deviations of Keras' outputs about their means, which says the same of them.
     """
     keras = inputs.keras_outputs.astype(np.float64)
     error = np.abs(answers.values - keras)
@@ -131,16 +133,7 @@ def check_error(inputs: GateInputs, answers: Answers) -> Check:
         figure, limit = float((error / np.maximum(1.0, np.abs(keras))).max()), FLOAT_ERROR
         what = "largest error"
     else:
-        regression = inputs.task.name == "regression"
-        figure = _typical(error, regression)
-        limit = REGRESSION_ERROR[inputs.precision] if regression else CLASSIFICATION[inputs.precision].error
-        constant = CONSTANT_FRACTION * _typical(np.abs(keras - keras.mean(axis=0)), regression)
-        limit = min(limit, max(constant, 2 * answers.runtime.output.scale, FLOAT_ERROR))
-        what = (
-            "root mean squared error, in standard deviations of the target,"
-            if regression
-            else "mean error of a row's most wrong probability"
-        )
+        figure, limit, what = _of_precision(inputs, error, answers.runtime.output.scale)
     passed = bool(figure <= limit)
     return Check(
         name="same outputs as Keras",
@@ -155,14 +148,33 @@ def check_error(inputs: GateInputs, answers: Answers) -> Check:
     )
 
 
-def _typical(error: NDArray[np.float64], regression: bool) -> float:
-    """Root mean square of (rows, 1) errors of a regression; else the mean over rows of a row's largest."""
-    return float(np.sqrt(np.mean(error**2)) if regression else error.max(axis=-1).mean())
+def _of_precision(inputs: GateInputs, error: NDArray[np.float64], scale: float) -> tuple[float, float, str]:
+    """Returns the error of a rounded file, its limit, and what it is called; see `check_error`."""
+    keras = inputs.keras_outputs.astype(np.float64)
+    figure, constant = _typical(error, inputs.task), _typical(np.abs(keras - keras.mean(axis=0)), inputs.task)
+    least = max(2 * scale, FLOAT_ERROR)
+    if inputs.task.name == "reconstruction":
+        return figure, max(REGRESSION_ERROR[inputs.precision] * constant, least), "root mean squared error"
+    if inputs.task.name == "regression":
+        limit, what = (
+            REGRESSION_ERROR[inputs.precision],
+            "root mean squared error, in standard deviations of the target,",
+        )
+    else:
+        limit, what = CLASSIFICATION[inputs.precision].error, "mean error of a row's most wrong probability"
+    return figure, min(limit, max(CONSTANT_FRACTION * constant, least)), what
+
+
+def _typical(error: NDArray[np.float64], task: Task) -> float:
+    """Of probabilities the mean over rows of a row's largest error; else the root mean square."""
+    return float(error.max(axis=-1).mean() if task.chooses else np.sqrt(np.mean(error**2)))
 
 
 def agreement(inputs: GateInputs, answers: Answers) -> float | None:
-    """Fraction of all rows that LiteRT and Keras decide alike; None for regression."""
-    if inputs.task.name == "regression":
+    """Fraction of all rows that LiteRT and Keras decide alike; None where nothing is decided."""
+    if inputs.thresholds is not None:
+        return abnormal.agreement(inputs, answers, inputs.thresholds)
+    if not inputs.task.chooses:
         return None
     return float(np.mean(inputs.task.decide(answers.values) == inputs.task.decide(inputs.keras_outputs)))
 
@@ -172,7 +184,9 @@ def check_decisions(inputs: GateInputs, answers: Answers) -> Check | None:
 
     Where Keras is clear about no row at all, the tenth that it is clearest about must mostly be decided alike.
     """
-    if inputs.task.name == "regression":
+    if inputs.thresholds is not None:
+        return abnormal.check_decisions(inputs, answers, inputs.thresholds)
+    if not inputs.task.chooses:
         return None
     tolerance = CLASSIFICATION[inputs.precision]
     gap = top_two_gap(inputs.keras_outputs)

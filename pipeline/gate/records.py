@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.contract import Schema
+from models.anomaly import Thresholds
 from models.tasks import Task
 from models.tflite.interpreter import LiteRT
 from models.tflite.micro import DEFAULT_TIMEOUT_SECONDS
@@ -74,6 +75,7 @@ class GateInputs:
         unpacked: where weights are encoded for TFLite Micro: the same model with plain weights, which is what LiteRT
             runs; None where `model` is plain itself.
         clusters: per clustered layer how many distinct values its kernel may have; empty without clustering.
+        thresholds: reconstruction: errors above which a row is abnormal; else None.
         source_stage: stage that yielded the Keras model.
         micro_rows: rows run through TFLite Micro, whose kernels are slow on a PC: evenly spaced over `x`, which
             may be sorted by class.
@@ -91,6 +93,7 @@ class GateInputs:
     golden: Golden | None = None
     unpacked: bytes | None = None
     clusters: Mapping[str, int] = field(default_factory=dict)
+    thresholds: Thresholds | None = None
     source_stage: str = "train"
     micro_rows: int = 256
     micro_timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
@@ -124,7 +127,7 @@ class GateReport:
 
     Attributes:
         checks: each check made, in order.
-        agreement: fraction of rows that LiteRT and Keras decide alike; None for regression.
+        agreement: fraction of rows that LiteRT and Keras decide alike; None where nothing is decided.
         max_abs_error: largest difference between an output of LiteRT and of Keras; NaN where none was got.
         micro_max_steps: largest difference between TFLite Micro and LiteRT in steps of the output;
             None where TFLite Micro does not run the model or its output is float.

@@ -129,6 +129,11 @@ def device_part(record: RunRecord) -> str:
         f"Compile {files} into the firmware. `golden/` holds inputs and the outputs that must come out; its "
         "header is for a test at start-up."
     )
+    if record.task == "reconstruction":
+        text += (
+            f" `reconstruction.h` has the threshold, and `{C_NAME}_is_abnormal(input, output)` for after an inference; "
+            "keep a copy of the input, whose memory the arena may use again."
+        )
     return "\n\n".join([title, text, fenced(FIRMWARE, "cpp")])
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from ruamel.yaml import YAML
 
 from pipeline.ledger import LedgerRow
-from pipeline.report import wording
+from pipeline.report import task_words, wording
 from pipeline.report.record import RunRecord
 from pipeline.report.subject import classical_family, weights_field
 
@@ -154,6 +154,9 @@ def yardstick(record: RunRecord) -> Yardstick | None:
         For classes: how often the most frequent class of the training rows alone is right. For numbers: mean absolute
         error `mean(|p - t|)` and `sqrt(mean((p - t)²))` over the points that were kept. None before `export`.
     """
+    if record.task in ("reconstruction", "clustering"):
+        told = task_words.guess(record)
+        return None if told is None else Yardstick(*told)
     balance, score = record.profile.get("class_balance"), record.summary.get("model_score")
     if balance and score is not None and sum(balance["test"].values()):
         name = max(balance["train"], key=lambda each: balance["train"][each])
@@ -189,14 +192,15 @@ def training_cautions(record: RunRecord) -> list[str]:
     train = record.details("train")
     history, best = train.get("history") or [], train.get("best_epoch")
     # A schedule that ends at a rate of zero makes the last epoch the best one by design.
+    refined = "clustering" in train
     constant = (section_of(record, "train").get("optimizer") or {}).get("schedule") == "constant"
-    if constant and train.get("stopped_by") == "epochs" and best == len(history) > 1:
+    if constant and not refined and train.get("stopped_by") == "epochs" and best == len(history) > 1:
         found.append(
             f"The last of {len(history)} epochs of training was the best: more epochs (train.epochs) may do better."
         )
     rows, size = record.profile.get("rows", {}).get("train"), section_of(record, "train").get("batch_size")
     size = rows if size == "full" else size
-    if history and rows and size and len(history) * -(-rows // size) < FEW_STEPS:
+    if history and not refined and rows and size and len(history) * -(-rows // size) < FEW_STEPS:
         found.append(
             f"Training took {len(history) * -(-rows // size)} steps in all ({len(history)} epochs of {rows:,d} rows): "
             "few for so little data. Try more epochs (train.epochs), or a smaller train.batch_size."

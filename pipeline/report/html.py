@@ -8,7 +8,9 @@ from pipeline.report.markup import Markup, join, section, tag
 from pipeline.report.record import RunRecord
 from pipeline.report.section_baselines import baselines_section
 from pipeline.report.section_bits import bits_section
+from pipeline.report.section_clusters import clusters_section
 from pipeline.report.section_data import data_section
+from pipeline.report.section_errors import errors_section
 from pipeline.report.section_layers import layers_section
 from pipeline.report.section_overview import header, overview
 from pipeline.report.section_pruning import pruning_section
@@ -32,6 +34,8 @@ SHORT_TITLES = {
     "ledger": "Bytes and score",
     "baselines": "Baselines",
     "result": "Test split",
+    "errors": "Abnormal rows",
+    "clusters": "Clusters",
     "gate": "Gate",
     "reproduce": "Reproduce",
 }
@@ -64,6 +68,8 @@ def render_report(record: RunRecord) -> str:
         "ledger": ledger_section(record, plots),
         "baselines": baselines_section(record),
         "result": result_section(record, plots),
+        "errors": errors_section(record, plots),
+        "clusters": clusters_section(record, plots),
         "gate": gate_section(record),
         "reproduce": reproduce_section(record),
     }

@@ -6,7 +6,7 @@ from typing import Any
 
 from models.compression_config import SearchConfig
 from pipeline.ledger import ClassicalRow
-from pipeline.report import wording
+from pipeline.report import task_words, wording
 from pipeline.report.beaten import beaten_sentence
 from pipeline.report.findings import (
     chosen_variant,
@@ -61,10 +61,7 @@ def asked_sentence(record: RunRecord) -> str:
     """Says in a sentence what the run was to do."""
     data = section_of(record, "data")
     source = data.get("name") or data.get("path") or data.get("source", "its data")
-    target = record.profile.get("target", {}).get("name", "the target")
-    balance = record.profile.get("class_balance")
-    kinds = f", one of {wording.plural(len(balance['train']), 'class', 'classes')}," if balance else ""
-    what = f"Predict {target}{kinds} from {source}"
+    what = task_words.asked(record, str(source), [str(name) for name in data.get("normal") or ()])
     model = section_of(record, "model")
     return f"{what}, with {wording.network(model)}." if model.get("family") else f"{what}."
 
@@ -99,6 +96,14 @@ def _bundle_tiles(record: RunRecord) -> list[tuple[str, str, str]]:
     latency = s.get("latency_us")
     timed = f"{wording.figure(round(latency, 1))} µs, median, one thread, this machine" if latency is not None else ""
     cells.append(("Multiply-accumulates", wording.count(s["macs"]), timed))
+    told = s.get("reconstruction") or {}
+    if told.get("roc_auc") is not None:
+        note = f"the Keras model’s is {wording.score(told['float_roc_auc'])}"
+        cells.insert(0, ("ROC AUC, abnormal rows", wording.score(told["roc_auc"]), note))
+    clusters = s.get("clustering") or {}
+    if clusters.get("nmi") is not None:
+        note = f"mutual information with the labels; the dense model’s is {wording.score(clusters['baseline_nmi'])}"
+        cells.insert(1, ("NMI, test split", wording.score(clusters["nmi"]), note))
     agreement = s.get("agreement")
     error = f"largest difference of an output {wording.figure(s['max_abs_error'], 4)}"
     if agreement is None:
@@ -232,7 +237,10 @@ def _fields(section: dict[str, Any]) -> str:
         told += [f"code allowed in {wording.listed(list(section['allow']))}"] if section.get("allow") else []
         return "; ".join(told)
     described = []
+    unread = {"dense": "blocks", "convolutional": "units"}.get(str(section.get("kind")))
     for key, value in section.items():
+        if key == unread:
+            continue
         if key == "blocks":
             filters = ", ".join(str(block["filters"]) for block in value)
             described.append(f"{wording.plural(len(value), 'block')} of {filters} filters")

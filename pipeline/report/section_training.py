@@ -35,7 +35,8 @@ def training_section(record: RunRecord, plots: Plots) -> Markup:
     if build.get("layers"):
         parts.append(subsection("The network", layers_table(build)))
     if train:
-        parts.append(learning_curves("train", "Learning curves", train, record.metric, plots))
+        title = "Learning curves of the refinement" if "clustering" in train else "Learning curves"
+        parts.append(learning_curves("train", title, train, record.metric, plots))
     return section("training", "Training", *parts) if parts else NOTHING
 
 
@@ -79,7 +80,7 @@ def learning_curves(identifier: str, title: str, details: Mapping[str, Any], met
     ended = wording.plural(len(history), "epoch")
     rule = str(details.get("stopped_by") or "epochs")
     if rule != "epochs":
-        ended += f", stopped early by the rule train.stop.{rule}"
+        ended += f", stopped early by the rule {rule if '.' in rule else f'train.stop.{rule}'}"
     spent = sum(record.get("seconds") or 0.0 for record in history)
     return subsection(
         title,

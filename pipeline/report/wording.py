@@ -15,6 +15,7 @@ METRIC_NAMES = {
     "macro_f1": "macro F1",
     "r2": "R²",
     "d2": "D²",
+    "silhouette": "silhouette",
 }
 
 
@@ -129,8 +130,8 @@ def metric(name: str) -> str:
 
 
 def family(name: str) -> str:
-    """Writes a family as it stands in a sentence: `MLP`, `SVM`, `random forest`."""
-    return words(name) if "_" in name else name.upper()
+    """Writes a family as it stands in a sentence: `MLP`, `SVM`, `random forest`, `autoencoder`."""
+    return name.upper() if name in ("mlp", "cnn", "rnn", "svm") else words(name)
 
 
 def baseline(name: str) -> str:

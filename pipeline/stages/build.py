@@ -34,6 +34,7 @@ class Config:
     task: TaskName
     metric: MetricName | None
     model: NetworkConfig
+    num_clusters: int | None = None
 
 
 def build(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
@@ -52,7 +53,7 @@ def build(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
         metric=config.metric,
         foreign_layers=tuple(made.details.get("foreign_layers", ())),
     )
-    save_model(workspace.output, made.model, record)
+    save_model(workspace.output, made.model, record, autoencoder=made.autoencoder)
     row = measure("build", made.model, inputs.dataset, record.as_task())
     layers = [
         {
@@ -61,17 +62,18 @@ def build(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
             "output_shape": list(layer.output_shape[1:]) if isinstance(layer.output_shape, tuple) else [],
             "parameters": int(layer.count_params()),
         }
-        for layer in made.model.layers[1:]
+        for layer in (made.model if made.autoencoder is None else made.autoencoder).layers[1:]
     ]
     return Outcome((row,), {"family": config.model.family, "layers": layers, **made.details})
 
 
 @dataclass(frozen=True)
 class _Made:
-    """A network, and what the report tells of where it comes from."""
+    """A network, what the report tells of where it comes from, and of a clustering what its encoder learns in."""
 
     model: Any
     details: dict[str, Any] = field(default_factory=dict)
+    autoencoder: Any | None = None
 
 
 def _made(config: Config, schema: Schema, workspace: Workspace) -> _Made:
@@ -92,7 +94,9 @@ def _made(config: Config, schema: Schema, workspace: Workspace) -> _Made:
         adopted = adopt(model, schema, config.task, "model.builder", seed)
         details = {"builder": section.builder, "renamed": adopted.renamed}
     else:
-        return _Made(build_network(section, schema, config.task, seed))
+        learned_in = build_network(section, schema, "reconstruction", seed) if config.task == "clustering" else None
+        network = build_network(section, schema, config.task, seed, config.num_clusters)
+        return _Made(network, autoencoder=learned_in)
     if adopted.renamed:
         told = ", ".join(f"{old} is {new}" for old, new in adopted.renamed.items())
         workspace.progress.note(f"build: layers are renamed: {told}")

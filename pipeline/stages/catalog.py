@@ -13,6 +13,9 @@ from pipeline.config import RunConfig
 _ARRAYS = ("numpy",)
 _CONTROL = ("train.control",)
 _NETWORK = ("numpy", "tensorflow", "tf_keras", "flatbuffers")
+_LEARNING = (*_NETWORK, "scikit-learn")
+"""What stages need that know how clusters are learned."""
+
 _MODEL_FILES = ("h5py", "protobuf")
 _CLASSICAL = ("numpy", "scikit-learn", "joblib")
 _TFLITE = ("ai-edge-litert", "ai-edge-quantizer", "tflite-micro", "pyarrow")
@@ -98,7 +101,7 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "build",
         takes=("dataset",),
-        sections=("task", "metric", "model"),
+        sections=("task", "metric", "model", "clustering.num_clusters"),
         libraries=(*_NETWORK, *_MODEL_FILES),
         wanted=_is_network,
         reads="model",
@@ -107,14 +110,14 @@ STAGES: tuple[Stage, ...] = (
         "pretrain",
         takes=("dataset", "built"),
         sections=("pretrain", "train.class_weights", "train.loss"),
-        libraries=_NETWORK,
+        libraries=_LEARNING,
         wanted=lambda config: config.train.mode == "layer_wise",
     ),
     Stage(
         "train",
         takes=("dataset", "start"),
-        sections=("train",),
-        libraries=_NETWORK,
+        sections=("train", "clustering"),
+        libraries=_LEARNING,
         wanted=_is_trained,
         unread=_CONTROL,
     ),
@@ -136,7 +139,7 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "tune",
         takes=("dataset", "start", "trained"),
-        sections=("train", "tune", "task", "metric", "model", "pretrain", "at_once"),
+        sections=("train", "tune", "task", "metric", "model", "pretrain", "at_once", "clustering"),
         unread=_CONTROL,
         libraries=(*_NETWORK, *_MODEL_FILES, "keras-tuner", "scikit-learn", "scipy"),
         wanted=lambda config: config.tune is not None,
@@ -145,28 +148,28 @@ STAGES: tuple[Stage, ...] = (
         "prune",
         takes=("dataset", "dense"),
         sections=("prune",),
-        libraries=_NETWORK,
+        libraries=_LEARNING,
         wanted=lambda config: config.prune is not None and config.search is None,
     ),
     Stage(
         "cluster",
         takes=("dataset", "dense", "pruned"),
         sections=("cluster",),
-        libraries=_NETWORK,
+        libraries=_LEARNING,
         wanted=lambda config: config.cluster is not None and config.search is None,
     ),
     Stage(
         "quantize",
         takes=("dataset", "dense", "clustered"),
         sections=("quantize.aware", "convert.calibration_rows"),
-        libraries=_NETWORK,
+        libraries=_LEARNING,
         wanted=_is_aware,
     ),
     Stage(
         "search",
         takes=("dataset", "dense"),
         sections=("search", "prune", "cluster", "quantize.aware", "convert", "target"),
-        libraries=(*_NETWORK, "keras-tuner", *_TFLITE),
+        libraries=(*_LEARNING, "keras-tuner", *_TFLITE),
         wanted=lambda config: config.search is not None,
     ),
     Stage(
@@ -179,8 +182,8 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "export",
         takes=("dataset", "dense", "model", "variants", "baselines"),
-        sections=("export", "target"),
-        libraries=(*_NETWORK, "ai-edge-litert", "tflite-micro"),
+        sections=("export", "target", "reconstruction"),
+        libraries=(*_LEARNING, "ai-edge-litert", "tflite-micro"),
         wanted=_is_network,
     ),
     Stage(

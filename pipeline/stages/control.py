@@ -13,6 +13,7 @@ from models.training import predict
 from models.training import train as train_network
 from models.training_cost import control_epochs
 from pipeline.artifacts import SavedModel, save_model
+from pipeline.lessons import validation
 from pipeline.measure import measure
 from pipeline.probing import probed
 from pipeline.stages.train import training_details, training_settings
@@ -51,11 +52,11 @@ def control(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
     fine_tuning = training_settings(section, learned, workspace)
     most = -(-fine_tuning.num_steps(batches.num_batches) // batches.num_batches)
     epochs = control_epochs(most, learned.pretraining_macs or 0, count_macs(model), batches.num_rows)
-    validation = (inputs.dataset.inputs("validation"), inputs.dataset.split("validation").y)
+    x, y = validation(inputs.dataset, task)
     result = train_network(
         model,
         batches,
-        validation,
+        (x, y),
         task,
         replace(fine_tuning, epochs=epochs, stop=StopConfig(), label="control"),
         checkpoints=workspace.checkpoints("control"),
@@ -67,7 +68,7 @@ def control(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
         "metric": task.metric,
         "budget": {"epochs": epochs, "fine_tuning": most, "pretraining": epochs - most},
         "score": row.score,
-        "layer_wise_score": task.score(validation[1], predict(inputs.trained.load(), validation[0])),
+        "layer_wise_score": task.score(y, predict(inputs.trained.load(), x)),
         "probe": probed(model, inputs.dataset, task, workspace),
         **training_details(result),
     }

@@ -22,6 +22,7 @@ from models.tflite.runtimes import LITERT, TFLITE_MICRO, XNNPACK, RuntimeSupport
 from models.tflite.variants import VariantMaker
 from pipeline.artifacts import SavedModel
 from pipeline.ledger import LedgerRow
+from pipeline.lessons import validation
 from pipeline.measure import ledger_row
 from pipeline.workspace import Outcome, Workspace
 
@@ -119,7 +120,7 @@ def _maker(inputs: Inputs, config: Config, workspace: Workspace) -> VariantMaker
 
 def _scorer(inputs: Inputs, task: Task) -> Callable[[bytes], float]:
     """Scores files on validation rows in LiteRT; the same file, which two variants may share, once."""
-    x, y = inputs.dataset.inputs("validation"), inputs.dataset.split("validation").y
+    x, y = validation(inputs.dataset, task)
 
     @functools.cache
     def score(file: bytes) -> float:

@@ -15,22 +15,28 @@ from numpy.typing import NDArray
 
 from data.contract import GateError
 from data.dataset import Dataset
+from models.anomaly import Thresholds, row_errors
+from models.deep_clustering import embedding_of
 from models.legacy_keras import use_determinism
 from models.measurements import count_macs, count_nonzero, count_parameters, gzip_bytes, zstd_bytes
 from models.recurrent import kernel_named
+from models.task_config import ReconstructionConfig
 from models.tasks import Task
 from models.tflite.audit import operators
 from models.tflite.interpreter import LiteRT, TensorInfo, latency_us
 from models.training import predict
+from pipeline import anomalies
 from pipeline.artifacts import SavedModel, Variants
-from pipeline.bundle import copy_files, write_c_model, write_golden
+from pipeline.bundle import copy_files, write_c_model, write_cluster_names, write_golden
 from pipeline.bundle_layout import MODEL
 from pipeline.classical_artifacts import Baselines
+from pipeline.clusters import cluster_summary, told_clusters
 from pipeline.comparison import compared
 from pipeline.config import ExportConfig, TargetConfig
 from pipeline.decisions import decided
 from pipeline.gate.checks import GateInputs, GateReport, Golden, run_gate
 from pipeline.gate.structure import arithmetic
+from pipeline.lessons import reference, validation
 from pipeline.targets import judge
 from pipeline.workspace import Outcome, Workspace
 
@@ -54,6 +60,7 @@ class Config:
 
     export: ExportConfig
     target: TargetConfig
+    reconstruction: ReconstructionConfig | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +74,9 @@ class _Tested:
         baseline_score: of the dense float model.
         float_score: of the model that was converted.
         scores: variant -> score.
+        errors: reconstruction: of each row, by who answered; else empty.
+        baseline_outputs: (rows, outputs) of the dense float model.
+        embedded: clustering: (rows, dimensions) embeddings by the Keras model; else empty.
     """
 
     report: GateReport
@@ -75,6 +85,9 @@ class _Tested:
     baseline_score: float
     float_score: float
     scores: dict[str, float]
+    errors: dict[str, NDArray[np.float64]]
+    baseline_outputs: NDArray[np.float32]
+    embedded: NDArray[np.float32]
 
 
 def export(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
@@ -94,8 +107,17 @@ def export(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
     copy_files(workspace.output, inputs.dataset, inputs.variants)
     raw = _golden_rows(inputs.dataset, config.export.golden_rows, workspace.seed_for("export", "golden"))
     golden = write_golden(workspace.output, file, runnable, raw, config.export.c_golden_rows)
-    tested = _test(inputs, task, model, dense, golden, workspace)
+    thresholds, figures = anomalies.exported_thresholds(
+        inputs.dataset, runnable, model, config.reconstruction, workspace.output
+    )
+    tested = _test(inputs, task, model, dense, golden, thresholds, workspace)
     report = tested.report
+    if thresholds is not None:
+        figures |= anomalies.test_figures(inputs.dataset, tested.errors, thresholds.file)
+    clusters = None
+    if task.name == "clustering":
+        write_cluster_names(workspace.output, int(model.output_shape[-1]))
+        clusters = cluster_summary(inputs.dataset, tested.answers[chosen], tested.baseline_outputs, tested.embedded)
     write_c_model(workspace.output, file, runnable, report.arena_bytes, report.micro_reason)
     measured = _measure(inputs, task, dense, file, runnable, config.export.latency_repeats)
     measured["max_arena_bytes"] = report.arena_bytes
@@ -105,12 +127,14 @@ def export(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
         "gates": [{key: _jsonable(value) for key, value in asdict(check).items()} for check in report.checks],
         "targets": targets,
         "met": all(target["met"] for target in targets),
-        **decided(inputs.dataset, task, tested.answers[chosen]),
+        **_decisions(inputs, task, tested, thresholds),
         "test": tested.scores,
         "xnnpack_difference": _jsonable(report.xnnpack_steps),
         "golden": {"rows": len(golden.quantized), "runtime": golden.runtime},
         "summary": {
             **_summary(inputs, task, model, file, runnable, tested, measured, targets),
+            "reconstruction": figures or None,
+            "clustering": clusters,
             "baselines": compared(inputs.baselines, whole, task, measured["min_score"] or 0.0, len(file)),
         },
     }
@@ -124,9 +148,18 @@ def _golden_rows(dataset: Dataset, wanted: int, seed: int) -> NDArray[Any]:
     return np.ascontiguousarray(raw[order[:wanted]])
 
 
-def _test(inputs: Inputs, task: Task, model: Any, dense: Any, golden: Golden, workspace: Workspace) -> _Tested:
+def _test(
+    inputs: Inputs,
+    task: Task,
+    model: Any,
+    dense: Any,
+    golden: Golden,
+    thresholds: Thresholds | None,
+    workspace: Workspace,
+) -> _Tested:
     """Reads the test split, once, for the gate and for every score on it."""
-    x, y = inputs.dataset.inputs("test"), inputs.dataset.split("test").y
+    x, y = inputs.dataset.inputs("test"), reference(inputs.dataset, "test", task)
+    judged = slice(None) if thresholds is None else anomalies.normal_rows(inputs.dataset)
     variants = inputs.variants
     keras_outputs = predict(model, x)
     masks = inputs.model.masks()
@@ -144,6 +177,7 @@ def _test(inputs: Inputs, task: Task, model: Any, dense: Any, golden: Golden, wo
             golden=golden,
             unpacked=None if runnable == file else runnable,
             clusters=inputs.model.clusters(),
+            thresholds=thresholds,
             source_stage=inputs.model.stage,
         )
     )
@@ -151,11 +185,17 @@ def _test(inputs: Inputs, task: Task, model: Any, dense: Any, golden: Golden, wo
     scores: dict[str, float] = {}
     for done, name in enumerate(variants.names, start=1):
         answers[name] = LiteRT(variants.runnable(name).read_bytes()).predict(x)
-        scores[name] = _score(task, y, answers[name], name)
+        scores[name] = _score(task, y[judged], answers[name][judged], name)
         workspace.progress.step("test", done, len(variants.names), {"variant": name, task.metric: scores[name]})
-    float_score = _score(task, y, keras_outputs, "Keras")
-    baseline = float_score if dense is model else _score(task, y, _dense_answers(inputs, dense, "test"), "Keras, dense")
-    return _Tested(report, golden, answers, baseline, float_score, scores)
+    float_score = _score(task, y[judged], keras_outputs[judged], "Keras")
+    baseline_outputs = keras_outputs if dense is model else _dense_answers(inputs, dense, "test")
+    baseline = _score(task, y[judged], baseline_outputs[judged], "Keras, dense")
+    errors = {}
+    if thresholds is not None:
+        answered = {"file": answers[variants.chosen], "keras": keras_outputs, "baseline": baseline_outputs}
+        errors = {who: row_errors(x, outputs) for who, outputs in answered.items()}
+    embedded = predict(embedding_of(model), x) if task.name == "clustering" else np.zeros((len(x), 0), np.float32)
+    return _Tested(report, golden, answers, baseline, float_score, scores, errors, baseline_outputs, embedded)
 
 
 def _dense_answers(inputs: Inputs, dense: Any, split: str) -> NDArray[np.float32]:
@@ -176,7 +216,7 @@ def _measure(
     inputs: Inputs, task: Task, dense: Any, file: bytes, runnable: bytes, repeats: int
 ) -> dict[str, float | None]:
     """Measures what targets are about, on the validation split: limit's name -> figure."""
-    x, y = inputs.dataset.inputs("validation"), inputs.dataset.split("validation").y
+    x, y = validation(inputs.dataset, task)
     score = task.score(y, LiteRT(runnable).predict(x))
     return {
         "max_score_drop": task.score(y, _dense_answers(inputs, dense, "validation")) - score,
@@ -186,6 +226,16 @@ def _measure(
         # LiteRT does not run encoded weights.
         "max_latency_us": round(latency_us(file, x, repeats), 3) if runnable == file else None,
     }
+
+
+def _decisions(inputs: Inputs, task: Task, tested: _Tested, thresholds: Thresholds | None) -> dict[str, Any]:
+    """Tells what model.tflite decided on the test split."""
+    outputs = tested.answers[inputs.variants.chosen]
+    if thresholds is not None:
+        return {"errors": anomalies.told_errors(inputs.dataset, outputs, tested.errors["file"], thresholds.file)}
+    if task.name == "clustering":
+        return {"clusters": told_clusters(inputs.dataset, outputs, tested.embedded)}
+    return decided(inputs.dataset, task, outputs)
 
 
 def _summary(

@@ -11,6 +11,7 @@ from models.layerwise import pretrain as pretrain_layers
 from models.legacy_keras import use_determinism
 from pipeline.artifacts import SavedModel, save_model
 from pipeline.class_weights import class_weights
+from pipeline.lessons import validation
 from pipeline.measure import measure
 from pipeline.workspace import Outcome, Workspace
 
@@ -49,7 +50,7 @@ def pretrain(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
     result = pretrain_layers(
         inputs.built.load(),
         batches,
-        (inputs.dataset.inputs("validation"), inputs.dataset.split("validation").y),
+        validation(inputs.dataset, task),
         config.pretrain,
         task,
         workspace.seed_for("pretrain"),

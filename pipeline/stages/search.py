@@ -39,6 +39,7 @@ from pipeline.candidates import (
     prune_section,
 )
 from pipeline.config import TargetConfig
+from pipeline.lessons import validation
 from pipeline.search_oracle import CompressionOracle
 from pipeline.targets import judge
 from pipeline.workspace import Outcome, Workspace
@@ -93,8 +94,8 @@ def search(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
 
 
 def _dense_score(inputs: Inputs, task: Task) -> float:
-    answers = predict(inputs.dense.load(), inputs.dataset.inputs("validation"))
-    return task.score(inputs.dataset.split("validation").y, answers)
+    x, y = validation(inputs.dataset, task)
+    return task.score(y, predict(inputs.dense.load(), x))
 
 
 class _Search:

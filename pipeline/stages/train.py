@@ -13,10 +13,14 @@ from data.dataset import Dataset
 from models.coefficients import input_coefficients, kernel_zeros
 from models.config import TrainConfig
 from models.legacy_keras import use_determinism
+from models.task_config import ClusteringConfig
+from models.tasks import Clustering
 from models.training import TrainingResult, TrainingSettings
 from models.training import train as train_network
 from pipeline.artifacts import ModelRecord, SavedModel, save_model
 from pipeline.class_weights import class_weights
+from pipeline.clusters import learn_clusters
+from pipeline.lessons import training_batches, validation
 from pipeline.measure import measure
 from pipeline.workspace import Outcome, Workspace
 
@@ -34,13 +38,14 @@ class Config:
     """Sections of the config that are read."""
 
     train: TrainConfig
+    clustering: ClusteringConfig | None = None
 
 
 def train(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
-    """Trains by gradient descent; the best weights on validation are kept.
+    """Trains by gradient descent; the best weights on validation are kept. For a clustering, see `_train_clusters`.
 
     Raises:
-        ConfigError: `class_weights` names a class that the data does not have.
+        ConfigError: `class_weights` names a class that the data does not have; more clusters than rows are apart.
         TrainingError: the loss is not finite any more.
     """
     section = config.train
@@ -49,11 +54,13 @@ def train(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
     weights = class_weights(section.class_weights, inputs.dataset)
     learned = {"class_weights": weights, "regularization": section.regularization, "loss": section.loss}
     record = inputs.start.record.model_copy(update=learned)
+    if config.clustering is not None:
+        return _train_clusters(inputs, record, section, config.clustering, workspace)
     task = record.as_task()
     result = train_network(
         model,
-        inputs.dataset.batches("train", section.batch_size, workspace.seed_for("train", "shuffle")),
-        (inputs.dataset.inputs("validation"), inputs.dataset.split("validation").y),
+        training_batches(inputs.dataset, task, section.batch_size, workspace.seed_for("train", "shuffle")),
+        validation(inputs.dataset, task),
         task,
         training_settings(section, record, workspace),
         checkpoints=workspace.checkpoints("train"),
@@ -89,6 +96,32 @@ def weights_details(model: Any, schema: Schema) -> dict[str, Any]:
     count, zeros = kernel_zeros(model)
     found = input_coefficients(model, schema.feature_names)
     return {"count": count, "zeros": zeros, "coefficients": None if found is None else asdict(found)}
+
+
+def _train_clusters(
+    inputs: Inputs, record: ModelRecord, section: TrainConfig, config: ClusteringConfig, workspace: Workspace
+) -> Outcome:
+    """Trains an autoencoder as the section says, then its clusters; the model is the encoder with these on top."""
+    task = Clustering(record.loss, record.metric)
+    settings = training_settings(section, record, workspace)
+    learned = learn_clusters(inputs.dataset, inputs.start, task, settings, section.batch_size, config, workspace)
+    save_model(workspace.output, learned.model, record)
+    row = measure("train", learned.model, inputs.dataset, task)
+    refined = learned.refinement
+    nothing = {"history": [], "stopped_by": "epochs", "best_epoch": 0}
+    details = {
+        "metric": task.metric,
+        **(nothing if refined.training is None else training_details(refined.training)),
+        "weights": weights_details(learned.model, inputs.dataset.schema),
+        "clustering": {
+            "reconstruction": {"metric": "r2", **training_details(learned.reconstruction)},
+            "before": learned.before,
+            "after": learned.after,
+            "changed": refined.changed,
+            "sizes": refined.sizes,
+        },
+    }
+    return Outcome((row,), details)
 
 
 def training_details(result: TrainingResult) -> dict[str, Any]:

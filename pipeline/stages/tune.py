@@ -11,6 +11,7 @@ from data.dataset import Dataset
 from models.compression_config import PruneConfig
 from models.config import MetricName, ModelConfig, PretrainConfig, RegularizationConfig, TaskName, TrainConfig
 from models.legacy_keras import use_determinism
+from models.task_config import ClusteringConfig
 from models.tasks import Task
 from models.tuning_config import TuneConfig
 from pipeline.artifacts import SavedModel
@@ -44,6 +45,7 @@ class Config:
     model: ModelConfig
     pretrain: PretrainConfig | None
     at_once: PruneConfig | None
+    clustering: ClusteringConfig | None = None
 
     @property
     def epochs(self) -> int:

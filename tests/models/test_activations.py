@@ -9,7 +9,8 @@ import pytest
 
 from models.activations import ELEMENTWISE, activation, activation_name, hard_swish
 from models.architectures.builder import build
-from models.config import Activation, BlockConfig, CnnConfig, MlpConfig
+from models.config import BlockConfig, CnnConfig, MlpConfig
+from models.field_types import Activation
 from models.legacy_keras import keras, tf
 from models.prediction import predict
 from models.tflite.audit import operator_details, operators

@@ -195,6 +195,8 @@ def test_resume_in_another_process_ends_with_the_same_bits(tmp_path):
 class Halves:
     """Holds the kernel's first row at a value that each update halves."""
 
+    stopped_by = None
+
     def __init__(self, kernel, update_steps, settled_step):
         self.kernel, self.update_steps, self.settled_step = kernel, update_steps, settled_step
         self.value = tf.Variable(8.0)

@@ -26,7 +26,7 @@ from pipeline.report.beaten import beaten_sentence
 from pipeline.report.record import RunRecord, StageRecord
 from pipeline.stages import baselines, ingest
 from pipeline.stages.catalog import producer, stages_of
-from pipeline.summary import BaselineResult
+from pipeline.summary_parts import BaselineResult
 from pipeline.terminal import bytes_note, ledger_table
 from pipeline.workspace import Outcome
 from tests.pipeline.export_chain import workspace_in

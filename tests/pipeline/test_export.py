@@ -357,4 +357,6 @@ def test_summary_is_complete_and_survives_json(digits: Chain, exported: Exported
     assert (written["output"]["dtype"], written["output"]["shape"]) == ("int8", [1, 10])
     assert [row["stage"] for row in written["ledger"]] == ["train", "prune", "convert", "convert"]
     assert written.keys() == Summary.model_fields.keys()
-    assert set(Summary.model_json_schema()["required"]) == written.keys() - {"arena_reason"}
+    of_other_tasks = {"reconstruction", "clustering"}
+    assert {written[name] for name in of_other_tasks} == {None}
+    assert set(Summary.model_json_schema()["required"]) == written.keys() - of_other_tasks - {"arena_reason"}

@@ -84,9 +84,16 @@ def test_key_is_over_all_that_shapes_an_artifact(tmp_path: Path) -> None:
     train = plan(tmp_path).stages[2]
     assert train.parts.keys() == {"stage", "config", "inputs", "source", "code", "seed", "versions"}
     assert train.parts["config"]["train"]["epochs"] == 12
-    assert train.parts["config"].keys() == {"train"}
+    assert train.parts["config"].keys() == {"train", "clustering"}
     assert train.parts["inputs"] == {"dataset": plan(tmp_path).keys["ingest"], "start": plan(tmp_path).keys["build"]}
-    assert train.parts["versions"].keys() == {"python", "numpy", "tensorflow", "tf_keras", "flatbuffers"}
+    assert train.parts["versions"].keys() == {
+        "python",
+        "numpy",
+        "tensorflow",
+        "tf_keras",
+        "flatbuffers",
+        "scikit-learn",
+    }
 
 
 LAYER_WISE = TEXT.replace("train: {", "train: {mode: layer_wise, ")

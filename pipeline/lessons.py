@@ -1,0 +1,86 @@
+"""What a task trains on and what it is scored on: labels, or the inputs themselves."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.contract import Batches
+from data.dataset import Dataset
+from models.tasks import Task
+
+
+class InputsAsTargets:
+    """Batches whose targets are their own inputs, flattened: views, not copies.
+
+    Args:
+        batches: of inputs; their targets are not looked at.
+    """
+
+    def __init__(self, batches: Batches) -> None:
+        self._batches = batches
+
+    @property
+    def num_rows(self) -> int:
+        """Rows an epoch passes over."""
+        return self._batches.num_rows
+
+    @property
+    def num_batches(self) -> int:
+        """Batches an epoch."""
+        return self._batches.num_batches
+
+    @property
+    def batch_size(self) -> int:
+        """Rows of every batch but the last."""
+        return self._batches.batch_size
+
+    def batch(self, epoch: int, index: int) -> tuple[NDArray[np.float32], NDArray[Any]]:
+        """Returns (x, y): x float32 (rows, *input_shape), y the same numbers as (rows, entries)."""
+        x, _ = self._batches.batch(epoch, index)
+        return x, x.reshape(len(x), -1)
+
+
+def training_batches(
+    dataset: Dataset,
+    task: Task,
+    batch_size: int | Literal["full"],
+    seed: int,
+    targets: NDArray[Any] | None = None,
+) -> Batches:
+    """Returns the training rows of a task in shuffled batches.
+
+    Args:
+        dataset: the rows as the model eats them.
+        task: what is learned: labels, or the inputs.
+        batch_size: rows of a batch; `full`: all of them.
+        seed: of the shuffle.
+        targets: (rows, ...) in place of what the task learns.
+    """
+    batches = dataset.batches("train", batch_size, seed, targets)
+    return InputsAsTargets(batches) if task.name == "reconstruction" and targets is None else batches
+
+
+def reference(dataset: Dataset, split: str, task: Task) -> NDArray[Any]:
+    """Returns what a task's score holds the answers to a split against.
+
+    Args:
+        dataset: the rows as the model eats them.
+        split: `train`, `validation` or `test`.
+        task: what is judged.
+
+    Returns:
+        (rows,) labels, or (rows, entries) float32 inputs.
+    """
+    if task.judged_by == "labels":
+        return dataset.split(split).y
+    x = dataset.inputs(split)
+    return x.reshape(len(x), -1)
+
+
+def validation(dataset: Dataset, task: Task) -> tuple[NDArray[np.float32], NDArray[Any]]:
+    """Returns the validation rows as a training takes them: inputs, and what the score holds the answers against."""
+    x = dataset.inputs("validation")
+    return x, x.reshape(len(x), -1) if task.judged_by == "inputs" else dataset.split("validation").y
