@@ -9,7 +9,7 @@ run: $(VENV)/.installed
 	$(BIN)/python run_pipeline.py
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -8,8 +8,8 @@ The network, the rows and the pretraining are those of `configs/fashion_layerwis
 the same untrained weights and may take as many epochs as the autoencoders' pretraining and their fine-tuning cost
 together, in multiply-accumulates (`models/training_cost.py`); supervised pretraining costs far less than that. The
 control's learning rates are the best on validation rows of another draw; fine-tuning's are the middle of what was tried
-(`RATES`). The validation rows choose the epoch; the test rows are read once, here. Every side is the command line in a
-process of its own.
+(`RATES`). The validation rows choose the epoch; this script reads the test rows once. Every side is the command line in a
+process of its own. docs/performance.md tells how the settings came about.
 """
 
 from __future__ import annotations
