@@ -7,9 +7,9 @@ Run from the root of the repository; it takes half an hour or so on two cores:
 The network, the rows and the pretraining are those of `configs/fashion_layerwise.yaml`. Training end to end starts from
 the same untrained weights and may take as many epochs as the autoencoders' pretraining and their fine-tuning cost
 together, in multiply-accumulates (`models/training_cost.py`); supervised pretraining costs far less than that. The
-control's learning rates are the best on validation rows of another draw; fine-tuning's are the middle of what was tried
-(`RATES`). The validation rows choose the epoch; this script reads the test rows once. Every side is the command line in a
-process of its own. docs/performance.md tells how the settings came about.
+control's learning rates are the best on validation rows of other draws; fine-tuning's are the middle of what was tried
+(`RATES`; docs/performance.md tells how they came about). The validation rows choose the epoch; this script reads the
+test rows once. Every side is the command line in a process of its own.
 """
 
 from __future__ import annotations
