@@ -23,11 +23,12 @@ def pruning_adds_up(config: RunConfig) -> Iterator[Disagreement]:
         )
         yield Disagreement(("prune", "inputs"), message, (("model",),))
     elif prune is not None and prune.inputs == "varying" and config.model.family != "mlp":
+        article = "an" if config.model.family == "autoencoder" else "a"
         reader = {
             "rnn": "A recurrent layer reads every step",
             "autoencoder": "It gives every input back",
         }.get(config.model.family, "A convolution reads every place")
-        message = f"expected all with the family {config.model.family}, got varying. {reader}; take it out."
+        message = f"expected all with {article} {config.model.family}, got varying. {reader}; take it out."
         yield Disagreement(("prune", "inputs"), message, (("model", "family"),))
     if prune is None or config.search is not None:
         return

@@ -12,13 +12,14 @@ if TYPE_CHECKING:
     from pipeline.config import RunConfig
 
 _OF_AUTOENCODERS = ("reconstruction", "clustering")
+_PREDICTING = ("linear", "mlp", "cnn", "rnn")
 
 
 def family_fits_task(config: RunConfig) -> Iterator[Disagreement]:
-    """Autoencoders give rows back or cluster them, and no other family does."""
+    """Autoencoders give rows back or cluster them, and no other network does; of other models, other checks tell."""
     location: Location = ("model", "family")
     family = config.model.family
-    if config.task in _OF_AUTOENCODERS and family != "autoencoder":
+    if config.task in _OF_AUTOENCODERS and family in _PREDICTING:
         message = f"expected autoencoder with task: {config.task}, got {family}. Set model.family to autoencoder."
         yield Disagreement(location, message, (("task",),))
     elif config.task not in _OF_AUTOENCODERS and family == "autoencoder":

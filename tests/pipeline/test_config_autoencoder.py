@@ -145,8 +145,7 @@ def test_the_section_of_the_task_is_implied() -> None:
         ),
         (
             {"task": "reconstruction", "model": DENSE, "prune": {"inputs": "varying"}},
-            "prune.inputs: expected all with the family autoencoder, got varying. Only an mlp can do without inputs: "
-            "take it out.",
+            "prune.inputs: expected all with an autoencoder, got varying. It gives every input back; take it out.",
         ),
         (
             {

@@ -80,7 +80,7 @@ def test_everything_wrong_is_told_at_once_in_the_order_of_lines(tmp_path: Path) 
         "run.yaml:6: data.name: expected one of 'digits', 'iris', 'wine', 'breast_cancer', 'diabetes', 'gapminder', "
         f"got 'digit'. {own} 'digits'?",
         "run.yaml:9: model.units: expected a key of 'model', got 'units'. "
-        "'units' belongs to 'model' with family: mlp or rnn or autoencoder.",
+        "'units' belongs to 'model' with family: mlp, rnn or autoencoder.",
         "run.yaml:11: model.blocks.0.filters: expected a whole number from 1 to 1024, got 0.",
         "run.yaml:12: model.blocks.1.filters: expected a whole number from 1 to 1024, got nothing. "
         "Add it to 'model.blocks.1': filters of the convolution.",
