@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from models.compression_config import ENCODED
-from pipeline.report import wording
+from pipeline.report import task_words, wording
 from pipeline.report.findings import chosen_variant, yardstick
 from pipeline.report.markdown import plain, table
 from pipeline.report.record import RunRecord
@@ -27,7 +27,7 @@ def scores_part(record: RunRecord) -> str:
             f"**{wording.score(s['model_score'])}**",
         ),
     ]
-    lines = ["## Scores", table(["model", f"{name}, test split"], rows, 1)]
+    lines = ["## Scores", table(["model", f"{name}, {task_words.judged_rows(record)}"], rows, 1)]
     beside_it = yardstick(record)
     if beside_it is not None:
         lines.append(plain(beside_it.sentence))
