@@ -286,7 +286,7 @@ def test_errors_of_the_data_come_through(vector_schema, blobs, memory_batches):
 def test_a_model_without_kernels_cannot_be_penalized(blobs, memory_batches):
     inputs = keras.Input((6,))
     model = keras.Model(inputs, keras.layers.BatchNormalization()(inputs))
-    with pytest.raises(ConfigError, match=r"train\.regularization: expected a model with Dense"):
+    with pytest.raises(ConfigError, match=r"train\.regularization: expected a model with dense"):
         train(model, memory_batches(*blobs, 64), blobs, TASK, settings(1, regularization=RegularizationConfig(l1=0.1)))
 
 
