@@ -23,7 +23,7 @@ def pruning_adds_up(config: RunConfig) -> Iterator[Disagreement]:
         )
         yield Disagreement(("prune", "inputs"), message, (("model",),))
     elif prune is not None and prune.inputs == "varying" and config.model.family != "mlp":
-        article = "an" if config.model.family == "autoencoder" else "a"
+        article = "an" if config.model.family in ("autoencoder", "rnn") else "a"
         reader = {
             "rnn": "A recurrent layer reads every step",
             "autoencoder": "It gives every input back",

@@ -27,7 +27,7 @@ LSTM, GRU = {"family": "rnn"}, {"family": "rnn", "cell": "gru"}
         ({"search": {"aware": [False, True]}}, "search.aware: expected false alone with an rnn, got true."),
         (
             {"prune": {"inputs": "varying"}},
-            "prune.inputs: expected all with a rnn, got varying. A recurrent layer reads",
+            "prune.inputs: expected all with an rnn, got varying. A recurrent layer reads",
         ),
         (
             {"prune": {"unit": "node", "criterion": "batch_normalization_scale"}},
