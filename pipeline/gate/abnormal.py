@@ -40,8 +40,15 @@ def check_decisions(inputs: GateInputs, answers: Answers, thresholds: Thresholds
         message=f"{figure:.4f} of the {rows} are decided alike."
         if passed
         else f"expected {CLEAR_AGREEMENT:g} of the {rows} to be decided alike, got {figure:.4f}. "
-        f"Calibrate on more rows, or choose another precision.",
+        "Integers cut off what lies outside the range of normal rows, and with it the error of abnormal ones: choose "
+        "float32 or int16x8, or fewer epochs.",
     )
+
+
+def called_normal(inputs: GateInputs, thresholds: Thresholds) -> NDArray[np.bool_]:
+    """(rows,) whether Keras calls a row normal; all rows, where it calls none so."""
+    normal = row_errors(inputs.x, inputs.keras_outputs) <= max(thresholds.keras, TINIEST_ERROR)
+    return normal if normal.any() else np.ones_like(normal)
 
 
 def _relative_errors(
