@@ -61,5 +61,5 @@ def about_unlabeled(path: Path | None = None) -> Iterator[None]:
 
 
 def about_input(error: DataError, path: Path) -> DataError:
-    """Says of the input of a prediction what is told of training data: there is no config whose `data` could be mended."""
+    """Says of the input of a prediction what is told of training data: there is no config to be mended."""
     return retold(error, "input", path, INPUT_ADVICE) if str(error).startswith("data.") else error

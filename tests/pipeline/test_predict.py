@@ -445,7 +445,8 @@ def series(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         (
             _log([*_steps(8), *_steps(8)]),
             "input: expected times that rise from row to row, got one in row 9 of 'new.csv p' that is not after the "
-            "one before it, in 't'. Correct the times, put each recording into a file of its own, or leave the column out.",
+            "one before it, in 't'. Correct the times, put each recording into a file of its own, or leave the column "
+            "out.",
         ),
         (
             _log([f"at {line}" for line in _steps(8)]),
