@@ -17,8 +17,9 @@ from pydantic import ValidationError
 from rich.table import Table
 from rich.text import Text
 
+from data.column_transforms import CategoricalColumn
 from data.contract import ConfigError, ConversionError, DataError, PenjingError
-from data.preprocessing import CategoricalColumn, Preprocessing
+from data.preprocessing import Preprocessing
 from data.reading import RawInput, read_input
 from data.retelling import about_input
 from models.anomaly import row_errors
