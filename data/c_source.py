@@ -8,7 +8,8 @@ from data.c_functions import ENCODE_BINS, ENCODE_CATEGORY, FIND_CATEGORY, IS_MIS
 from data.c_selection import pixel_selection, positions_table
 from data.c_series import series_source
 from data.c_text import c_float, c_string, commented, enum_names
-from data.preprocessing import BooleanColumn, CategoricalColumn, NumericColumn, Preprocessing, TableColumn
+from data.column_transforms import BooleanColumn, CategoricalColumn, NumericColumn, TableColumn
+from data.preprocessing import Preprocessing
 from data.storage import write_text
 
 HEADER_FILE = "preprocessing.h"

@@ -77,7 +77,8 @@ class SplitFields(FrozenConfig):
 
     normal: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     """Task reconstruction: classes whose rows are normal. Training and validation hold normal rows alone; rows of all
-    other classes are abnormal and lie in the test split alone. No label is read when left out."""
+    other classes are abnormal and lie in the test split alone. A window of a series is normal only if all its steps
+    are. No label is read when left out."""
 
     num_labels: Annotated[int, Field(ge=1)] | None = None
     """Training rows that keep their labels, of each class its share; the others become rows without labels, which
@@ -235,10 +236,11 @@ class SeriesData(SplitFields):
 
     window_label: Literal["last", "majority"] = "last"
     """Class of a window with steps of several classes: that of its last step, as a device meets them; or the most
-    frequent, the last step's where some are equally frequent."""
+    frequent, the last step's where some are equally frequent. Not with `normal`, which looks at all steps."""
 
     mixed_windows: Literal["keep", "drop"] = "keep"
-    """Windows with steps of several classes: keep them, by `window_label`, or leave them out of all splits."""
+    """Windows with steps of several classes: keep them, by `window_label`, or leave them out of all splits. With
+    `normal`: windows with normal and abnormal steps, which are abnormal where they are kept."""
 
     time: str | None = None
     """Column of numbers or dates that must rise from step to step; it is checked, and no channel."""

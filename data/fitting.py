@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from data.preprocessing import CLIP, BooleanColumn, CategoricalColumn, NumericColumn, SignedLog, TableColumn
+from data.column_transforms import BooleanColumn, CategoricalColumn, NumericColumn, SignedLog, TableColumn
+from data.preprocessing import CLIP
 from data.sources.loaded import Column
 
 HEAVY_SKEWNESS = 2.0

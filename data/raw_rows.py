@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.array_files import npz_names, read_npy, read_npz
+from data.column_transforms import CategoricalColumn, NumericColumn
 from data.contract import DataError
 from data.paths import nearest
 from data.pixels import as_pixels, check_finite
-from data.preprocessing import CategoricalColumn, NumericColumn, Preprocessing
+from data.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     import pandas

@@ -13,7 +13,7 @@ from data.contract import DataError
 from data.recording import Recording
 from data.sources.loaded import Targets, no_targets
 from data.targets import classes_from_numbers
-from data.windows import Cutting, Windows, is_mixed, window_codes
+from data.windows import Cutting, Windows, has_steps, is_mixed, window_codes
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,9 @@ class WindowTargets:
 
 def window_targets(config: SeriesData, task: str, windows: Windows, folders: Sequence[str | None]) -> WindowTargets:
     """Labels windows.
+
+    With `data.normal` a window has a normal class only if all its steps have one; else it has the class of its last
+    abnormal step.
 
     Args:
         config: which column, which step, what of mixed and missing ones.
@@ -58,7 +61,10 @@ def window_targets(config: SeriesData, task: str, windows: Windows, folders: Seq
         keep, warnings = _present(config, ~np.isnan(found), windows)
         return WindowTargets(Targets(found, (), config.target), keep, warnings)
     steps, classes = _step_codes(config.target, task, recordings)
-    rule, both = config.window_label, list(zip(steps, cut, strict=True))
+    both = list(zip(steps, cut, strict=True))
+    if config.normal is not None:
+        return _whole_windows(config, config.normal, classes, both, windows)
+    rule = config.window_label
     codes = np.concatenate([window_codes(each, starts, cutting, rule, len(classes)) for each, starts in both])
     keep, warnings = _present(config, codes >= 0, windows)
     mixed = np.concatenate([is_mixed(each, starts, config.window) for each, starts in both])
@@ -69,6 +75,44 @@ def window_targets(config: SeriesData, task: str, windows: Windows, folders: Seq
         if config.mixed_windows == "drop":
             keep = keep & ~mixed
     return WindowTargets(Targets(codes.astype(np.int32), classes, config.target), keep, warnings)
+
+
+def _whole_windows(
+    config: SeriesData,
+    normal: Sequence[str],
+    classes: tuple[str, ...],
+    steps: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]],
+    windows: Windows,
+) -> WindowTargets:
+    """Labels windows of normal and abnormal steps: nothing may be learned from one that holds any abnormal step.
+
+    Args:
+        config: what of mixed windows and missing labels.
+        normal: names of the classes that are normal.
+        classes: names of all classes.
+        steps: of each recording the classes (steps,) of its steps, -1 where missing, and the first steps (windows,)
+            of its windows.
+        windows: all of them.
+    """
+    abnormal_codes = [code for code, name in enumerate(classes) if name not in normal]
+    codes, mixed = [], []
+    for of_steps, starts in steps:
+        missing, abnormal = of_steps < 0, np.isin(of_steps, abnormal_codes)
+        # The last abnormal step at or before each step; -1 before the first.
+        latest = np.maximum.accumulate(np.where(abnormal, np.arange(len(of_steps)), -1))
+        ends = starts + config.window - 1
+        any_abnormal = latest[ends] >= starts
+        found = of_steps[np.where(any_abnormal, latest[ends], ends)]
+        codes.append(np.where(~any_abnormal & has_steps(missing, starts, config.window), -1, found))
+        mixed.append(any_abnormal & has_steps(~abnormal & ~missing, starts, config.window))
+    labels, both = np.concatenate(codes), np.concatenate(mixed)
+    keep, warnings = _present(config, labels >= 0, windows)
+    if both.any():
+        dropped = config.mixed_windows == "drop"
+        told = "are left out (data.mixed_windows: drop)" if dropped else "are abnormal"
+        warnings = (*warnings, f"{int(both.sum())} of {len(both)} windows hold normal and abnormal steps and {told}.")
+        keep = keep & ~both if dropped else keep
+    return WindowTargets(Targets(labels.astype(np.int32), classes, config.target), keep, warnings)
 
 
 def _of_folders(windows: Windows, folders: Sequence[str | None]) -> WindowTargets:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from data.config import (
@@ -25,6 +23,7 @@ from data.config import (
 from data.contract import DataError
 from data.image_folders import image_files, unsorted_images
 from data.paths import TABLE_SUFFIXES, entries_of, existing, is_file, nearest
+from data.retelling import about_unlabeled
 from data.series_folders import series_files
 
 IDX_NAMES = {
@@ -74,27 +73,13 @@ def unlabeled_files(config: UnlabeledData) -> list[Path]:
         DataError: the source is missing or empty, or a link leads out of its folder; told of `data.unlabeled`.
     """
     path = Path(config.path)
-    with about_unlabeled():
+    with about_unlabeled(path):
         if isinstance(config, UnlabeledImages):
             return [image.path for image in unsorted_images(path) if image.split in (None, "train")]
         if isinstance(config, UnlabeledIdx):
             existing(path, "folder")
             return [_idx_file(path, "train_images")]
         return [_unlabeled_array(config) if isinstance(config, UnlabeledArrays) else table_file(path)]
-
-
-@contextmanager
-def about_unlabeled() -> Iterator[None]:
-    """Says of `data.unlabeled` what is told of `data`, or of the input of a prediction."""
-    try:
-        yield
-    except DataError as error:
-        text = str(error)
-        if not text.startswith("data.unlabeled"):
-            text = re.sub(r"^input\b", "data.path", text)
-            text = re.sub(r"\bdata\.(path|x|skip_unreadable)\b", r"data.unlabeled.\1", text)
-            raise DataError(text) from error
-        raise
 
 
 def _unlabeled_array(config: UnlabeledArrays) -> Path:

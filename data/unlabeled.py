@@ -25,7 +25,8 @@ from data.image_folders import unsorted_images
 from data.pictures import NUM_LISTED, unreadable_error
 from data.preprocessing import Preprocessing
 from data.raw_rows import open_pixels, read_table, read_vectors
-from data.source_files import about_unlabeled, unlabeled_files
+from data.retelling import about_unlabeled
+from data.source_files import unlabeled_files
 from data.storage import digest_rows, write_array
 
 COMPARED = ("validation", "test")
@@ -66,10 +67,11 @@ def load_unlabeled(config: DataConfig, preprocessing: Preprocessing, folder: Pat
     unlabeled = config.unlabeled
     if unlabeled is None:
         raise ValueError("load_unlabeled: expected a section data.unlabeled, got none.")
-    with about_unlabeled():
-        if isinstance(unlabeled, UnlabeledImages):
+    if isinstance(unlabeled, UnlabeledImages):
+        with about_unlabeled(Path(unlabeled.path)):
             return _images(unlabeled, preprocessing, folder, progress)
-        file = unlabeled_files(unlabeled)[0]
+    file = unlabeled_files(unlabeled)[0]
+    with about_unlabeled(file):
         description = {"source": unlabeled.source, "file": file.name}
         name = unlabeled.x if isinstance(unlabeled, UnlabeledArrays) else None
         if preprocessing.kind == "image":

@@ -97,6 +97,13 @@ def is_mixed(codes: NDArray[np.int64], starts: NDArray[np.int64], window: int) -
     return mixed
 
 
+def has_steps(marked: NDArray[np.bool_], starts: NDArray[np.int64], window: int) -> NDArray[np.bool_]:
+    """Says of each window (windows,) whether any of its steps is marked in `marked` (steps,)."""
+    before = np.concatenate([[0], np.cumsum(marked)])
+    found: NDArray[np.bool_] = before[starts + window] > before[starts]
+    return found
+
+
 def _check_lengths(recordings: Sequence[Recording], cutting: Cutting) -> None:
     """Refuses windows that are longer than a recording.
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from data.column_transforms import CategoricalColumn, NumericColumn, TableColumn
 from data.dataset import Dataset
-from data.preprocessing import CategoricalColumn, NumericColumn, TableColumn
 from data.series_profile import drawn
 from models.tasks import Task
 

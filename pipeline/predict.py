@@ -17,9 +17,11 @@ from pydantic import ValidationError
 from rich.table import Table
 from rich.text import Text
 
+from data.column_transforms import CategoricalColumn
 from data.contract import ConfigError, ConversionError, DataError, PenjingError
-from data.preprocessing import CategoricalColumn, Preprocessing
+from data.preprocessing import Preprocessing
 from data.reading import RawInput, read_input
+from data.retelling import about_input
 from models.anomaly import row_errors
 from models.classical.forms import evaluate
 from models.compression_config import ENCODED
@@ -96,7 +98,7 @@ def predict(export_folder: Path, input_path: Path, note: Callable[[str], None] |
     try:
         rows = read_input(preprocessing, input_path)
     except DataError as error:
-        raise _about_input(error, input_path) from error
+        raise about_input(error, input_path) from error
     if note is not None:
         for text in (*_missed(summary), *_unseen(preprocessing, rows)):
             note(text)
@@ -241,18 +243,6 @@ def _require_match(folder: Path, preprocessing: Preprocessing, summary: Summary,
         raise _damaged(folder, f"a {SUMMARY} of {summary.task} and a {PREPROCESSING} of {names} classes")
     if gives != (names or 1,):
         raise _damaged(folder, f"a {name} that answers {gives} and a {PREPROCESSING} of {names} classes")
-
-
-def _about_input(error: DataError, path: Path) -> DataError:
-    """Says of the input what is told of training data: there is no config here whose `data` could be mended."""
-    field, _, told = str(error).partition(": ")
-    if not field.startswith("data."):
-        return error
-    rule, _, advice = told.rpartition(". ")
-    if field == "data.types":
-        advice = "Correct the input: its values must be of the types the model learned from."
-    named = str(path) in rule or f"'{path.name}" in rule
-    return DataError(f"input: {rule}{'' if named else f', in {str(path)!r}'}. {advice}")
 
 
 def _damaged(folder: Path, told: str) -> PenjingError:

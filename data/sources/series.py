@@ -20,6 +20,9 @@ from data.sources.loaded import LoadedSeries, Targets
 from data.splits import TEST, TRAIN, VALIDATION
 from data.windows import STRADDLES, Cutting, Windows, time_blocks
 
+NUM_SHOWN = 5
+"""Groups that an error names."""
+
 FEWEST_FILES = 3
 """So many files are divided as wholes where the config does not say how; fewer are cut in time."""
 
@@ -72,14 +75,19 @@ def load_series(config: SeriesData, task: str) -> LoadedSeries:
     _check_division(config, read, given[keep], cutting, in_time)
     warnings = (*_warnings(config, root, read, int((found.keep & ~keep).sum())), *found.warnings)
     windows, given = windows.only(keep), given[keep]
+    groups = None if in_time else _groups(config, read)[windows.of]
+    if config.group is not None and read.ships_splits:
+        _check_shipped_groups(config, read, windows, given)
     targets = Targets(found.targets.values[keep], found.targets.class_names, found.targets.name)
+    if config.normal is None:  # else classes are but names of what is normal
+        warnings, targets = (*warnings, *_lost_classes(targets)), _with_classes_that_are_left(targets)
     return LoadedSeries(
-        _with_classes_that_are_left(targets),
+        targets,
         _description(config, root, read, cutting, in_time),
         np.arange(len(windows), dtype=np.int64),
-        (*warnings, *_lost_classes(targets)),
+        warnings,
         given if in_time or read.ships_splits else None,
-        None if in_time else _groups(config, read)[windows.of],
+        groups,
         names=windows,
         windows=windows,
         stride=cutting.stride,
@@ -184,6 +192,29 @@ def _check_division(config: SeriesData, read: _Read, given: NDArray[np.int8], cu
             f"data.split_by: expected {len(wanted)} or more {what} to divide, one a split at least, got {len(divided)}"
             f". {advice}, or add recordings."
         )
+
+
+def _check_shipped_groups(config: SeriesData, read: _Read, windows: Windows, given: NDArray[np.int8]) -> None:
+    """Refuses splits of the source that cut through a group.
+
+    Raises:
+        DataError: with the groups that have windows in two splits or more.
+    """
+    splits: dict[str, set[int]] = {}
+    for of, split in zip(windows.of.tolist(), given.tolist(), strict=True):
+        splits.setdefault(str(read.recordings[of].group), set()).add(split)
+    shared = {group: codes for group, codes in splits.items() if len(codes) > 1}
+    if not shared:
+        return
+    shown = ", ".join(
+        f"{group!r} (in {' and '.join(SPLIT_NAMES[code] for code in sorted(codes))})"
+        for group, codes in list(shared.items())[:NUM_SHOWN]
+    )
+    raise DataError(
+        f"data.group: expected each group of {config.group!r} in one of the splits that the source ships, got "
+        f"{len(shared)} of {len(splits)} in several: {shown}{' …' if len(shared) > NUM_SHOWN else ''}. Keep a "
+        "group's files in the folder of one split, or put all files into one folder, whose groups are then divided."
+    )
 
 
 def _with_classes_that_are_left(targets: Targets) -> Targets:

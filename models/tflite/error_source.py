@@ -11,8 +11,8 @@ from models.tflite.interpreter import TensorInfo
 def error_header(name: str, source: TensorInfo, output: TensorInfo, threshold: float, *, exact_input: bool) -> str:
     """Writes the function that measures how badly a row was reconstructed, and the threshold of its error.
 
-    `mean_j (x_j - (q_j - zero_point) * scale)²`, summed up in float32: the same as `models.anomaly.row_errors` but for
-    rounding.
+    `mean_j (x_j - (q_j - zero_point) * scale)²`, summed up in float32: bit for bit `models.anomaly.row_errors`, but for
+    options that let a compiler change the arithmetic (-ffast-math, fused multiply-adds).
 
     Args:
         name: name of the run, made a C identifier.
@@ -39,10 +39,15 @@ def error_header(name: str, source: TensorInfo, output: TensorInfo, threshold: f
             if whole
             else "the float input, before it is quantized"
         ),
-        input_value=_real("input[i]", source) if whole else "input[i]",
+        input_value=_pixel("input[i]", source) if whole else "input[i]",
         output_type=c_type(output.dtype),
         output_value=_real("output[i]", output),
     )
+
+
+def _pixel(element: str, tensor: TensorInfo) -> str:
+    """Writes a pixel as the model's float input has it, k / 255: times the scale, the last bit would differ."""
+    return f"(float)({element} - ({tensor.zero_point})) / {float_literal(np.float32(np.rint(1.0 / tensor.scale)))}"
 
 
 def _real(element: str, tensor: TensorInfo) -> str:
@@ -65,7 +70,8 @@ _FILE = """\
 
 /* Mean squared difference between an input and its reconstruction, in the square of the unit of the float input.
  * input: {input_meaning}.
- * output: the output tensor. */
+ * output: the output tensor.
+ * The same bits as on the host, unless a compiler fuses multiply and add (-ffp-contract=off keeps it from that). */
 static inline float {identifier}_error(const {input_type} *input, const {output_type} *output) {{
   float sum = 0.0f;
   for (unsigned int i = 0; i < {upper}_NUM_ENTRIES; i++) {{

@@ -55,14 +55,23 @@ def _nothing_is_ignored(config: RunConfig, data: SeriesData) -> Iterator[Disagre
     by_step = reads and config.task != "regression"
     where: Location = ("data", "target")
     rules = (
-        (reads, "a data.target that is read", ("horizon", "missing_target")),
-        (by_step, "classes in data.target", ("window_label", "mixed_windows")),
-        (by_step and data.horizon == 0, "data.horizon: 0", ("window_label", "mixed_windows")),
+        (reads, "with a data.target that is read alone, got it without", ("horizon", "missing_target")),
+        (by_step, "with classes in data.target alone, got it without", ("window_label", "mixed_windows")),
+        (
+            data.normal is None,
+            "without data.normal, got both: a window is judged by all its steps",
+            ("horizon", "window_label"),
+        ),
+        (
+            by_step and data.horizon == 0,
+            "with data.horizon: 0 alone, got it without",
+            ("window_label", "mixed_windows"),
+        ),
     )
     refused: set[str] = set()
     for held, needed, names in rules:
         for name in names:
             if not held and is_chosen(data, name) and name not in refused:
                 refused.add(name)
-                message = f"expected it with {needed} alone, got it without. Nothing would read it: take it out."
-                yield Disagreement(("data", name), message, (where, ("data", "horizon"), ("task",)))
+                message = f"expected it {needed}. Nothing would read it: take it out."
+                yield Disagreement(("data", name), message, (where, ("data", "horizon"), ("data", "normal"), ("task",)))

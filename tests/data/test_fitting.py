@@ -8,9 +8,10 @@ import pytest
 from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+from data.column_transforms import CategoricalColumn, NumericColumn, SignedLog
 from data.contract import DataError
 from data.fitting import bins_for, fit_column, fit_numeric, moments
-from data.preprocessing import CLIP, CategoricalColumn, NumericColumn, Preprocessing, SignedLog
+from data.preprocessing import CLIP, Preprocessing
 from data.sources.loaded import Column
 
 

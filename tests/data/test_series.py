@@ -148,6 +148,34 @@ def test_split_folders_are_kept(ingested, folder):
     assert dataset.profile["source"]["ships_splits"] is True
 
 
+def test_shipped_splits_that_cut_through_a_group_are_refused(ingested, tmp_path):
+    """Files of either split by the same people: the test would be of people whom the model has met."""
+    for split in ("train", "test"):
+        for number in range(6):
+            who = "solo" if (split, number) == ("test", 5) else f"p{number}"
+            write(
+                tmp_path / "r" / split / f"{number}.csv",
+                signal(40, number),
+                who=[who] * 40,
+                y=list("aaaaaaaabbbbbbbb" * 3)[:40],
+            )
+    fields = {"source": "series", "path": str(tmp_path / "r"), "window": 8, "target": "y"}
+    message = (
+        "data.group: expected each group of 'who' in one of the splits that the source ships, got 5 of 7 in several: "
+        "'p0' (in train and test), 'p1' (in train and test), 'p2' (in train and test), 'p3' (in train and test), 'p4' "
+        "(in train and test). Keep a group's files in the folder of one split, or put all files into one folder, whose "
+        "groups are then divided."
+    )
+    for task in ("classification", "reconstruction"):
+        with pytest.raises(DataError) as caught:
+            ingested(task, **fields, group="who")
+        assert str(caught.value) == message
+    for number in range(5):
+        (tmp_path / "r" / "test" / f"{number}.csv").unlink()
+    dataset = ingested(**fields, group="who")
+    assert {name.partition(" ")[0] for name in dataset.test_names()} == {"test/5.csv"}
+
+
 def test_labels_of_mixed_windows(ingested, tmp_path):
     labels = list("aaaabbbbbbccaaaaaaabbbbcccaaaabbccccaabb") * 6
     write(tmp_path / "log.csv", signal(len(labels)), y=labels)

@@ -73,6 +73,60 @@ def test_training_and_validation_hold_normal_windows_alone(ingested, tmp_path):
     assert dataset.raw("test").shape == (len(names), 4, 2)
 
 
+@pytest.mark.parametrize("stride", [3, 10])
+def test_no_abnormal_step_is_learned_from(ingested, tmp_path, stride):
+    """A window that ends well may hold abnormal steps: here all abnormal runs are shorter than a window."""
+    labels = [("bad" if 3 <= step % 20 < 6 else "odd" if step % 50 == 8 else "ok") for step in range(400)]
+    write(tmp_path / "a.csv", 400, 0, state=labels)
+    fields = {"source": "series", "path": str(tmp_path / "a.csv"), "window": 8, "stride": stride, "target": "state"}
+    dataset = ingested("reconstruction", **fields, normal=("ok",))
+    steps = np.loadtxt(tmp_path / "a.csv", delimiter=",", skiprows=1, usecols=(0, 1), dtype=np.float32)
+    bad_values = {tuple(value) for value, label in zip(steps.tolist(), labels, strict=True) if label != "ok"}
+    channels = dataset.preprocessing.series.channels
+    mean, scale = (np.array([getattr(channel, name) for channel in channels]) for name in ("mean", "scale"))
+    for name in ("train", "validation"):
+        windows = np.round(dataset.split(name).x * scale + mean, 4).reshape(-1, 2)
+        assert not bad_values & {tuple(value) for value in windows.astype(np.float32).tolist()}
+    for name, code in zip(dataset.test_names(), dataset.split("test").y.tolist(), strict=True):
+        first, last = map(int, name.rpartition(" ")[2].split("-"))
+        assert code == int(any(label != "ok" for label in labels[first - 1 : last]))
+    starts = range(0, 393, stride)
+    kinds = [{label == "ok" for label in labels[start : start + 8]} for start in starts]
+    told = f"{sum(len(kind) == 2 for kind in kinds)} of {len(kinds)} windows hold normal and abnormal steps and "
+    assert told + "are abnormal." in dataset.profile["warnings"]
+    # Dropped, they are nowhere: what is left is normal throughout, and there is nothing to test with.
+    with pytest.raises(DataError, match=r"^data.normal: expected abnormal rows in the test split, got none among"):
+        ingested("reconstruction", **fields, normal=("ok",), mixed_windows="drop")
+
+
+def test_mixed_windows_of_normal_and_abnormal_steps_alone_are_dropped(ingested, tmp_path):
+    labels = ["ok", "fine"] * 100 + ["ok", "ok", "bad", "bad"] + ["bad"] * 8 + ["fine"] * 8
+    write(tmp_path / "a.csv", len(labels), 0, state=labels)
+    fields = {"source": "series", "path": str(tmp_path / "a.csv"), "window": 4, "target": "state"}
+    for mixed, abnormal in (("keep", 3), ("drop", 2)):
+        dataset = ingested("reconstruction", **fields, normal=("ok", "fine"), mixed_windows=mixed)
+        assert dataset.split("test").y.sum() == abnormal
+        assert dataset.profile["rows"]["total"] == 53 - (mixed == "drop")  # two of 55 lie on borders of the blocks
+
+
+def test_a_window_of_normal_steps_and_missing_labels_has_no_target(ingested, tmp_path):
+    labels = ["ok"] * 100 + ["ok", "", "ok", "ok"] + ["", "bad", "", ""] + ["ok"] * 12
+    write(tmp_path / "a.csv", len(labels), 0, state=labels)
+    fields = {"source": "series", "path": str(tmp_path / "a.csv"), "window": 4, "target": "state", "normal": ("ok",)}
+    with pytest.raises(DataError, match=r"^data.target: expected a value for every window, got 1 of 30 without one"):
+        ingested("reconstruction", **fields)
+    dataset = ingested("reconstruction", **fields, missing_target="drop_windows")
+    assert dataset.split("test").y.sum() == 1
+    assert "a.csv rows 105-108" in dataset.test_names()
+
+
+def test_normal_steps_that_fill_no_window_are_told(ingested, tmp_path):
+    write(tmp_path / "a.csv", 120, 0, state=["ok", "bad"] * 60)
+    fields = {"source": "series", "path": str(tmp_path / "a.csv"), "window": 4, "target": "state", "normal": ("ok",)}
+    with pytest.raises(DataError, match=r"^data.normal: expected rows of 'ok' to learn from, got none. Add rows"):
+        ingested("reconstruction", **fields)
+
+
 def test_few_windows_keep_their_labels(ingested, folder):
     fields = {"source": "series", "path": str(folder), "window": 8}
     whole, few = ingested(**fields), ingested(**fields, num_labels=6)

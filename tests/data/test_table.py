@@ -8,9 +8,9 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from data.column_transforms import BooleanColumn, CategoricalColumn, NumericColumn
 from data.columns import recognise
 from data.contract import ConfigError, DataError
-from data.preprocessing import BooleanColumn, CategoricalColumn, NumericColumn
 from data.reading import read_input
 
 

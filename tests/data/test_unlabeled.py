@@ -245,6 +245,29 @@ def test_pretraining_on_rows_of_the_test_split_is_told(table, tmp_path):
             "drop_rows",
             r"data.unlabeled.path: expected one or more rows, got none that can be used in 'more.csv'. Check it.",
         ),
+        (
+            "width,color\n1,red\nwide,red\n",
+            "impute",
+            r"data.unlabeled.path: expected numbers in column 'width', got 'wide' in row 2 \(1 such rows\), in "
+            r"'/.*/more.csv'. Correct the file: its values must be of the types that the labeled rows have.",
+        ),
+        (
+            "width,color\n1e300,red\n",
+            "impute",
+            r"data.unlabeled.path: expected numbers within ±3.4e38, got larger in column 'width', in '/.*/more.csv'. "
+            r"Correct the file: its values must be of the types that the labeled rows have.",
+        ),
+        (
+            "width,color\n1e999,red\n",
+            "impute",
+            r"data.unlabeled.path: expected finite numbers, got 1 infinite in column 'width' \(first in row 1\), in "
+            r"'/.*/more.csv'. Correct them, or leave them empty as missing.",
+        ),
+        (
+            "width,color\n1,red,2\n",
+            "impute",
+            r"data.unlabeled.path: expected 2 values in every row, got 3 in line 2 of 'more.csv'. Correct the line.*",
+        ),
         (None, "impute", r"data.unlabeled.path: expected a file, got '.*more.csv', which does not exist.*"),
     ],
 )

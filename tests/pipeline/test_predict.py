@@ -16,14 +16,15 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from data.config import ImagesData, TableData
+from data.config import ImagesData, SeriesData, TableData
 from data.contract import ConfigError, DataError, PenjingError
 from data.dataset import Dataset
 from data.ingest import ingest
 from data.pictures import unreadable_error
+from data.retelling import about_input
 from models.legacy_keras import keras
 from models.tflite.convert import convert
-from pipeline.predict import Prediction, _about_input, predict, prediction_table
+from pipeline.predict import Prediction, predict, prediction_table
 from tests.pipeline.report_records import summary
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -403,6 +404,85 @@ def test_an_input_is_told_once_with_what_to_do_about_it(
     assert str(caught.value) == message.format(path=str(path))
 
 
+def _log(rows: list[str], header: str = "t,a,b,who") -> str:
+    return "\n".join([header, *rows]) + "\n"
+
+
+def _steps(number: int) -> list[str]:
+    return [f"{step},{step % 3},{step % 5},p" for step in range(number)]
+
+
+@pytest.fixture(scope="module", params=["error", "interpolate"])
+def series(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle on windows of 8 steps of two channels, with columns of time and group."""
+    folder = tmp_path_factory.mktemp("series")
+    for number, name in enumerate(("up", "down") * 3):
+        (folder / "logs" / name).mkdir(parents=True, exist_ok=True)
+        (folder / "logs" / name / f"{number}.csv").write_text(_log([f"{line}{number}" for line in _steps(32)]))
+    fields = {"path": str(folder / "logs"), "window": 8, "time": "t", "group": "who", "missing": request.param}
+    dataset = _ingested(SeriesData.model_validate({"source": "series", **fields}), "classification", folder / "dataset")
+    return _bundle(folder / "tiny", dataset, _network((8, 2), np.ones((16, 2)), "softmax"), "classification")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            _log(_steps(7)),
+            "input: expected windows no longer than any series, got 8 steps with 'new.csv p' of 7 rows. Take the short "
+            "ones out, or record longer ones: the model takes that many steps at once.",
+        ),
+        (
+            _log([f"{step},{'' if step in (2, 5) else 1},1,p" for step in range(8)]),
+            "input: expected a value in every step, got 2 missing in channel 'a' of 'new.csv p' (first in row 3). Fill "
+            "them in: the model needs a value of each channel.",
+        ),
+        (
+            _log([f"{step},,1,p" for step in range(8)]),
+            "input: expected a value in every step, got no value in channel 'a' of 'new.csv p' (first in row 1). Fill "
+            "them in: the model needs a value of each channel.",
+        ),
+        (
+            _log([*_steps(8), *_steps(8)]),
+            "input: expected times that rise from row to row, got one in row 9 of 'new.csv p' that is not after the "
+            "one before it, in 't'. Correct the times, put each recording into a file of its own, or leave the column "
+            "out.",
+        ),
+        (
+            _log([f"at {line}" for line in _steps(8)]),
+            "input: expected numbers or dates in 't' of 'new.csv', got 'at 0'. Correct the times, put each recording "
+            "into a file of its own, or leave the column out.",
+        ),
+        (
+            _log(_steps(8), "t,a,c,who"),
+            "input: expected a column of every file, got 'b', which 'new.csv' lacks. Correct the input: each channel "
+            "of the model must be a column of numbers.",
+        ),
+        (
+            _log([f"{step},{'two' if step in (2, 5) else 1},1,p" for step in range(8)]),
+            "input: expected numbers in column 'a' of 'new.csv', got 'two' in row 3 (2 such rows). Correct the input: "
+            "each channel of the model must be a column of numbers.",
+        ),
+        (
+            _log([*_steps(8), "8,1,1,"]),
+            "input: expected a value in every row, got 1 missing in 'who' of 'new.csv' (first in row 9). Fill them in, "
+            "or remove these rows.",
+        ),
+    ],
+)
+def test_advice_on_an_input_of_series_is_none_on_a_config(
+    series: Path, tmp_path: Path, text: str, message: str
+) -> None:
+    (tmp_path / "new.csv").write_text(text)
+    bridged = json.loads((series / "preprocessing.json").read_text())["series"]["missing"] == "interpolate"
+    if bridged and "got 2 missing" in message:
+        assert len(predict(series, tmp_path / "new.csv")) == 1
+        return
+    with pytest.raises(DataError) as caught:
+        predict(series, tmp_path / "new.csv")
+    assert str(caught.value) == message
+
+
 def test_columns_that_the_model_does_not_know_are_passed_over(numbers: Path, tmp_path: Path) -> None:
     (tmp_path / "plain.csv").write_text("width\n3\n")
     (tmp_path / "more.csv").write_text("price,width,height\n1,3,tall\n")
@@ -418,7 +498,7 @@ def test_what_is_no_file_is_refused_without_being_read(numbers: Path, tmp_path: 
 
 
 def test_unreadable_images_keep_their_advice_and_name_the_input(tmp_path: Path) -> None:
-    error = _about_input(unreadable_error([("a.png", "no image")], "Remove or replace them."), tmp_path / "new")
+    error = about_input(unreadable_error([("a.png", "no image")], "Remove or replace them."), tmp_path / "new")
     assert str(error) == (
         f"input: expected readable images, got 1 that are not (a.png: no image), in '{tmp_path / 'new'}'. "
         "Remove or replace them."

@@ -12,6 +12,9 @@ SERIES = {"source": "series", "path": "x", "window": 16, "target": "y"}
 FOLDERS = {"source": "series", "path": "x", "window": 16}
 
 
+NORMAL = {"task": "reconstruction", "model": {"family": "autoencoder", "bottleneck": 4}}
+
+
 def data(**fields: Any) -> dict[str, Any]:
     return {"data": SERIES | fields}
 
@@ -59,6 +62,16 @@ def data(**fields: Any) -> dict[str, Any]:
             "take it out.",
         ),
         (
+            {**NORMAL, **data(normal=["ok"], window_label="majority")},
+            "data.window_label: expected it without data.normal, got both: a window is judged by all its steps. "
+            "Nothing would read it: take it out.",
+        ),
+        (
+            {**NORMAL, **data(normal=["ok"], horizon=2)},
+            "data.horizon: expected it without data.normal, got both: a window is judged by all its steps. "
+            "Nothing would read it: take it out.",
+        ),
+        (
             {**data(), "model": {"family": "cnn", "blocks": [{"filters": 4, "pool": 8}, {"filters": 4, "pool": 4}]}},
             "model.blocks.1.pool: expected a feature map of at least 4x1, got 2x1 from the convolution of block 2.",
         ),
@@ -77,6 +90,7 @@ def test_series_that_cannot_be(sections: dict[str, Any], message: str) -> None:
     "sections",
     [
         {"data": FOLDERS, "model": {"family": "cnn"}},
+        {**NORMAL, **data(normal=["ok"], mixed_windows="drop", missing_target="drop_windows")},
         {"data": FOLDERS, "prune": {"unit": "node", "inputs": "varying"}},
         {**data(horizon=2, channels=["a", "y"]), "task": "regression"},
         {**data(window_label="majority", mixed_windows="drop", time="t", group="g", split_by="group")},
