@@ -38,7 +38,7 @@ if not keras.__name__.startswith("tf_keras"):
 # tanh ("Fusion is not implemented: [FusedBatchNorm,Tanh]"). Inference without it gives the same answers.
 tf.config.optimizer.set_experimental_options({"remapping": False})
 
-__all__ = ["clone", "keras", "saved_model_messages", "tf", "tfmot", "use_determinism"]
+__all__ = ["clone", "keras", "saved_metadata", "tf", "tfmot", "use_determinism"]
 
 
 def use_determinism(seed: int) -> None:
@@ -60,15 +60,13 @@ def tfmot() -> Any:
     return importlib.import_module("tensorflow_model_optimization")
 
 
-def saved_model_messages() -> tuple[Any, Any]:
-    """Makes empty messages to parse a SavedModel into without loading it.
+def saved_metadata() -> Any:
+    """Makes an empty message to parse a SavedModel's keras_metadata.pb into.
 
     Returns:
-        tf_keras's SavedMetadata (keras_metadata.pb) and TensorFlow's SavedModel (saved_model.pb).
+        tf_keras's SavedMetadata.
     """
-    metadata = importlib.import_module("tf_keras.protobuf.saved_metadata_pb2")
-    saved_model = importlib.import_module("tensorflow.core.protobuf.saved_model_pb2")
-    return metadata.SavedMetadata(), saved_model.SavedModel()
+    return importlib.import_module("tf_keras.protobuf.saved_metadata_pb2").SavedMetadata()
 
 
 def clone(model: Any) -> Any:
