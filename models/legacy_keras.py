@@ -38,7 +38,7 @@ if not keras.__name__.startswith("tf_keras"):
 # tanh ("Fusion is not implemented: [FusedBatchNorm,Tanh]"). Inference without it gives the same answers.
 tf.config.optimizer.set_experimental_options({"remapping": False})
 
-__all__ = ["clone", "keras", "saved_metadata", "tf", "tfmot", "use_determinism"]
+__all__ = ["clone", "keras", "model_of_saved_config", "saved_metadata", "tf", "tfmot", "use_determinism"]
 
 
 def use_determinism(seed: int) -> None:
@@ -67,6 +67,20 @@ def saved_metadata() -> Any:
         tf_keras's SavedMetadata.
     """
     return importlib.import_module("tf_keras.protobuf.saved_metadata_pb2").SavedMetadata()
+
+
+def model_of_saved_config(config: dict[str, Any]) -> Any:
+    """Makes a model, with fresh weights, of what keras_metadata.pb says of it.
+
+    Args:
+        config: class_name and config, as Keras wrote them before the archive `.keras`: without modules.
+
+    Returns:
+        What it describes; byte code in it is run.
+    """
+    utils = importlib.import_module("tf_keras.src.saving.legacy.saved_model.utils")
+    with utils.keras_option_scope(save_traces=False, in_tf_saved_model_scope=True):
+        return keras.layers.deserialize(config, use_legacy_format=True)
 
 
 def clone(model: Any) -> Any:

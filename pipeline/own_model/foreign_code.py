@@ -146,7 +146,8 @@ def _judge(value: dict[str, Any], name: Any, kind: str, layer: str) -> Iterator[
         yield _lambda(inner, layer)
     elif not _is_known(kind, module, named, registered):
         what = "function" if kind == "function" else "class"
-        shown = named if registered in (None, named) else f"{named} ({registered})"
+        hides = registered not in (None, named, "function") and (module is None or module in MODULES)
+        shown = f"{named} ({registered})" if hides else named
         yield ForeignCode(layer, f"the {what} {_dotted(module, shown)}", allowable=False)
     elif name in _OPERATIONS:
         operation = inner.get("function") if isinstance(inner, dict) else None
@@ -165,7 +166,7 @@ def _is_known(kind: str, module: str | None, name: str, registered: str | None) 
     """
     if (module, name) in OWN:
         return registered in (None, name) or registered in REGISTERED
-    if registered not in (None, name):
+    if registered not in (None, name, "function" if kind == "function" else name):
         return False
     if name in REGISTERED:
         return _is_keras(module) or module in FUNCTION_MODULES

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from data.contract import ConfigError
-from models.legacy_keras import keras, tf
+from models.legacy_keras import keras, model_of_saved_config, tf
 
 _PLAIN = ("Functional", "Model", "Sequential")
 
@@ -31,8 +31,7 @@ def rebuild(folder: Path, config: dict[str, Any]) -> Any:
     inner = config.get("config")
     if config.get("class_name") not in _PLAIN or not isinstance(inner, dict) or "layers" not in inner:
         raise _refused("a functional or sequential model", "one whose layers are not described", "Save it as such.")
-    # The format of SavedModels is that of Keras before the archive `.keras`: without modules.
-    model = keras.layers.deserialize({**config, "config": _without_marks(inner)}, use_legacy_format=True)
+    model = model_of_saved_config({**config, "config": _without_marks(inner)})
     if not getattr(model, "inputs", None):
         raise _refused("a model with an input", "one that was never called", "Begin it with keras.Input.")
     checkpoint = folder / "variables" / "variables"

@@ -90,7 +90,7 @@ def test_a_layer_of_one_operation_calls_listed_functions_alone(
 ) -> None:
     config = architecture(saved)
     target = tmp_path / "target"
-    layer = {"class_name": kind, "config": {"name": "hidden", "function": function}, "name": "hidden"}
+    layer: dict[str, Any] = {"class_name": kind, "config": {"name": "hidden", "function": function}, "name": "hidden"}
     layer["inbound_nodes"] = [["_CONSTANT_VALUE", -1, str(target), {}]]
     if ending == "keras":
         config["config"]["layers"][1] = {**layer, "module": "tf_keras.src.layers.core.tf_op_layer"}
@@ -166,7 +166,7 @@ OTHER_NAMES: list[tuple[Callable[[dict[str, Any]], None], str]] = [
                 "registered_name": "get_file",
             }
         ),
-        "the function keras.utils.relu (get_file) in layer 'hidden'",
+        "the function keras.utils.relu in layer 'hidden'",
     ),
     (
         lambda c: hidden(c).update(class_name="penjing>StatelessDropout", module="evil", registered_name=None),
@@ -422,7 +422,7 @@ def test_sizes_are_looked_at_before_anything_is_copied(
     from pipeline.own_model import copying
 
     monkeypatch.setattr(copying, "MAX_BYTES", 1_000)
-    monkeypatch.setattr(copying.shutil, "copyfile", lambda *_: pytest.fail("it was copied"))
+    monkeypatch.setattr("shutil.copyfile", lambda *_: pytest.fail("it was copied"))
     for name in ("model.keras", "model.h5", "saved"):
         assert refusal(saved / name, tmp_path / "s").startswith(
             "model.file: expected a model of at most 1,000 bytes, got "
