@@ -38,7 +38,7 @@ if not keras.__name__.startswith("tf_keras"):
 # tanh ("Fusion is not implemented: [FusedBatchNorm,Tanh]"). Inference without it gives the same answers.
 tf.config.optimizer.set_experimental_options({"remapping": False})
 
-__all__ = ["clone", "keras", "saved_model_messages", "tf", "tfmot", "use_determinism"]
+__all__ = ["clone", "keras", "model_of_saved_config", "saved_metadata", "tf", "tfmot", "use_determinism"]
 
 
 def use_determinism(seed: int) -> None:
@@ -60,15 +60,27 @@ def tfmot() -> Any:
     return importlib.import_module("tensorflow_model_optimization")
 
 
-def saved_model_messages() -> tuple[Any, Any]:
-    """Makes empty messages to parse a SavedModel into without loading it.
+def saved_metadata() -> Any:
+    """Makes an empty message to parse a SavedModel's keras_metadata.pb into.
 
     Returns:
-        tf_keras's SavedMetadata (keras_metadata.pb) and TensorFlow's SavedModel (saved_model.pb).
+        tf_keras's SavedMetadata.
     """
-    metadata = importlib.import_module("tf_keras.protobuf.saved_metadata_pb2")
-    saved_model = importlib.import_module("tensorflow.core.protobuf.saved_model_pb2")
-    return metadata.SavedMetadata(), saved_model.SavedModel()
+    return importlib.import_module("tf_keras.protobuf.saved_metadata_pb2").SavedMetadata()
+
+
+def model_of_saved_config(config: dict[str, Any]) -> Any:
+    """Makes a model, with fresh weights, of what keras_metadata.pb says of it.
+
+    Args:
+        config: class_name and config, as Keras wrote them before the archive `.keras`: without modules.
+
+    Returns:
+        What it describes; byte code in it is run.
+    """
+    utils = importlib.import_module("tf_keras.src.saving.legacy.saved_model.utils")
+    with utils.keras_option_scope(save_traces=False, in_tf_saved_model_scope=True):
+        return keras.layers.deserialize(config, use_legacy_format=True)
 
 
 def clone(model: Any) -> Any:

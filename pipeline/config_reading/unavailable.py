@@ -22,6 +22,7 @@ UNAVAILABLE_KEYS: dict[str, str] = {
 UNAVAILABLE_VALUES: tuple[tuple[str, str, str], ...] = (
     ("data.path", "*://*", _REMOTE),
     ("data.unlabeled.path", "*://*", _REMOTE),
+    ("model.file", "*://*", _REMOTE),
 )
 """(dotted key, text value as a shell pattern, what is not there, up to its verb)."""
 

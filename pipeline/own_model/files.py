@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 
 from data.contract import ConfigError, DataError
@@ -14,7 +16,7 @@ SAVED_MODEL = "saved_model.pb"
 """What makes a folder a SavedModel."""
 
 MOST_FILES = 1_000
-"""Files of a SavedModel; one of a thousand layers has a handful."""
+"""Files and folders in a SavedModel; one of a thousand layers has a handful."""
 
 
 def model_files(file: str) -> list[Path]:
@@ -28,7 +30,7 @@ def model_files(file: str) -> list[Path]:
 
     Raises:
         ConfigError: it is missing (the nearest sibling is offered) or cannot be read, its name ends otherwise, or the
-            folder is no SavedModel.
+            folder is no SavedModel, or holds too many files or what is no file, as a link.
     """
     try:
         path = existing(Path(file), "file or folder", "model.file")
@@ -50,10 +52,37 @@ def model_files(file: str) -> list[Path]:
             f"model.file: expected a folder with {SAVED_MODEL} (a SavedModel), got {str(path)!r} without it. "
             "Name the model's own folder, or its .keras or .h5 file."
         )
-    found = sorted(each for each in path.rglob("*") if each.is_file())
-    if len(found) > MOST_FILES:
+    try:
+        return _files_in(path)
+    except OSError as error:
         raise ConfigError(
-            f"model.file: expected at most {MOST_FILES} files in a SavedModel, got {len(found)} in {str(path)!r}. "
-            "Name the model's own folder."
-        )
-    return found
+            f"model.file: expected a folder that can be read, got {error.filename}: {error.strerror}. "
+            "Check its permissions."
+        ) from error
+
+
+def _files_in(folder: Path) -> list[Path]:
+    """Lists the files of a SavedModel; a link, a pipe and a device lead to what is not of the model."""
+    found: list[Path] = []
+    waiting, seen = [folder], 0
+    while waiting:
+        with os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                seen += 1
+                if seen > MOST_FILES:
+                    raise ConfigError(
+                        f"model.file: expected at most {MOST_FILES} files in a SavedModel, got more in "
+                        f"{str(folder)!r}. Name the model's own folder."
+                    )
+                mode = entry.stat(follow_symlinks=False).st_mode
+                if stat.S_ISDIR(mode):
+                    waiting.append(Path(entry.path))
+                elif stat.S_ISREG(mode):
+                    found.append(Path(entry.path))
+                else:
+                    kind = "a link" if stat.S_ISLNK(mode) else "no file"
+                    raise ConfigError(
+                        f"model.file: expected files in a SavedModel, got {entry.path!r}, which is {kind}. "
+                        "Put the file itself there, or take it out."
+                    )
+    return sorted(found)

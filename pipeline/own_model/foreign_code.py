@@ -1,77 +1,35 @@
 """What of a serialized model could run code that is not Keras's own, found in its JSON before any of it is made.
 
 tf_keras makes objects by name: it imports the module that a file names and calls what it finds there, and a Lambda
-layer carries Python's byte code. So the names that may stand in a file are listed here, and all others are refused.
+layer carries Python's byte code. So the names that may stand in a file are listed, and all others are refused.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from data.contract import ConfigError
 from pipeline.config_reading.likeness import nearest
-
-
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-LAYERS = _words(
-    """
-    InputLayer Dense Activation Softmax ReLU LeakyReLU PReLU ELU ThresholdedReLU Dropout Flatten Reshape Permute
-    RepeatVector Masking Conv1D Conv2D Conv1DTranspose Conv2DTranspose SeparableConv1D SeparableConv2D
-    DepthwiseConv1D DepthwiseConv2D MaxPooling1D MaxPooling2D AveragePooling1D AveragePooling2D
-    GlobalMaxPooling1D GlobalMaxPooling2D GlobalAveragePooling1D GlobalAveragePooling2D ZeroPadding1D
-    ZeroPadding2D Cropping1D Cropping2D UpSampling1D UpSampling2D BatchNormalization SyncBatchNormalization
-    LayerNormalization GroupNormalization UnitNormalization Normalization Rescaling Add Subtract Multiply
-    Average Maximum Minimum Concatenate Dot LSTM GRU SimpleRNN LSTMCell GRUCell SimpleRNNCell StackedRNNCells
-    RNN Bidirectional TimeDistributed Embedding EinsumDense Attention AdditiveAttention MultiHeadAttention
-    ActivityRegularization GaussianNoise GaussianDropout AlphaDropout SpatialDropout1D SpatialDropout2D
-    TFOpLambda SlicingOpLambda Functional Sequential Model
-    """
+from pipeline.own_model.keras_names import (
+    ACTIVATIONS,
+    FUNCTION_MODULES,
+    FUNCTIONS,
+    LAYERS,
+    MODULES,
+    OBJECTS,
+    OPERATIONS,
+    OWN,
+    REGISTERED,
+    SLICINGS,
+    is_object,
 )
-"""Keras's layers that a file may hold: on floats, and none that reads files."""
 
-OBJECTS = _words(
-    """
-    Zeros Ones Constant Identity Orthogonal RandomNormal RandomUniform TruncatedNormal VarianceScaling
-    GlorotNormal GlorotUniform HeNormal HeUniform LecunNormal LecunUniform L1 L2 L1L2 OrthogonalRegularizer
-    MaxNorm MinMaxNorm NonNeg UnitNorm RadialConstraint Policy TensorShape __tuple__ __tensor__ __numpy__
-    """
-)
-"""What else a layer's fields may hold: initializers, regularizers, constraints, plain values."""
-
-FUNCTIONS = _words(
-    """
-    linear relu relu6 leaky_relu elu selu gelu sigmoid hard_sigmoid tanh softmax log_softmax swish silu softplus
-    softsign exponential mish
-    """
-)
-"""Keras's activations."""
-
-OWN = frozenset(
-    {
-        ("models.activations", "hard_swish"),
-        ("models.architectures.dropout", "StatelessDropout"),
-    }
-)
-"""(module, name) of what Penjing's own networks hold besides."""
-
-REGISTERED = frozenset(f"penjing>{name}" for _, name in OWN)
-"""The same, as Keras looks them up among what is registered."""
-
-OPERATIONS = re.compile(
-    r"(math|nn|linalg|signal|__operators__|compat\.v1\.nn)\.\w+(\.\w+)*|reshape|expand_dims|squeeze|"
-    r"concat|stack|unstack|split|transpose|cast|identity|pad|tile|reverse|slice|gather|where|"
-    r"zeros_like|ones_like|clip_by_value|reduce_\w+|image\.resize|__getitem__|_slice_helper"
-)
-"""TensorFlow's functions that a layer of one operation may call: on numbers, without files and without Python."""
-
-_MODULES = re.compile(r"(tf_)?keras(\.\w+)*|builtins")
 _LAMBDA = "Lambda"
+_OPERATIONS = {"TFOpLambda": OPERATIONS, "SlicingOpLambda": SLICINGS}
+_NESTED = frozenset({"layer", "backward_layer", "cell"})
+_NUMBERS = frozenset({"bool", "float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8"})
 
 
 @dataclass(frozen=True)
@@ -144,7 +102,7 @@ def refuse_foreign_code(found: Iterable[ForeignCode], allowed: Iterable[str]) ->
 
 
 def _told(found: list[ForeignCode]) -> str:
-    told = [f"{each.what} in layer '{each.layer}'" for each in found]
+    told = [f"{each.what[:200]} in layer '{each.layer[:200]}'" for each in found]
     return f"{'; '.join(told[:3])}{f' and {len(told) - 3} more' if len(told) > 3 else ''}"
 
 
@@ -155,42 +113,77 @@ def _search(value: Any, layer: str) -> Iterator[ForeignCode]:
         return
     if not isinstance(value, dict):
         return
-    name = value.get("class_name")
-    inner = value.get("config")
-    if name is not None and "config" in value:
+    if "class_name" in value:
+        name, inner = value["class_name"], value.get("config")
         kind = _kind(name)
         if kind == "layer" and isinstance(inner, dict):
-            layer = str(inner.get("name", layer))
+            layer = _word(inner.get("name", layer))
         yield from _judge(value, name, kind, layer)
     elif "value" in value and isinstance(value["value"], list | tuple) and len(value) == 1:
         yield ForeignCode(layer, "Python byte code", allowable=False)
-    for each in value.values():
+    for key, each in value.items():
+        if isinstance(each, str):
+            yield from _judge_text(key, each, layer)
         yield from _search(each, layer)
 
 
 def _kind(name: Any) -> Literal["layer", "object", "function"]:
     if name == "function":
         return "function"
-    return "object" if name in OBJECTS or name == "__lambda__" else "layer"
+    return "object" if isinstance(name, str) and (name in OBJECTS or name == "__lambda__") else "layer"
 
 
 def _judge(value: dict[str, Any], name: Any, kind: str, layer: str) -> Iterator[ForeignCode]:
     inner, module = value.get("config"), value.get("module")
-    if kind == "function":
-        if not (inner in FUNCTIONS | REGISTERED and _is_keras(module)) and (module, inner) not in OWN:
-            yield ForeignCode(layer, f"the function {_dotted(module, inner)}", allowable=False)
+    named = inner if kind == "function" else name
+    registered = value.get("registered_name")
+    if not isinstance(named, str) or not isinstance(module, str | None) or not isinstance(registered, str | None):
+        what = "function" if kind == "function" else "class"
+        yield ForeignCode(layer, f"a {what} whose name is no text ({_dotted(module, named)})", allowable=False)
     elif name == "__lambda__":
         yield ForeignCode(layer, "a Python lambda", allowable=False)
-    elif name == _LAMBDA and _is_keras(module) and isinstance(inner, dict):
+    elif name == _LAMBDA and _is_keras(module) and registered in (None, name) and isinstance(inner, dict):
         yield _lambda(inner, layer)
-    elif (module, name) in OWN:
-        return
-    elif name not in LAYERS | OBJECTS | REGISTERED or not _is_keras(module):
-        yield ForeignCode(layer, f"the class {_dotted(module, name)}", allowable=False)
-    elif name == "TFOpLambda":
+    elif not _is_known(kind, module, named, registered):
+        what = "function" if kind == "function" else "class"
+        hides = registered not in (None, named, "function") and (module is None or module in MODULES)
+        shown = f"{named} ({registered})" if hides else named
+        yield ForeignCode(layer, f"the {what} {_dotted(module, shown)}", allowable=False)
+    elif name in _OPERATIONS:
         operation = inner.get("function") if isinstance(inner, dict) else None
-        if not isinstance(operation, str) or OPERATIONS.fullmatch(operation) is None:
-            yield ForeignCode(layer, f"TensorFlow's function tf.{operation}", allowable=False)
+        if not isinstance(operation, str) or operation not in _OPERATIONS[name]:
+            yield ForeignCode(layer, f"TensorFlow's function tf.{_word(operation)}", allowable=False)
+    elif name in ("__tensor__", "__numpy__"):
+        dtype = inner.get("dtype") if isinstance(inner, dict) else None
+        if not isinstance(dtype, str) or dtype not in _NUMBERS:
+            yield ForeignCode(layer, f"numbers of the type {_word(dtype)}", allowable=False)
+
+
+def _is_known(kind: str, module: str | None, name: str, registered: str | None) -> bool:
+    """Whether Keras finds its own, or Penjing's, by what a serialized object says of where it lies.
+
+    `registered_name` is looked up too, among what is registered and in the module.
+    """
+    if (module, name) in OWN:
+        return registered in (None, name) or registered in REGISTERED
+    if registered not in (None, name, "function" if kind == "function" else name):
+        return False
+    if name in REGISTERED:
+        return _is_keras(module) or module in FUNCTION_MODULES
+    if kind == "function":
+        return name in FUNCTIONS and (module is None or module in FUNCTION_MODULES)
+    return (name in LAYERS or name in OBJECTS) and _is_keras(module)
+
+
+def _judge_text(key: Any, text: str, layer: str) -> Iterator[ForeignCode]:
+    """Judges what a field names by text alone: Keras looks that up among all that one of its modules holds."""
+    kind = str(key).rpartition("_")[2]
+    if kind == "activation" and text not in ACTIVATIONS:
+        yield ForeignCode(layer, f"the function {_word(text)}", allowable=False)
+    elif kind in ("initializer", "regularizer", "constraint") and not is_object(text):
+        yield ForeignCode(layer, f"the {kind} {_word(text)}", allowable=False)
+    elif key in _NESTED:
+        yield ForeignCode(layer, f"the class {_word(text)}", allowable=False)
 
 
 def _lambda(inner: dict[str, Any], layer: str) -> ForeignCode:
@@ -205,9 +198,14 @@ def _lambda(inner: dict[str, Any], layer: str) -> ForeignCode:
     return ForeignCode(layer, f"a Lambda layer of the function {_dotted(inner.get('module'), named)}", allowable=False)
 
 
-def _is_keras(module: Any) -> bool:
-    return module is None or (isinstance(module, str) and _MODULES.fullmatch(module) is not None)
+def _is_keras(module: str | None) -> bool:
+    return module is None or module in MODULES
 
 
 def _dotted(module: Any, name: Any) -> str:
-    return f"{module}.{name}" if isinstance(module, str) and module != "builtins" else str(name)
+    return _word(f"{module}.{name}" if isinstance(module, str) and module != "builtins" else name)
+
+
+def _word(value: Any) -> str:
+    """What a file says, in one line that can be shown."""
+    return value if isinstance(value, str) and value.isprintable() else ascii(value)

@@ -8,6 +8,7 @@ of their folder, HDF5 files that take numbers from other files.
 from __future__ import annotations
 
 import json
+import lzma
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -32,10 +33,17 @@ MAX_ARCHITECTURE_BYTES = 32 << 20
 ZIP, HDF5 = b"PK", b"\x89HDF"
 
 _CONFIG, _METADATA, _WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
-_LAYER_NODES = frozenset(
-    f"_tf_keras_{kind}" for kind in ("layer", "input_layer", "rnn_layer", "model", "network", "sequential")
+_UNREADABLE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    OSError,
+    RuntimeError,
+    NotImplementedError,
+    ValueError,
 )
-_PYTHON_OPERATIONS = frozenset({"PyFunc", "PyFuncStateless", "EagerPyFunc"})
+"""What Python raises of an archive that is damaged, encrypted or packed in an unknown way."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +52,7 @@ class Architecture:
 
     Attributes:
         format: kind of file.
-        configs: the serialized objects that loading it makes: the model, in a SavedModel its layers one by one too.
+        configs: the serialized objects that loading it makes.
         keras_version: what saved it, as far as the file says.
     """
 
@@ -57,7 +65,7 @@ def read_architecture(path: Path) -> Architecture:
     """Reads the architecture of a saved model.
 
     Args:
-        path: a file, or the folder of a SavedModel.
+        path: a file, or the folder of a SavedModel; a copy of one's own, whose size has been looked at.
 
     Raises:
         ConfigError: it is none of the three formats, is damaged or not whole, was saved by Keras 3 or without Keras,
@@ -65,9 +73,6 @@ def read_architecture(path: Path) -> Architecture:
     """
     if path.is_dir():
         return _saved_model(path)
-    size = path.stat().st_size
-    if size > MAX_BYTES:
-        raise _refused(f"a file of at most {MAX_BYTES:,} bytes", f"{size:,}", "Save it without its optimizer.")
     with path.open("rb") as stream:
         head = stream.read(4)
     if head.startswith(ZIP):
@@ -105,7 +110,7 @@ def _archive(path: Path) -> Architecture:
             _refuse_keras_3(version)
             with archive.open(_need(archive, _WEIGHTS)) as stream:
                 weights = BytesIO(stream.read())
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError, ValueError) as error:
+    except _UNREADABLE as error:
         raise _damaged(error) from error
     with _opened(weights) as file:
         _check_objects(file)
@@ -222,12 +227,10 @@ def _check_objects(file: h5py.File) -> None:
 
 
 def _saved_model(folder: Path) -> Architecture:
-    from models.legacy_keras import saved_model_messages
+    """Reads the model's own entry of Keras's metadata; the graph is never read, as nothing is made of it."""
+    from models.legacy_keras import saved_metadata
 
-    size = sum(each.stat().st_size for each in folder.rglob("*") if each.is_file())
-    if size > MAX_BYTES:
-        raise _refused(f"a SavedModel of at most {MAX_BYTES:,} bytes", f"{size:,}")
-    metadata, graphs = saved_model_messages()
+    metadata = saved_metadata()
     place = folder / "keras_metadata.pb"
     if not place.is_file():
         raise _refused(
@@ -236,43 +239,14 @@ def _saved_model(folder: Path) -> Architecture:
             "What tf.saved_model.save, model.export or Keras 3 write holds a graph alone, whose layers cannot be "
             "pruned: save the model itself, by tf_keras.",
         )
+    if place.stat().st_size > MAX_ARCHITECTURE_BYTES:
+        raise _refused(f"{place.name} of at most {MAX_ARCHITECTURE_BYTES:,} bytes", f"{place.stat().st_size:,}")
     try:
         metadata.ParseFromString(place.read_bytes())
-        graphs.ParseFromString((folder / "saved_model.pb").read_bytes())
     except (DecodeError, RuntimeError) as error:
         raise _damaged(error) from error
-    operations = {node.op for graph in graphs.meta_graphs for node in _operations(graph.graph_def)}
-    python = sorted(operations & _PYTHON_OPERATIONS)
-    if python:
-        raise _refused(
-            "a graph that runs no Python", f"the operation {', '.join(python)}", "Take tf.py_function out of the model."
-        )
-    nodes = [node for node in metadata.nodes if node.identifier in _LAYER_NODES]
-    if not nodes:
-        raise _refused("a SavedModel of a Keras model", "one without layers")
-    told = [_json(node.metadata, place.name) for node in nodes]
-    kept = tuple({"class_name": each.get("class_name"), "config": each.get("config")} for each in told)
-    return Architecture("saved_model", kept, "")
-
-
-def without_metrics(folder: Path) -> None:
-    """Takes out of a SavedModel's metadata what is no layer: metrics and losses are made by names of functions.
-
-    Args:
-        folder: a SavedModel of one's own, whose architecture has been read; its keras_metadata.pb is written anew.
-    """
-    from models.legacy_keras import saved_model_messages
-
-    metadata, _ = saved_model_messages()
-    place = folder / "keras_metadata.pb"
-    metadata.ParseFromString(place.read_bytes())
-    kept = [node for node in metadata.nodes if node.identifier in _LAYER_NODES]
-    del metadata.nodes[:]
-    metadata.nodes.extend(kept)
-    place.write_bytes(metadata.SerializeToString(deterministic=True))
-
-
-def _operations(graph: Any) -> Any:
-    yield from graph.node
-    for function in graph.library.function:
-        yield from function.node_def
+    roots = [node for node in metadata.nodes if node.node_id == 0]
+    if len(roots) != 1:
+        raise _refused("a SavedModel of one Keras model", f"{len(roots)} of them in {place.name}")
+    told = _json(roots[0].metadata, place.name)
+    return Architecture("saved_model", ({"class_name": told.get("class_name"), "config": told.get("config")},), "")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import lzma
 import shutil
+import zipfile
+import zlib
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -11,8 +14,10 @@ from typing import Any
 from data.contract import ConfigError
 from models.legacy_keras import keras, tf
 from models.own_model_config import FileModelConfig
+from pipeline.own_model.copying import copy_model
 from pipeline.own_model.foreign_code import foreign_code, refuse_foreign_code
-from pipeline.own_model.formats import Architecture, read_architecture, without_metrics
+from pipeline.own_model.formats import Architecture, read_architecture
+from pipeline.own_model.rebuilding import rebuild
 
 _NAMES = {"keras": "model.keras", "h5": "model.h5", "saved_model": "model"}
 
@@ -30,6 +35,9 @@ _FAILURES = (
     SyntaxError,
     TypeError,
     ValueError,
+    lzma.LZMAError,
+    zipfile.BadZipFile,
+    zlib.error,
 )
 """What Keras raises of a file that it cannot make a model of."""
 
@@ -63,15 +71,12 @@ def load_own_model(config: FileModelConfig, folder: Path) -> LoadedModel:
     shutil.rmtree(copy, ignore_errors=True)
     copy.mkdir(parents=True)
     try:
-        source = Path(config.file)
         looked_at = copy / "looked_at"
-        (shutil.copytree if source.is_dir() else shutil.copyfile)(source, looked_at)
+        copy_model(config.file, looked_at)
         architecture = read_architecture(looked_at)
         allowed = refuse_foreign_code(foreign_code(architecture.configs), config.allow)
         # Keras tells formats apart by name; a name that lies would send it the wrong way.
         path = looked_at.rename(copy / _NAMES[architecture.format])
-        if architecture.format == "saved_model":
-            without_metrics(path)
         return LoadedModel(_loaded(path, architecture, safe=not allowed), architecture, allowed)
     finally:
         shutil.rmtree(copy, ignore_errors=True)
@@ -80,6 +85,8 @@ def load_own_model(config: FileModelConfig, folder: Path) -> LoadedModel:
 def _loaded(path: Path, architecture: Architecture, *, safe: bool) -> Any:
     options = {"safe_mode": safe} if architecture.format == "keras" else {}
     try:
+        if architecture.format == "saved_model":
+            return rebuild(path, architecture.configs[0])
         return keras.models.load_model(path, compile=False, **options)
     except (*_FAILURES, tf.errors.OpError) as error:
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "")

@@ -123,6 +123,13 @@ def test_refusals(tmp_path: Path, model: str, message: str) -> None:
     assert told[0].startswith(f"run.yaml:4: {message}"), told
 
 
+@pytest.mark.parametrize("file", ["http://a/net.keras", "s3://b/net"])
+def test_a_file_at_a_url_is_unavailable(tmp_path: Path, file: str) -> None:
+    assert problems(tmp_path, f'file: "{file}"') == [
+        f"run.yaml:4: model.file: expected text, got '{file}'. Reading from URLs is not available in this version."
+    ]
+
+
 def test_a_misspelt_key_gets_the_nearest(tmp_path: Path) -> None:
     assert problems(tmp_path, "fil: m.keras")[0].endswith("got nothing. Did you mean 'file' by 'fil'?")
     assert problems(tmp_path, "famly: mlp")[0].endswith("got nothing. Did you mean 'family' by 'famly'?")

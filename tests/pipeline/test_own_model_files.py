@@ -79,11 +79,18 @@ def test_a_network_of_penjing_itself_is_taken(tmp_path: Path) -> None:
     np.testing.assert_array_equal(predict(loaded.model, ROWS), predict(model, ROWS))
 
 
-def test_what_keras_cannot_load_is_told_with_its_reason(tmp_path: Path) -> None:
-    network(layers.Activation(hard_swish)).save(tmp_path / "model.h5")  # a function that HDF5 cannot name
-    told = refusal(tmp_path / "model.h5", tmp_path / "scratch")
-    assert told.startswith("model.file: expected a model that tf_keras 2.21.0 can load, got TypeError: Error when ")
+def test_what_keras_cannot_load_is_told_with_its_reason(saved: tuple[Path, Any], tmp_path: Path) -> None:
+    file = rewritten(saved[0] / "model.keras", tmp_path / "m.keras", lambda c: hidden(c)["config"].update(units=-1))
+    told = refusal(file, tmp_path / "scratch")
+    assert told.startswith("model.file: expected a model that tf_keras 2.21.0 can load, got ValueError: Received an ")
     assert told.endswith("It was saved by Keras 2.21.0; save it anew by this one.")
+
+
+def test_a_function_that_hdf5_cannot_name_is_refused(tmp_path: Path) -> None:
+    network(layers.Activation(hard_swish, name="act")).save(tmp_path / "model.h5")
+    assert refusal(tmp_path / "model.h5", tmp_path / "scratch").startswith(
+        "model.file: expected Keras's own layers, got the function hard_swish in layer 'act'."
+    )
 
 
 # ------------------------------------------------------------------------------------ foreign code
@@ -198,9 +205,9 @@ def test_python_in_the_graph_of_a_saved_model_is_refused(tmp_path: Path) -> None
         def call(self, x: Any) -> Any:
             return tf.ensure_shape(tf.numpy_function(lambda y: y, [x], tf.float32), x.shape)
 
-    network(Callback()).save(tmp_path / "saved")
+    network(Callback(name="back")).save(tmp_path / "saved")
     assert refusal(tmp_path / "saved", tmp_path / "scratch").startswith(
-        "model.file: expected a graph that runs no Python, got the operation "
+        "model.file: expected Keras's own layers, got the class Callback in layer 'back'."
     )
 
 
