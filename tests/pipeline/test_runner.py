@@ -94,6 +94,31 @@ def workplace(ingested: Path, tmp_path: Path) -> Path:
 # ------------------------------------------------------------------------------- without a network
 
 
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ("train.class_weights={rose: 2.0}", "train.mode=layer_wise"),
+            "train.class_weights: expected names among 'setosa', 'versicolor', 'virginica', got 'rose'. Correct the "
+            "names; classes left out weigh 1.",
+        ),
+        (
+            ("task=clustering", "clustering={num_clusters: 120}", "model={family: autoencoder}", "tune=null"),
+            "clustering.num_clusters: expected at most 105, the training rows, got 120. Ask for fewer clusters.",
+        ),
+    ],
+)
+def test_what_the_data_does_not_have_is_found_before_any_training(
+    tmp_path: Path, overrides: tuple[str, ...], message: str
+) -> None:
+    planned = plan(tmp_path, *overrides)
+    diary = Diary()
+    with pytest.raises(StageError) as caught:
+        Runner(Store(tmp_path / "store"), diary, 3).execute(planned, Scope())
+    assert (str(caught.value), caught.value.exit_code) == (message, 2)
+    assert diary.begun == ["ingest"]
+
+
 def test_makes_once_and_finds_afterwards(tmp_path: Path) -> None:
     made, diary = run(tmp_path, last="ingest")
     assert diary.begun == ["ingest"]
