@@ -253,6 +253,15 @@ class TrainConfig(GradientDescentFields):
     regularization: RegularizationConfig = RegularizationConfig()
     """Penalty on the kernels while training; `tune` looks for a better one."""
 
+    def as_pretraining_reads(self, pretrain: PretrainConfig) -> TrainConfig:
+        """Returns the section with its class weights and its loss left out where layers learn to restore their inputs.
+
+        Labels are then looked at by nobody, and neither is what a wrong one costs.
+        """
+        if pretrain.kind == "supervised":
+            return self
+        return self.model_copy(update={"class_weights": None, "loss": LossConfig()})
+
 
 class PretrainConfig(GradientDescentFields):
     """Greedy layer-wise pretraining, one hidden layer, or block of convolutions, after the other."""
