@@ -14,7 +14,6 @@ from pipeline.refusals import explained
 from pipeline.runs import RUN_FILES, Workdir
 from pipeline.store import Store
 
-
 TRIED_STAGES = {
     "tune": frozenset({"build", "pretrain", "train", "prune"}),
     "search": frozenset({"prune", "cluster", "quantize", "convert"}),
