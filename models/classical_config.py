@@ -21,13 +21,17 @@ BASELINES: dict[str, tuple[BaselineName, ...]] = {
 """Baselines that fit each task; all of them are taken where a config names none."""
 
 
+Scale = Annotated[float, Field(ge=1e-10, le=1e10)]
+"""A factor that moves a fit between its two ends, well within float32, which the C holds it and its products in."""
+
+
 class LogisticRegressionConfig(FrozenConfig):
     """Logistic or softmax regression, solved to its optimum; for classification."""
 
     family: Literal["logistic_regression"]
     """Kind of model."""
 
-    c: float = Field(default=1.0, gt=0.0)
+    c: Scale = 1.0
     """Inverse strength of the l2 penalty: smaller is stronger."""
 
     class_weights: ClassWeights | None = None
@@ -40,7 +44,7 @@ class RidgeRegressionConfig(FrozenConfig):
     family: Literal["ridge_regression"]
     """Kind of model."""
 
-    alpha: float = Field(default=1.0, ge=0.0)
+    alpha: float = Field(default=1.0, ge=0.0, le=1e10)
     """Strength of the l2 penalty; 0: none."""
 
 
@@ -54,14 +58,14 @@ class SvmConfig(FrozenConfig):
     """`linear`: one hyperplane a class against the others; `rbf`: exp(-gamma * squared distance) to the support
     vectors, a machine for each pair of classes."""
 
-    c: float = Field(default=1.0, gt=0.0)
+    c: Scale = 1.0
     """Inverse strength of the penalty: smaller is smoother."""
 
-    gamma: Literal["scale"] | Annotated[float, Field(gt=0.0)] = "scale"
+    gamma: Literal["scale"] | Scale = "scale"
     """`rbf`: how fast a support vector's say fades with the squared distance; `scale`: 1 / (features * variance of the
     inputs)."""
 
-    epsilon: float = Field(default=0.1, ge=0.0)
+    epsilon: float = Field(default=0.1, ge=0.0, le=1e6)
     """Regression: errors up to this, in standard deviations of the target, cost nothing."""
 
     max_rows: int = Field(default=10_000, ge=100, le=100_000)

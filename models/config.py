@@ -216,13 +216,17 @@ class LossConfig(FrozenConfig):
     reconstruction, in units of the model's input."""
 
 
+Strength = Annotated[float, Field(le=1e6)]
+"""Strength of a penalty: at 1e6 all weights are zero after a step, and gradients still have a norm in float32."""
+
+
 class RegularizationConfig(FrozenConfig):
     """A penalty on the kernels, added to the loss: l1 * sum|w| + l2 * sum w^2."""
 
-    l1: float = Field(default=0.0, ge=0.0)
+    l1: Strength = Field(default=0.0, ge=0.0)
     """Strength of the sum of absolute values; a proximal step after each update makes weights exactly zero."""
 
-    l2: float = Field(default=0.0, ge=0.0)
+    l2: Strength = Field(default=0.0, ge=0.0)
     """Strength of the sum of squares."""
 
 
@@ -252,6 +256,15 @@ class TrainConfig(GradientDescentFields):
 
     regularization: RegularizationConfig = RegularizationConfig()
     """Penalty on the kernels while training; `tune` looks for a better one."""
+
+    def as_pretraining_reads(self, pretrain: PretrainConfig) -> TrainConfig:
+        """Returns the section with its class weights and its loss left out where layers learn to restore their inputs.
+
+        Labels are then looked at by nobody, and neither is what a wrong one costs.
+        """
+        if pretrain.kind == "supervised":
+            return self
+        return self.model_copy(update={"class_weights": None, "loss": LossConfig()})
 
 
 class PretrainConfig(GradientDescentFields):

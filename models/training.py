@@ -61,8 +61,8 @@ def train(
         History, the rule that ended the training, and the best epoch.
 
     Raises:
-        TrainingError: the loss or an output is not finite, memory does not suffice, or a checkpoint belongs to another
-            training.
+        TrainingError: the loss, the gradient or an output is not finite, memory does not suffice, or a checkpoint
+            belongs to another training.
     """
     return _Training(model, batches, validation, objective, settings, constraint, checkpoints, progress).run()
 
@@ -163,7 +163,7 @@ class _Training:
                 f"batches of {self.batches.batch_size} rows. Lower it, or make the model smaller."
             ) from error
         trained = time.perf_counter()
-        score = self._score(epoch, loss, answer)
+        score = self._score(epoch, loss, norm, answer)
         seconds = time.perf_counter() - started
         rate = self.optimizer.learning_rate(self._steps_done(epoch) - 1)
         state.history.append(EpochRecord(epoch, loss, score, rate, norm, seconds, rows / (trained - started)))
@@ -194,12 +194,14 @@ class _Training:
         rows = self.batches.num_rows if whole else (last - first) * self.batches.batch_size
         return total / rows, math.sqrt(squares / (last - first)), rows
 
-    def _score(self, epoch: int, loss: float, answer: Predict) -> float:
+    def _score(self, epoch: int, loss: float, norm: float, answer: Predict) -> float:
         x, y = self.validation
         outputs = answer(x)
         wrong = None
         if not math.isfinite(loss):
             wrong = f"a loss of {loss}"
+        elif not math.isfinite(norm):
+            wrong = f"a gradient whose squared norm is beyond float32 ({norm})"
         elif not np.isfinite(outputs).all():
             wrong = "outputs that are not"
         elif not all(np.isfinite(array).all() for array in self.model.get_weights()):

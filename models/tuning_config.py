@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from data.contract import FrozenConfig
-from models.config import BatchSize, Filters, LearningRate
+from models.config import BatchSize, Filters, LearningRate, Strength
 from models.field_types import Activation, DropoutFraction, Units
 
 PenaltyKind = Literal["l1", "l2", "elastic_net"]
@@ -111,10 +111,10 @@ class TuneConfig(FrozenConfig):
     penalties: tuple[PenaltyKind, ...] = ("l1", "l2", "elastic_net")
     """Kinds of penalty that are tried; [] with a `space`: trials keep `train.regularization`."""
 
-    min_strength: float = Field(default=1e-6, gt=0.0)
+    min_strength: Strength = Field(default=1e-6, gt=0.0)
     """Weakest penalty tried; strengths are drawn on a log scale."""
 
-    max_strength: float = Field(default=1e-2, gt=0.0)
+    max_strength: Strength = Field(default=1e-2, gt=0.0)
     """Strongest penalty tried."""
 
     space: SpaceConfig | None = None

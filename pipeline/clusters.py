@@ -17,6 +17,7 @@ from models.tasks import Clustering, Reconstruction
 from models.tasks.silhouette import silhouette
 from models.training import TrainingResult, TrainingSettings, predict, train
 from pipeline.artifacts import SavedModel
+from pipeline.data_checks import check_num_clusters
 from pipeline.decisions import shown_row
 from pipeline.lessons import training_batches, validation
 from pipeline.retraining import parts_of
@@ -69,9 +70,10 @@ def learn_clusters(
         workspace: the stage's.
 
     Raises:
-        ConfigError: there are fewer distinct embeddings than clusters.
+        ConfigError: there are fewer training rows, or fewer distinct embeddings, than clusters.
         TrainingError: the loss is not finite any more.
     """
+    check_num_clusters(config, dataset)
     model, autoencoder, giving_back = start.load(), start.load_autoencoder(), Reconstruction(task.reconstruction_loss)
     checkpoints, progress = workspace.checkpoints, workspace.progress
     batches = training_batches(dataset, giving_back, batch_size, workspace.seed_for("train", "shuffle"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,12 @@ from data.contract import StoreError
 from pipeline.refusals import explained
 from pipeline.runs import RUN_FILES, Workdir
 from pipeline.store import Store
+
+TRIED_STAGES = {
+    "tune": frozenset({"build", "pretrain", "train", "prune"}),
+    "search": frozenset({"prune", "cluster", "quantize", "convert"}),
+}
+"""Stages that try other stages -> those that they try."""
 
 
 @dataclass(frozen=True)
@@ -52,19 +58,21 @@ def find_garbage(workdir: Workdir, keep: int | None) -> list[Garbage]:
 
 def _find(workdir: Workdir, keep: int | None) -> list[Garbage]:
     store = workdir.store()
+    # Listed before it is asked what is needed: what a run makes meanwhile is none of it.
+    artifacts = list(store.artifacts())
     dropped = _dropped(workdir, store, keep)
-    needed, searching = _needed(workdir, store, dropped)
+    needed, tried = _needed(workdir, store, dropped, artifacts)
     found = [_garbage(workdir.run_folder(name), "run and its bundle", RUN_FILES) for name in dropped]
     found += [
         _garbage(store.folder(stage, key), f"{stage} artifact")
-        for stage, key in store.artifacts()
+        for stage, key in artifacts
         if (stage, key) not in needed
     ]
     for folder, what in ((".scratch", "unfinished work"), (".staging", "half-written artifact")):
         for path in sorted((store.root / folder).glob("*/*" if folder == ".scratch" else "*")):
             name = f"{path.parent.name}-{path.name}" if folder == ".scratch" else path.name
             stage, _, key = name.rpartition("-")
-            wanted = folder == ".scratch" and _goes_on(store, stage, key, needed, searching)
+            wanted = folder == ".scratch" and _goes_on(store, stage, key, needed, tried)
             if not wanted and not _in_work(store, stage, key):
                 found.append(_garbage(path, what))
     found.extend(_garbage(path, "set aside") for path in sorted((store.root / ".aside").glob("*")))
@@ -101,14 +109,22 @@ def _dropped(workdir: Workdir, store: Store, keep: int | None) -> list[str]:
     return dropped
 
 
-def _needed(workdir: Workdir, store: Store, dropped: Sequence[str]) -> tuple[set[tuple[str, str]], bool]:
+def _needed(
+    workdir: Workdir, store: Store, dropped: Sequence[str], artifacts: Sequence[tuple[str, str]]
+) -> tuple[set[tuple[str, str]], frozenset[str]]:
     """Returns (stage, key) of all that the kept runs are made of, parents and trials included.
 
-    Trials of a search that is not finished stand in no manifest yet; they are known by this, that all they are made
-    from is needed.
+    Trials of a `tune` or a `search` that is not finished stand in no manifest yet. They are told by this, that they are
+    of a stage which it tries, and that all they are made from is needed: by the run, or as a trial's earlier stage.
+
+    Args:
+        workdir: where the runs are.
+        store: its store.
+        dropped: names of the runs that are not kept.
+        artifacts: (stage, key) of what is in the store.
 
     Returns:
-        (needed, searching): `searching` where a kept run has planned a search that is not finished.
+        (needed, tried): `tried` are the stages whose artifacts may be trials of an unfinished `tune` or `search`.
 
     Raises:
         StoreError: the file of a kept run cannot be read: what it needs would be taken for garbage.
@@ -125,7 +141,8 @@ def _needed(workdir: Workdir, store: Store, dropped: Sequence[str]) -> tuple[set
                 "that cannot be read. Run it again, or remove its folder if nothing of it is wanted."
             )
         waiting.extend(run.keys.items())
-    searching = any(stage == "tune" and store.manifest(stage, key) is None for stage, key in waiting)
+    unfinished = [stage for stage, key in waiting if stage in TRIED_STAGES and store.manifest(stage, key) is None]
+    tried = frozenset[str]().union(*(TRIED_STAGES[stage] for stage in unfinished))
     while waiting:
         reference = waiting.pop()
         if reference in needed:
@@ -133,22 +150,35 @@ def _needed(workdir: Workdir, store: Store, dropped: Sequence[str]) -> tuple[set
         needed.add(reference)
         manifest = store.manifest(*reference)
         waiting.extend([] if manifest is None else manifest.parents)
-    return (needed | _trials_from(store, needed) if searching else needed), searching
+    return _with_trials(store, needed, (each for each in artifacts if each[0] in tried)), tried
 
 
-def _goes_on(store: Store, stage: str, key: str, needed: set[tuple[str, str]], searching: bool) -> bool:
+def _goes_on(store: Store, stage: str, key: str, needed: set[tuple[str, str]], tried: frozenset[str]) -> bool:
     """Whether unfinished work will be gone on with: its artifact is not there yet, and will be wanted.
 
-    Which trial a search was in when it was killed stands nowhere: every training that was begun may be one.
+    Which trial a search was in when it was killed stands nowhere: whatever was begun of a stage that it tries may be
+    one.
     """
-    trial = searching and stage == "train"
-    return store.manifest(stage, key) is None and (trial or (stage, key) in needed)
+    return store.manifest(stage, key) is None and (stage in tried or (stage, key) in needed)
 
 
-def _trials_from(store: Store, needed: set[tuple[str, str]]) -> set[tuple[str, str]]:
-    """Returns the trainings that were made from needed artifacts alone."""
-    manifests = [store.manifest(stage, key) for stage, key in store.artifacts() if stage == "train"]
-    return {(each.stage, each.key) for each in manifests if each is not None and needed.issuperset(each.parents)}
+def _with_trials(
+    store: Store, needed: set[tuple[str, str]], candidates: Iterable[tuple[str, str]]
+) -> set[tuple[str, str]]:
+    """Adds the candidates that were made from needed artifacts alone, then those made from these, until none is left.
+
+    Args:
+        store: where they are.
+        needed: (stage, key) of what is needed anyway.
+        candidates: (stage, key) of what may be trials.
+    """
+    manifests = [manifest for each in candidates if (manifest := store.manifest(*each)) is not None]
+    found = set(needed)
+    while True:
+        grown = found | {(each.stage, each.key) for each in manifests if found.issuperset(each.parents)}
+        if grown == found:
+            return found
+        found = grown
 
 
 def _in_work(store: Store, stage: str, key: str) -> bool:

@@ -8,8 +8,9 @@ from pipeline.report import task_words, wording
 from pipeline.report.beaten import beaten_sentence
 from pipeline.report.card_scores import is_encoded, scores_part
 from pipeline.report.card_usage import device_part, preprocessing_part, reproduce_part, takes_some_inputs
-from pipeline.report.findings import chosen_variant, nodes_report, section_of, verdict, zeros_report
+from pipeline.report.findings import chosen_variant, section_of, verdict
 from pipeline.report.markdown import plain, table
+from pipeline.report.pruning_words import nodes_report, zeros_report
 from pipeline.report.record import RunRecord
 from pipeline.report.section_tuning import tuned_network
 from pipeline.report.subject import classical_family, model_file, reference

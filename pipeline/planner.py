@@ -160,8 +160,11 @@ def make_plan(config: RunConfig, store: Store, scope: Scope, before: Mapping[str
     keys: dict[str, str] = {}
     planned: list[PlannedStage] = []
     forced: set[str] = set()
+    # A default that is written out is the same metric: it makes nothing again.
+    resolved = config.model_copy(update={"metric": config.score_name})
     for stage in stages_of(config):
-        sections = {name: _read(_section(config, name), name, stage.unread) for name in stage.sections}
+        seen = resolved if stage.seen is None else stage.seen(resolved)
+        sections = {name: _read(_section(seen, name), name, stage.unread) for name in stage.sections}
         inputs = {}
         for role in stage.takes:
             name = producer(role, config)

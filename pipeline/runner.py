@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from data.contract import ConfigError, DataError, PenjingError, Progress
 from pipeline.code_memory import CodeMemory
+from pipeline.config import RunConfig
 from pipeline.executors.serial import SerialTrials
 from pipeline.ledger import ClassicalRow
 from pipeline.planner import Plan, PlannedStage, Scope, check_start, stage_key
@@ -78,7 +79,7 @@ class Runner:
             Stage name -> (artifact, whether it was there already), for every stage of the plan.
 
         Raises:
-            StageError: a stage raised; those before it are kept.
+            StageError: a stage raised, or the data lacks what the config names; the stages before it are kept.
             ConfigError: a stage before `scope.first` is not in the store.
         """
         check_start(plan, scope)
@@ -88,6 +89,8 @@ class Runner:
         for planned in plan.stages:
             try:
                 made[planned.stage.name] = self._planned(planned)
+                if planned.stage.name == "ingest":
+                    _check_against_data(plan.config, made["ingest"][0])
             except PenjingError as error:
                 raise StageError(planned.stage.name, error) from error
         return made
@@ -228,6 +231,17 @@ class Runner:
         if found is None:
             raise PenjingError(f"store.{stage}: expected {key[:12]} to be whole, got none. Start the run again.")
         return found
+
+
+def _check_against_data(config: RunConfig, artifact: Artifact) -> None:
+    """See `data_checks`; the rows are opened only where a config has something to ask of them."""
+    weights, clustering = config.train.class_weights, config.clustering
+    if weights is None and clustering is None:
+        return
+    from data.dataset import Dataset
+    from pipeline.data_checks import check_against_data
+
+    check_against_data(weights, clustering, Dataset.open(artifact.folder))
 
 
 def _load(role: str, artifact: Artifact) -> Any:

@@ -104,10 +104,11 @@ class Chain:
         config, source = self.config, (built.manifest.stage, built.manifest.key)
         if config.train.mode != "layer_wise":
             return source
+        train = config.train if config.pretrain is None else config.train.as_pretraining_reads(config.pretrain)
         sections = {
             "pretrain": config.pretrain,
-            "train.class_weights": config.train.class_weights,
-            "train.loss": config.train.loss,
+            "train.class_weights": train.class_weights,
+            "train.loss": train.loss,
         }
         made = self._run("pretrain", {"dataset": "dataset", "built": source}, sections)
         return made.manifest.stage, made.manifest.key

@@ -192,6 +192,11 @@ def network_section(model: ModelConfig, values: Mapping[str, Any]) -> ModelConfi
     Raises:
         pydantic.ValidationError: the family's own rules refuse it.
     """
+    return type(model).model_validate(network_values(model, values))
+
+
+def network_values(model: ModelConfig, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the keys of the section `model` of a trial, by no rule yet; arguments as for `training_section`."""
     changes = model.model_dump()
     for name in ("units", "activation", "dropout_fraction"):
         if name in values:
@@ -200,7 +205,7 @@ def network_section(model: ModelConfig, values: Mapping[str, Any]) -> ModelConfi
         changes["blocks"] = tuple(
             block | {"filters": filters} for block, filters in zip(changes["blocks"], values["filters"], strict=True)
         )
-    return type(model).model_validate(changes)
+    return changes
 
 
 def described(trial: Mapping[str, Any]) -> str:

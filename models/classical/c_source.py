@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -58,9 +59,11 @@ def check_size(form: Form, family: str) -> None:
         family: what it is called in a config.
 
     Raises:
-        ConversionError: its constants are larger than `MAX_CONSTANT_BYTES`, it has more classes than its pairs' sums
-            have room for, or a tree has more nodes than 16 bits tell apart.
+        ConversionError: a constant is not a finite number in float32; its constants are larger than
+            `MAX_CONSTANT_BYTES`, it has more classes than its pairs' sums have room for, or a tree has more nodes than
+            16 bits tell apart.
     """
+    _check_finite(form, family)
     size = constant_bytes(form)
     if size > MAX_CONSTANT_BYTES:
         advice = {
@@ -78,6 +81,20 @@ def check_size(form: Form, family: str) -> None:
         )
     if isinstance(form, TreesForm):
         _check_trees(form, family)
+
+
+def _check_finite(form: Form, family: str) -> None:
+    largest = np.finfo(np.float32).max
+    numbers = {field.name: getattr(form, field.name) for field in fields(form) if field.name != "answer"}
+    for name, value in numbers.items():
+        flat = np.ravel(np.asarray(value, np.float64))
+        wrong = flat[~(np.abs(flat) <= largest)]
+        if len(wrong):
+            raise ConversionError(
+                f"model.{family}: expected constants that are finite numbers in float32, got {wrong[0]:g} among its "
+                f"{name}. Bring model.c, model.gamma or model.alpha nearer to 1, or look in the data's profile for "
+                "values that are far out."
+            )
 
 
 def _check_trees(form: TreesForm, family: str) -> None:

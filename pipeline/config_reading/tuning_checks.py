@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import ValidationError
 
@@ -14,9 +15,19 @@ from models.config import ModelConfig
 from models.shapes import check_shapes
 from models.tuning_config import SpaceConfig, TuneConfig
 from pipeline.config_reading.disagreement import Disagreement, Location, is_chosen
-from pipeline.tuning_space import brackets, dimensions, network_section, num_trainings, space_size, whole_brackets
+from pipeline.tuning_space import (
+    brackets,
+    dimensions,
+    network_section,
+    network_values,
+    num_trainings,
+    space_size,
+    whole_brackets,
+)
 
 if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
     from pipeline.config import RunConfig
 
 
@@ -159,12 +170,15 @@ def _networks_can_be_built(config: RunConfig, space: SpaceConfig) -> Iterator[Di
     shape = known_input_shape(config.data)
     for name in ("units", "filters", "activation", "dropout_fraction"):
         for place, value in _hardest(getattr(space, name)):
+            here, involves = ("tune", "space", name, *place), (("model",), ("data",))
             try:
                 changed: ModelConfig = network_section(config.model, {name: value})
                 if shape is not None and not isinstance(changed, CLASSICAL):
                     check_shapes(changed, shape)
-            except (ConfigError, ValidationError) as error:
-                yield Disagreement(("tune", "space", name, *place), _reason(error), (("model",), ("data",)))
+            except ConfigError as error:  # its place is left out: the place is in the space
+                yield Disagreement(here, str(error).partition(": ")[2], involves)
+            except ValidationError as error:
+                yield Disagreement(here, _reason(error, network_values(config.model, {name: value})), involves)
 
 
 def _hardest(given: Any) -> Iterator[tuple[Location, Any]]:
@@ -179,11 +193,13 @@ def _hardest(given: Any) -> Iterator[tuple[Location, Any]]:
         yield from (((position,), list(v) if isinstance(v, tuple) else v) for position, v in enumerate(given))
 
 
-def _reason(error: ConfigError | ValidationError) -> str:
-    """The message of an error, without the place it names: the place is in the space."""
-    if isinstance(error, ValidationError):
-        return error.errors()[0]["msg"].removeprefix("Value error, ")
-    return str(error).partition(": ")[2]
+def _reason(error: ValidationError, network: dict[str, Any]) -> str:
+    """Words what pydantic says of a trial's network as a fault of the section `model` is worded."""
+    from pipeline.config_reading.messages import faults_of  # which knows RunConfig, and that knows these checks
+
+    document = {"model": json.loads(json.dumps(network))}
+    errors = [each | {"loc": ("model", network["family"], *each["loc"])} for each in error.errors()]
+    return faults_of(cast("list[ErrorDetails]", errors), document)[0].message
 
 
 def tuned_lists(config: RunConfig) -> list[tuple[Location, tuple[Any, ...]]]:

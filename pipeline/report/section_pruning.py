@@ -7,7 +7,6 @@ from typing import Any
 
 from pipeline.report import wording
 from pipeline.report.figures import Plots
-from pipeline.report.findings import inputs_report, nodes_report, pruned_part, zeros_report
 from pipeline.report.markup import (
     NOTHING,
     Markup,
@@ -27,6 +26,7 @@ from pipeline.report.plots_pruning import (
     sensitivity_figure,
     sparsity_figure,
 )
+from pipeline.report.pruning_words import inputs_report, nodes_report, pruned_part, zeros_report
 from pipeline.report.record import RunRecord
 from pipeline.report.section_training import learning_curves
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from numpy.typing import NDArray
+
+from data.contract import Checkpoints
 from data.dataset import Dataset
 from models.classical.fitting import fit
-from models.classical_config import BASELINES, BaselinesConfig, ClassWeights, baseline_config
+from models.classical.forms import Form, pack, unpack
+from models.classical_config import BASELINES, BaselineName, BaselinesConfig, ClassWeights, baseline_config
 from models.config import MetricName, TaskName
 from models.tasks import task_for
 from pipeline.class_weights import class_weights as weights_of
@@ -38,6 +42,8 @@ class Config:
 def baselines(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
     """Fits each baseline on the training split, scores it on validation and measures it.
 
+    What is finished is kept in the scratch folder: a run that is killed goes on with the next one.
+
     Raises:
         ConfigError: `class_weights` names a class that the data does not have.
     """
@@ -46,14 +52,20 @@ def baselines(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
     weights = weights_of(config.class_weights, dataset)
     x, y = dataset.inputs("train"), dataset.split("train").y
     names = BASELINES[config.task] if asked.models is None else asked.models
-    rows: list[ClassicalRow] = []
-    told: list[dict[str, Any]] = []
+    kept = _Kept(workspace.checkpoints("baselines"))
+
+    def fit_one(name: BaselineName) -> _Finished:
+        settings = baseline_config(name, asked.max_rbf_rows, config.class_weights)
+        fitted = fit(settings, x, y, dataset.schema.num_classes, weights, workspace.seed_for("baselines", name))
+        row = measure_classical("baselines", name, fitted, dataset, task)
+        told = {"name": name, "num_rows": fitted.num_rows, "warnings": list(fitted.warnings)}
+        return _Finished(fitted.form, row, told, fit_notes(name, fitted, len(x), "baselines.max_rbf_rows"))
+
     for done, name in enumerate(names, start=1):
         workspace.progress.step("baselines", done - 1, len(names), {"model": name})  # a fit may take minutes
-        settings = baseline_config(name, asked.max_rbf_rows, config.class_weights)
-        seed = workspace.seed_for("baselines", name)
-        fitted = fit(settings, x, y, dataset.schema.num_classes, weights, seed)
-        row = measure_classical("baselines", name, fitted, dataset, task)
+        if name not in kept.finished:
+            kept.add(name, fit_one(name), next_one=names[min(done, len(names) - 1)])
+        finished = kept.finished[name]
         folder = workspace.output / name
         folder.mkdir()
         record = ClassicalRecord(
@@ -62,12 +74,53 @@ def baselines(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
             metric=config.metric,
             data_schema=dataset.schema,
             class_weights=weights,
-            num_rows=fitted.num_rows,
+            num_rows=finished.row.num_rows,
         )
-        save_classical(folder, fitted.form, record)
-        rows.append(row)
-        told.append({"name": name, "num_rows": fitted.num_rows, "warnings": list(fitted.warnings)})
-        workspace.progress.step("baselines", done, len(names), {"model": name, task.metric: row.score})
-        for note in fit_notes(name, fitted, len(x), "baselines.max_rbf_rows"):
+        save_classical(folder, finished.form, record)
+        workspace.progress.step("baselines", done, len(names), {"model": name, task.metric: finished.row.score})
+        for note in finished.notes:
             workspace.progress.note(note)
-    return Outcome(tuple(rows), {"metric": task.metric, "training_rows": len(x), "models": told})
+    all_of_them = [kept.finished[name] for name in names]
+    details = {"metric": task.metric, "training_rows": len(x), "models": [each.told for each in all_of_them]}
+    return Outcome(tuple(each.row for each in all_of_them), details)
+
+
+@dataclass(frozen=True)
+class _Finished:
+    """A fitted baseline: its numbers, what was measured, what the report tells, and what the user is told."""
+
+    form: Form
+    row: ClassicalRow
+    told: dict[str, Any]
+    notes: list[str]
+
+
+class _Kept:
+    """The baselines that are finished, in this run or in one that was killed: arrays and JSON, and a digest of both."""
+
+    def __init__(self, checkpoints: Checkpoints) -> None:
+        self._checkpoints = checkpoints
+        found = checkpoints.load()
+        arrays, state = ({}, {"models": {}}) if found is None else found
+        self.finished = {
+            name: _Finished(
+                unpack(model["form"], {part: arrays[f"{name}.{part}"] for part in model["arrays"]}),
+                ClassicalRow.model_validate(model["row"]),
+                model["told"],
+                model["notes"],
+            )
+            for name, model in state["models"].items()
+        }
+
+    def add(self, name: str, finished: _Finished, *, next_one: str) -> None:
+        """Keeps one more; `next_one` is where a run that is killed goes on."""
+        self.finished[name] = finished
+        arrays: dict[str, NDArray[Any]] = {}
+        models: dict[str, Any] = {}
+        for each, model in self.finished.items():
+            described, parts = pack(model.form)
+            arrays |= {f"{each}.{part}": array for part, array in parts.items()}
+            row = model.row.model_dump(mode="json")
+            told = {"row": row, "told": model.told, "notes": model.notes}
+            models[each] = {"form": described, "arrays": list(parts), **told}
+        self._checkpoints.save(arrays, {"models": models, "resumes_at": next_one})

@@ -35,7 +35,8 @@ class Stage:
         reads: section that names raw files it reads, or code of the user's that it runs; None where there is none.
         unread: fields (`section.field`) of those sections that it does not look at: they are in no key of it, and the
             stage gets them at their defaults.
-        file: module in `pipeline.stages`, where it is not called like the stage.
+        seen: the config as the stage looks at it, where that depends on other sections.
+    file: module in `pipeline.stages`, where it is not called like the stage.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Stage:
     wanted: Callable[[RunConfig], bool]
     reads: Literal["data", "model"] | None = None
     unread: tuple[str, ...] = ()
+    seen: Callable[[RunConfig], RunConfig] | None = None
     file: str | None = None
 
     @property
@@ -73,6 +75,12 @@ def _is_trained(config: RunConfig) -> bool:
 
 def _is_aware(config: RunConfig) -> bool:
     return config.search is None and config.quantize is not None and config.quantize.aware is not None
+
+
+def _as_pretraining_reads(config: RunConfig) -> RunConfig:
+    if config.pretrain is None:
+        return config
+    return config.model_copy(update={"train": config.train.as_pretraining_reads(config.pretrain)})
 
 
 STAGES: tuple[Stage, ...] = (
@@ -112,6 +120,7 @@ STAGES: tuple[Stage, ...] = (
         sections=("pretrain", "train.class_weights", "train.loss"),
         libraries=_LEARNING,
         wanted=lambda config: config.train.mode == "layer_wise",
+        seen=_as_pretraining_reads,
     ),
     Stage(
         "train",

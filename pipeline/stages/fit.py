@@ -35,7 +35,7 @@ def fit(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
 
     Raises:
         ConfigError: `class_weights` names a class that the data does not have.
-        ConversionError: the model is too large for plain C.
+        ConversionError: the model is too large for plain C, or a number of it is beyond float32.
     """
     dataset, family = inputs.dataset, config.model.family
     fitted, weights = fit_model(config.model, dataset, workspace.seed)

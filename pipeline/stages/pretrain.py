@@ -26,7 +26,10 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Config:
-    """Sections of the config that are read, and two fields: `train`'s loss and class weights also hold here."""
+    """Sections of the config that are read, and two fields: `train`'s loss and class weights also hold here.
+
+    An unsupervised kind gets their defaults: it reads neither.
+    """
 
     pretrain: PretrainConfig
     class_weights: ClassWeights | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -228,6 +229,23 @@ def test_models_too_large_for_c_are_refused() -> None:
     )
     with pytest.raises(ConversionError, match=r"model\.decision_tree: expected at most 65,536 nodes a tree, .* 70,001"):
         check_size(deep, "decision_tree")
+
+
+@pytest.mark.parametrize(
+    ("form", "named"),
+    [
+        (KernelForm(np.zeros((2, 3)), np.ones((1, 2)), np.zeros(1), 1e300, np.empty(0, np.int64), "values"), "gamma"),
+        (LinearForm(np.array([[1.0, np.nan]]), np.zeros(1), "values"), "coefficients"),
+        (LinearForm(np.ones((1, 2)), np.array([-1e39]), "values"), "intercepts"),
+    ],
+)
+def test_constants_beyond_float32_are_refused(form: Form, named: str) -> None:
+    got = {"gamma": "1e+300", "coefficients": "nan", "intercepts": "-1e+39"}[named]
+    message = (
+        rf"model\.svm: expected constants that are finite numbers in float32, got {re.escape(got)} among its {named}"
+    )
+    with pytest.raises(ConversionError, match=message):
+        c_model(form, "svm")
 
 
 def test_limited_rows_keep_each_class_its_share() -> None:

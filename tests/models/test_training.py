@@ -255,6 +255,17 @@ def test_a_loss_that_is_not_finite(memory_batches):
         train(linear(3), memory_batches(x, y, 16), (x, y), task_for("regression"), settings(2, "sgd", 10.0))
 
 
+def test_a_gradient_whose_norm_is_not_finite(vector_schema, blobs, memory_batches):
+    # The square of a slope of 1e25 is beyond float32, the loss and the weights are not.
+    x, y = blobs
+    x = (x * np.float32(1e-25)).astype(np.float32)
+    model = mlp(vector_schema)
+    penalized = RegularizationConfig.model_construct(l1=0.0, l2=1e25)
+    message = r"got a gradient whose squared norm is beyond float32 \(inf\) in epoch 1 with 1e-30\. Try a tenth of it"
+    with pytest.raises(TrainingError, match=message):
+        train(model, memory_batches(x, y, 64), (x, y), TASK, settings(1, "sgd", 1e-30, regularization=penalized))
+
+
 def test_outputs_that_are_not_finite(memory_batches):
     x, y = np.ones((8, 3), np.float32), np.ones(8, np.float32)
     with pytest.raises(TrainingError, match="got outputs that are not in epoch 1 with"):

@@ -16,6 +16,7 @@ from data.dataset import Dataset
 from models.classical.fitting import answers, fit
 from models.classical_config import BaselinesConfig, DecisionTreeConfig, LogisticRegressionConfig, baseline_config
 from models.tasks import task_for
+from pipeline.checkpoints import resumption
 from pipeline.classical_artifacts import Baselines
 from pipeline.classical_fit import fit_notes
 from pipeline.classical_measure import measure_classical
@@ -92,6 +93,38 @@ def test_a_limit_of_rows_is_told(iris: Dataset, fitted: tuple[Baselines, Outcome
         ],
     }
     assert fitted[0].rows[0].num_rows == 100
+
+
+def test_a_run_that_was_killed_goes_on_with_the_next_baseline(
+    iris: Dataset, fitted: tuple[Baselines, Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = BaselinesConfig(models=("rbf_svm", "decision_tree"), max_rbf_rows=100)
+    config = baselines.Config("classification", "balanced_accuracy", asked, {"setosa": 2.0})
+    killed = workspace_in(tmp_path / "w")
+    begun: list[str] = []
+
+    def fit_or_die(settings: Any, *given: Any) -> Any:
+        begun.append(settings.family)
+        if begun == ["svm", "decision_tree"]:
+            raise KeyboardInterrupt
+        return fit(settings, *given)
+
+    monkeypatch.setattr(baselines, "fit", fit_or_die)
+    with pytest.raises(KeyboardInterrupt):
+        baselines.baselines(baselines.Inputs(iris), config, killed)
+    assert [path.name for path in killed.scratch.iterdir()] == ["baselines.checkpoint"]
+    assert resumption(killed.scratch) == "decision_tree"
+    again = replace(killed, output=tmp_path / "again")
+    again.output.mkdir()
+    outcome = baselines.baselines(baselines.Inputs(iris), config, again)
+    assert begun == ["svm", "decision_tree", "decision_tree"]
+    assert outcome.details == fitted[1].details
+    for path in sorted(fitted[0].folder.rglob("*.*")):
+        assert (again.output / path.relative_to(fitted[0].folder)).read_bytes() == path.read_bytes(), path
+    same = ("variant", "score", "parameters", "macs", "constant_bytes", "num_rows")
+    assert [[getattr(row, name) for name in same] for row in outcome.ledger] == [
+        [getattr(row, name) for name in same] for row in fitted[0].rows
+    ]
 
 
 def test_no_pickle_is_kept(fitted: tuple[Baselines, Outcome]) -> None:

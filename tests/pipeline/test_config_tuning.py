@@ -69,6 +69,14 @@ RANGE = "expected a number above 0 and at most 10, got"
             MLP + "{space: {units: [[4096, 4096, 4096, 4096, 4096, 4096, 4096, 4096]]}}",
             "tune.space.units.0: expected at most 100,000,000 weights below the output, got 117,440,512.",
         ),
+        (
+            MLP + f"{{space: {{units: [{[3] * 17}]}}}}",
+            "tune.space.units.0: expected a list of 1 to 16 (each a whole number from 1 to 4096), got [3, 3, 3",
+        ),
+        (
+            MLP + "{max_strength: 1.0e+30}",
+            "tune.max_strength: expected a number above 0 and at most 1e+06, got 1e+30.",
+        ),
         (MLP + "{space: {units: [[3], [3]]}}", "tune.space.units.1: expected each once, got '[3]' again. Take it out."),
         (MLP + "{penalties: []}", "tune: expected penalties or a space to search, got neither."),
         (

@@ -6,13 +6,14 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from data.contract import StoreError
-from pipeline.garbage import find_garbage, remove
+from pipeline.garbage import TRIED_STAGES, find_garbage, remove
 from pipeline.runs import RunFile, Workdir
 from pipeline.store import Manifest
 from tests.pipeline.test_store_refusals import mounted
@@ -176,6 +177,58 @@ def test_trials_of_a_search_that_was_killed_stay(workdir: Workdir) -> None:
     assert f"train/{other[1]}" in found(workdir)
 
 
+def test_every_stage_of_the_trials_of_an_unfinished_search_stays(workdir: Workdir) -> None:
+    # A network of the trial's own, its layers' training, its training and its pruning at once: none is in a manifest.
+    store = workdir.store()
+    ingest, train = ("ingest", key("a")), ("train", key("d"))
+    build = commit(workdir, "build", "1", (ingest,))
+    pretrain = commit(workdir, "pretrain", "2", (ingest, build))
+    trial = commit(workdir, "train", "3", (ingest, pretrain))
+    pruned = commit(workdir, "prune", "4", (ingest, trial))
+    begun = [store.scratch(stage, key("5")) for stage in ("build", "pretrain", "train", "prune", "convert")]
+    for path in begun:
+        path.mkdir(parents=True)
+    stays = {f"{stage}/{each}" for stage, each in (build, pretrain, trial, pruned)}
+    stays |= {f".scratch/{path.parent.name}/{path.name}" for path in begun[:-1]}
+    assert set(found(workdir)) == stays | {f".scratch/convert/{key('5')}"}
+    store.set_aside("tune", key("e"))
+    listed = found(workdir)
+    assert {path for path, what in listed.items() if what != "set aside"} == {f".scratch/convert/{key('5')}"}
+    # A search for a small model tries other stages: of what lies here, pruning alone.
+    write_run(workdir, "older", 1000, ingest, ("build", key("b")), train, ("search", key("9")))
+    chain = commit(workdir, "prune", "6", (ingest, train))
+    clustered = commit(workdir, "cluster", "7", (ingest, train, chain))
+    quantized = commit(workdir, "quantize", "8", (ingest, train, clustered))
+    converted = commit(workdir, "convert", "9", (ingest, quantized))
+    listed = found(workdir)
+    assert listed.keys().isdisjoint(f"{stage}/{each}" for stage, each in (chain, clustered, quantized, converted))
+    assert {f"{stage}/{each}" for stage, each in (build, pretrain, trial, pruned)} <= listed.keys()
+    assert f".scratch/convert/{key('5')}" not in listed
+    assert f".scratch/train/{key('5')}" in listed
+
+
+def test_what_a_search_makes_while_garbage_is_looked_for_is_none(
+    workdir: Workdir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workdir.store().set_aside("tune", key("e"))
+    read = Workdir.read
+
+    def read_late(self: Workdir, name: str) -> RunFile | None:
+        if name == "newer":  # the run itself would be on: its trial is committed now
+            commit(workdir, "train", "3", (("ingest", key("7")),))
+        return read(self, name)
+
+    monkeypatch.setattr(Workdir, "read", read_late)
+    assert set(found(workdir).values()) == {"set aside"}
+
+
+@pytest.mark.parametrize("name", ["tune", "search"])
+def test_stages_that_are_tried_are_those_whose_code_is_in_the_key(name: str) -> None:
+    module = "pipeline.tuning_chain" if name == "tune" else "pipeline.stages.search"
+    named = import_module(module).TRIED_STAGES
+    assert {each.rpartition(".")[2] for each in named} == TRIED_STAGES[name]
+
+
 def test_work_that_goes_on_is_left_alone_whatever_is_kept(workdir: Workdir) -> None:
     store = workdir.store()
     store.stage_folder("tune", key("9"))
@@ -192,8 +245,10 @@ def test_work_that_goes_on_is_left_alone_whatever_is_kept(workdir: Workdir) -> N
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == "held\n"
-            # The run that is on keeps its inputs and the trials it has made; the newest run goes.
-            assert set(found(workdir, 0)) == {f"build/{key('f')}", f"tune/{key('e')}"}
+            # The run that is on keeps its inputs and the trials it has made, the network of the newest run among what
+            # may be one of them; the newest run goes.
+            assert set(found(workdir, 0)) == {f"tune/{key('e')}"}
+            assert [each.path.name for each in find_garbage(workdir, 0) if each.names] == ["newer"]
         finally:
             process.kill()
     assert f".staging/tune-{key('9')}" in found(workdir, 0)

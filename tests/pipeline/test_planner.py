@@ -114,6 +114,27 @@ def test_the_control_changes_the_key_of_nothing_but_itself(tmp_path: Path) -> No
     assert control.config["train"].epochs == 12
 
 
+@pytest.mark.parametrize("override", ["train.class_weights=null", "train.loss.name=focal"])
+@pytest.mark.parametrize(("kind", "reads"), [("autoencoder", False), ("supervised", True)])
+def test_unsupervised_pretraining_depends_on_nothing_that_is_of_labels(
+    tmp_path: Path, override: str, kind: str, reads: bool
+) -> None:
+    store = Store(tmp_path / "store")
+    given = (f"pretrain.kind={kind}",)
+    one, other = (
+        make_plan(config(tmp_path, *given, *more, text=LAYER_WISE), store, Scope(), {}, rehash=False).keys
+        for more in ((), (override,))
+    )
+    assert (one["pretrain"] != other["pretrain"]) == reads
+    assert one["train"] != other["train"]
+
+
+def test_a_metric_that_is_the_default_makes_nothing_again(tmp_path: Path) -> None:
+    keys = plan(tmp_path).keys
+    assert plan(tmp_path, "metric=accuracy").keys == keys
+    assert plan(tmp_path, "metric=macro_f1").keys["build"] != keys["build"]
+
+
 def test_filled_store_is_cached_under_any_name_of_the_run(tmp_path: Path) -> None:
     fill(tmp_path)
     assert set(told(plan(tmp_path)).values()) == {("cached", "")}

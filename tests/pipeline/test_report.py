@@ -19,13 +19,14 @@ from pipeline.candidates import Candidate
 from pipeline.ledger import LedgerRow
 from pipeline.report import wording
 from pipeline.report.figures import Plots, decades, padded
-from pipeline.report.findings import compression_caution, smaller_variants, training_cautions, verdict, zeros_report
+from pipeline.report.findings import compression_caution, smaller_variants, training_cautions, verdict
 from pipeline.report.html import SHORT_TITLES, render_report
 from pipeline.report.line_plots import line_plot
 from pipeline.report.markup import TableColumn, table, tag
 from pipeline.report.pictures import picture
 from pipeline.report.plots_result import MAX_SCATTER_POINTS, ledger_figure, scatter_figure
 from pipeline.report.plots_tuning import tuning_figure
+from pipeline.report.pruning_words import zeros_report
 from pipeline.report.record import RunRecord, StageRecord
 from tests.pipeline.report_records import DIGIT, full_record, ledger_row, regression_record, trials
 

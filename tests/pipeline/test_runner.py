@@ -94,6 +94,31 @@ def workplace(ingested: Path, tmp_path: Path) -> Path:
 # ------------------------------------------------------------------------------- without a network
 
 
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ("train.class_weights={rose: 2.0}", "train.mode=layer_wise"),
+            "train.class_weights: expected names among 'setosa', 'versicolor', 'virginica', got 'rose'. Correct the "
+            "names; classes left out weigh 1.",
+        ),
+        (
+            ("task=clustering", "clustering={num_clusters: 120}", "model={family: autoencoder}", "tune=null"),
+            "clustering.num_clusters: expected at most 105, the training rows, got 120. Ask for fewer clusters.",
+        ),
+    ],
+)
+def test_what_the_data_does_not_have_is_found_before_any_training(
+    tmp_path: Path, overrides: tuple[str, ...], message: str
+) -> None:
+    planned = plan(tmp_path, *overrides)
+    diary = Diary()
+    with pytest.raises(StageError) as caught:
+        Runner(Store(tmp_path / "store"), diary, 3).execute(planned, Scope())
+    assert (str(caught.value), caught.value.exit_code) == (message, 2)
+    assert diary.begun == ["ingest"]
+
+
 def test_makes_once_and_finds_afterwards(tmp_path: Path) -> None:
     made, diary = run(tmp_path, last="ingest")
     assert diary.begun == ["ingest"]
@@ -265,10 +290,25 @@ def test_search_made_again_repeats_no_finished_trial(tuned: Tuned) -> None:
     assert wider["tune"][0].manifest.details["trials"][:3] == tune.manifest.details["trials"]
 
 
-def test_failed_trials_do_not_end_the_search(tuned: Tuned) -> None:
-    # A penalty beyond what float32 holds makes the loss infinite in every trial.
+def overflow_beyond(strength: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trainings under a stronger L2 penalty get one that float32 cannot hold the loss of; no config may ask for it."""
+    from models.config import RegularizationConfig
+    from pipeline.stages import train
+
+    real = train.train_network
+
+    def train_network(model: Any, batches: Any, rows: Any, task: Any, settings: Any, **lent: Any) -> Any:
+        if settings.regularization.l2 > strength:
+            settings = replace(settings, regularization=RegularizationConfig.model_construct(l1=0.0, l2=1e38))
+        return real(model, batches, rows, task, settings, **lent)
+
+    monkeypatch.setattr(train, "train_network", train_network)
+
+
+def test_failed_trials_do_not_end_the_search(tuned: Tuned, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, made, _ = tuned
-    penalties = ("tune.min_strength=1e37", "tune.max_strength=1e39", "tune.penalties=[l2]", "tune.trials=3")
+    overflow_beyond(1e4, monkeypatch)
+    penalties = ("tune.min_strength=1e5", "tune.max_strength=1e6", "tune.penalties=[l2]", "tune.trials=3")
     found, diary = run(folder, *penalties, last="tune")
     details = found["tune"][0].manifest.details
     assert [(trial["state"], trial["score"] is None) for trial in details["trials"]] == [

@@ -19,6 +19,7 @@ from pipeline.config_reading.file import load_config
 from pipeline.planner import Scope, make_plan
 from pipeline.runner import Runner, StageError
 from pipeline.store import Artifact, Store
+from tests.pipeline.test_runner import overflow_beyond
 
 TEXT = """\
 name: small
@@ -151,13 +152,14 @@ def test_a_sparsity_that_no_model_can_have_ends_the_search_before_its_trials(fol
     assert (caught.value.stage, caught.value.exit_code) == ("tune", 2)
 
 
-def test_a_failed_trial_is_told_with_its_cause(folder: Path) -> None:
-    text = "tune: {oracle: grid, penalties: [l2], grid_points: 2, min_strength: 0.001, max_strength: 1.0e+38}\n"
+def test_a_failed_trial_is_told_with_its_cause(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    overflow_beyond(1.0, monkeypatch)
+    text = "tune: {oracle: grid, penalties: [l2], grid_points: 2, min_strength: 0.001, max_strength: 1.0e+6}\n"
     made, listener = run(folder, text)
     trials = made["tune"].manifest.details["trials"]
     assert [trial["state"] for trial in trials] == ["done", "done", "failed"]
     assert trials[2]["cause"].startswith("train.optimizer.learning_rate: expected one that keeps the loss finite")
-    assert f"tune: trial 2 failed (l2 1e+38): {trials[2]['cause']}" in listener.notes
+    assert f"tune: trial 2 failed (l2 1e+06): {trials[2]['cause']}" in listener.notes
 
 
 def test_networks_of_trials_are_pretrained_layer_by_layer_where_the_run_s_is(folder: Path) -> None:
