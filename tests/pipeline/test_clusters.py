@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+import run_pipeline
 from pipeline.bundle_layout import cluster_name
 from pipeline.report.collapsed import collapsed_sentence
 from pipeline.report.figures import Plots
@@ -15,6 +17,7 @@ from pipeline.report.findings import verdict, yardstick
 from pipeline.report.record import RunRecord, StageRecord
 from pipeline.report.section_clusters import clusters_section
 from pipeline.runner import StageError
+from pipeline.runs import Workdir
 from tests.pipeline.report_records import full_record, history, summary
 from tests.pipeline.test_stage_tune import run_text
 
@@ -119,3 +122,13 @@ def test_two_clusters_or_a_single_row_are_no_collapse(sizes: tuple[int, ...]) ->
     assert collapsed_sentence(clustering_record(None, sizes=sizes).summary) is None
     assert collapsed_sentence(summary()) is None
     assert collapsed_sentence({}) is None
+
+
+def test_the_terminal_says_that_a_clustering_has_collapsed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    figures = clustering_record(None, sizes=(15, 0), score=-1.0).summary
+    published = SimpleNamespace(summary=figures, report="report.html", has_earlier_bundle=False, bundle=None)
+    result: Any = SimpleNamespace(stages=(), published=published, name="kinds")
+    run_pipeline._print_result(result, "silhouette", Workdir(tmp_path))
+    told = capsys.readouterr().out
+    assert "silhouette -1.0000 on the test split" in told
+    assert "The clustering has collapsed: all 15 rows of the test split are in cluster 0 of 2." in told
