@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from data.contract import Batches, Checkpoints, Progress
 from models.architectures.autoencoder import BOTTLENECK
 from models.legacy_keras import keras, tf
-from models.soft_clusters import StudentClusters, kl_divergence, put_clusters, target_distribution
+from models.soft_clusters import StudentClusters, assigned, kl_divergence, put_clusters, target_distribution
 from models.task_config import ClusteringConfig
 from models.tasks import Task
 from models.training import TrainingResult, TrainingSettings, train
@@ -97,9 +97,7 @@ class TargetDistribution:
         """Adds nothing: no weight is constrained."""
 
     def _assigned(self) -> NDArray[np.float32]:
-        z = self._embed()
-        q: NDArray[np.float32] = self._clusters(tf.constant(z)).numpy()
-        return q
+        return assigned(self._clusters, self._embed())
 
 
 class _Objective:

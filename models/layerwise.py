@@ -133,6 +133,7 @@ class _Lesson:
             stop=self.config.stop,
             class_weights=self.class_weights,
             label=f"pretrain {part.name}",
+            section="pretrain",
         )
         result = train(network, batches, validation, objective, settings, checkpoints=checkpoints, progress=progress)
         for name in part.layers:

@@ -49,6 +49,10 @@ class GradientDescent:
         steps_per_epoch: steps of one pass over the rows, for the step schedule.
         l1: strength of the L1 penalty.
         penalized: the variables it acts on.
+        section: of the config that the descent stands in; messages name it.
+
+    Raises:
+        TrainingError: the warm-up is as long as the training, or longer.
 
     Reference:
         Kingma & Ba 2015, Adam, algorithm 1; Loshchilov & Hutter 2019, Decoupled weight decay regularization,
@@ -65,10 +69,11 @@ class GradientDescent:
         steps_per_epoch: int = 1,
         l1: float = 0.0,
         penalized: Sequence[Any] = (),
+        section: str = "train",
     ) -> None:
         if config.warmup_steps >= max(1, total_steps):
             raise TrainingError(
-                f"optimizer.warmup_steps: expected fewer than the {total_steps} steps of the whole training, "
+                f"{section}.optimizer.warmup_steps: expected fewer than the {total_steps} steps of the whole training, "
                 f"got {config.warmup_steps}. Lower it, or train for more epochs."
             )
         self._trained = list(variables)

@@ -19,6 +19,9 @@ from models.task_config import ClusteringConfig
 _LEAST_VARIANCE = 1e-12
 _LEAST_SHARE = 1e-12
 
+ROWS_AT_ONCE = 8192
+"""Rows that are assigned in one piece: it takes rows x clusters x dimensions of memory."""
+
 
 class StudentClusters(keras.layers.Layer):  # type: ignore[misc]  # Keras ships no types
     """Soft assignment of embeddings to clusters by Student's t kernel of one degree of freedom, eq. (1).
@@ -54,8 +57,21 @@ def soft_assignment(z: NDArray[np.float32], centers: NDArray[np.float32]) -> NDA
     Returns:
         (rows, clusters), each row summing to 1.
     """
-    q: NDArray[np.float32] = StudentClusters(centers)(tf.constant(z)).numpy()
-    return q
+    return assigned(StudentClusters(centers), z)
+
+
+def assigned(clusters: StudentClusters, z: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Computes q of eq. (1) for any number of rows, `ROWS_AT_ONCE` at a time.
+
+    Args:
+        clusters: the layer with the centers.
+        z: (rows, dimensions) embeddings.
+
+    Returns:
+        (rows, clusters), each row summing to 1.
+    """
+    starts = range(0, len(z), ROWS_AT_ONCE)
+    return np.concatenate([clusters(tf.constant(z[start : start + ROWS_AT_ONCE])).numpy() for start in starts])
 
 
 def target_distribution(q: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
@@ -148,11 +164,13 @@ def _variance(z: NDArray[np.float32], centers: NDArray[np.float32], nearest: NDA
 def put_clusters(output: Any, z: NDArray[np.float32], centers: NDArray[np.float32]) -> list[int]:
     """Sets a dense softmax to decide for the nearest center, whose q of eq. (1) is the largest.
 
-        softmax_k(-|z - μ_k|² / 2σ²) = softmax_k(z · μ_k / σ² - |μ_k|² / 2σ²),
+        softmax_k(-|z - μ_k|² / 2σ²) = softmax_k(z · (μ_k - m) / σ² - (|μ_k|² - |m|²) / 2σ²),
 
-    for |z|² is the same for all k. σ² is the mean of |z_i - μ_k(i)|² over rows and dimensions: shares are then the
-    chances of a mixture of equal round Gaussians (Bishop 2006, Pattern recognition and machine learning, section
-    9.3.2), whatever the embedding's unit.
+    for |z|², z · m and |m|² are the same for all k. With m the mean of the centers, logits are as small as the clusters
+    are near each other, wherever they lie: neither float32 nor int8 spends its digits on an offset that all of them
+    share. σ² is the mean of |z_i - μ_k(i)|² over rows and dimensions: shares are then the chances of a mixture of equal
+    round Gaussians (Bishop 2006, Pattern recognition and machine learning, section 9.3.2), whatever the embedding's
+    unit.
 
     Args:
         output: the layer, (dimensions, clusters) and bias.
@@ -167,7 +185,9 @@ def put_clusters(output: Any, z: NDArray[np.float32], centers: NDArray[np.float3
     order = np.argsort(-sizes, kind="stable")
     variance = _variance(z, centers, nearest)
     sorted_centers = centers.astype(np.float64)[order]
-    kernel = sorted_centers.T / variance
-    bias = -np.sum(sorted_centers**2, axis=1) / (2.0 * variance)
+    mean = sorted_centers.mean(axis=0)
+    apart = sorted_centers - mean
+    kernel = apart.T / variance
+    bias = -np.sum(apart * (sorted_centers + mean), axis=1) / (2.0 * variance)
     output.set_weights([kernel.astype(np.float32), bias.astype(np.float32)])
     return [int(size) for size in sizes[order]]

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from data.contract import FrozenConfig
+from data.contract import ConfigError, FrozenConfig
 from models.config import BatchSize, GradientDescentFields, OptimizerConfig
 
 
@@ -33,14 +33,39 @@ class ClusteringConfig(GradientDescentFields):
     """Most passes over the training rows while encoder and clusters are refined; 0: k-means has the last word."""
 
     update_steps: Annotated[int, Field(ge=1)] | None = None
-    """Steps after which the clusters that are aimed at are worked out anew from all training rows; an epoch when left
-    out."""
+    """Steps after which the clusters that are aimed at are worked out anew from all training rows, at most those of
+    the whole refinement; an epoch when left out."""
 
     tolerance_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.001
-    """The refinement ends with the epoch in which, between two such looks, fewer rows changed their cluster."""
+    """The refinement ends with an epoch where, between the last two such looks, fewer rows changed their cluster;
+    only the last look of an epoch counts."""
 
     batch_size: BatchSize = 256
     """Rows a gradient of the refinement is taken over; `full`: all training rows, one step an epoch."""
 
     optimizer: OptimizerConfig = OptimizerConfig(learning_rate=0.001, schedule="constant")
     """Which gradient descent refines."""
+
+
+def check_refinement(config: ClusteringConfig, num_steps: int) -> None:
+    """Checks that a refinement is long enough for what it is asked to do on the way.
+
+    Args:
+        config: the section `clustering`; without a refinement there is nothing to check.
+        num_steps: steps of the whole refinement.
+
+    Raises:
+        ConfigError: it would end before its warm-up does, or before the first look at the clusters.
+    """
+    if config.refine_epochs == 0:
+        return
+    if config.optimizer.warmup_steps >= num_steps:
+        raise ConfigError(
+            f"clustering.optimizer.warmup_steps: expected fewer than the {num_steps} steps of the whole refinement, "
+            f"got {config.optimizer.warmup_steps}. Lower it, or refine for more epochs."
+        )
+    if config.update_steps is not None and config.update_steps > num_steps:
+        raise ConfigError(
+            f"clustering.update_steps: expected at most the {num_steps} steps of the whole refinement, got "
+            f"{config.update_steps}. Lower it, or refine for more epochs."
+        )

@@ -90,7 +90,7 @@ class _Training:
         self.settled_step = 0 if constraint is None else constraint.settled_step
         if self.settled_step > self.num_steps:
             raise TrainingError(
-                f"{settings.label}.epochs: expected at least {self.settled_step} steps for the constraint to settle, "
+                f"{settings.section}.epochs: expected at least {self.settled_step} steps for the constraint to settle, "
                 f"got {self.num_steps}. Train for more epochs."
             )
         self.kernels = kernels_of(model)
@@ -102,6 +102,7 @@ class _Training:
             steps_per_epoch=batches.num_batches,
             l1=settings.regularization.l1,
             penalized=self.kernels,
+            section=settings.section,
         )
         self.variables = {
             "model": model.weights,
@@ -159,7 +160,7 @@ class _Training:
             if not isinstance(error, tf.errors.ResourceExhaustedError):
                 raise
             raise TrainingError(
-                f"{self.settings.label}.batch_size: expected a training that fits into memory, got none left for "
+                f"{self.settings.section}.batch_size: expected a training that fits into memory, got none left for "
                 f"batches of {self.batches.batch_size} rows. Lower it, or make the model smaller."
             ) from error
         trained = time.perf_counter()
@@ -208,9 +209,9 @@ class _Training:
             wrong = "weights that are not"  # a rectifier makes zeros of them
         if wrong is not None:
             raise TrainingError(
-                f"{self.settings.label}.optimizer.learning_rate: expected one that keeps the loss finite, got {wrong} "
-                f"in epoch {epoch} with {self.settings.optimizer.learning_rate}. Try a tenth of it, or look in the "
-                "data's profile for values that are far out."
+                f"{self.settings.section}.optimizer.learning_rate: expected one that keeps the loss finite, got "
+                f"{wrong} in epoch {epoch} with {self.settings.optimizer.learning_rate}. Try a tenth of it, or "
+                "look in the data's profile for values that are far out."
             )
         return float(self.objective.score(y, outputs))
 

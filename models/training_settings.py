@@ -60,6 +60,7 @@ class TrainingSettings:
         regularization: penalty on the kernels.
         class_weights: weight of each class code in the loss; None: all 1.
         label: what progress calls this training.
+        section: of the config that its batch size and optimizer stand in, such as `quantize.aware`: messages name it.
         keep_last: whether the model ends with the weights of its last epoch, not of its best: where the score does not
             say what is better.
     """
@@ -71,6 +72,7 @@ class TrainingSettings:
     regularization: RegularizationConfig = field(default_factory=RegularizationConfig)
     class_weights: tuple[float, ...] | None = None
     label: str = "train"
+    section: str = "train"
     keep_last: bool = False
 
     def num_steps(self, num_batches: int) -> int:

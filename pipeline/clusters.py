@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from data.contract import Batches
 from data.dataset import Dataset
 from models.architectures.autoencoder import BOTTLENECK
 from models.deep_clustering import Refinement, embedding_of, refine
 from models.soft_clusters import in_unit_of_spread, kmeans_centers, put_clusters
-from models.task_config import ClusteringConfig
+from models.task_config import ClusteringConfig, check_refinement
 from models.tasks import Clustering, Reconstruction
 from models.tasks.silhouette import silhouette
 from models.training import TrainingResult, TrainingSettings, predict, train
@@ -70,10 +71,12 @@ def learn_clusters(
         workspace: the stage's.
 
     Raises:
-        ConfigError: there are fewer training rows, or fewer distinct embeddings, than clusters.
+        ConfigError: there are fewer training rows, or fewer distinct embeddings, than clusters; the refinement has
+            fewer steps than it is asked for.
         TrainingError: the loss is not finite any more.
     """
     check_num_clusters(config, dataset)
+    to_refine = _rows_to_refine(dataset, config, workspace)
     model, autoencoder, giving_back = start.load(), start.load_autoencoder(), Reconstruction(task.reconstruction_loss)
     checkpoints, progress = workspace.checkpoints, workspace.progress
     batches = training_batches(dataset, giving_back, batch_size, workspace.seed_for("train", "shuffle"))
@@ -93,21 +96,38 @@ def learn_clusters(
     centers = in_unit_of_spread(model.get_layer(BOTTLENECK), z, centers)
     put_clusters(model.get_layer("output"), embed(), centers)
     before = figures(dataset, "validation", task.decide(predict(model, rows[0])), predict(encoder, rows[0]))
-    positions = np.arange(len(dataset.split("train")), dtype=np.int32)
     refinement = refine(
         model,
         embed,
-        dataset.batches("train", config.batch_size, workspace.seed_for("train", "refine", "shuffle"), positions),
+        to_refine,
         rows,
         task,
         config,
         centers,
-        TrainingSettings(config.refine_epochs, config.optimizer, workspace.seed_for("train", "refine"), label="refine"),
+        TrainingSettings(
+            config.refine_epochs,
+            config.optimizer,
+            workspace.seed_for("train", "refine"),
+            label="refine",
+            section="clustering",
+        ),
         checkpoints=checkpoints("refine"),
         progress=progress,
     )
     after = figures(dataset, "validation", task.decide(predict(model, rows[0])), predict(encoder, rows[0]))
     return Learned(model, reconstruction, refinement, before, after)
+
+
+def _rows_to_refine(dataset: Dataset, config: ClusteringConfig, workspace: Workspace) -> Batches:
+    """Training rows with their positions as targets; refused, before anything is trained, where they are too few steps.
+
+    Raises:
+        ConfigError: as `check_refinement`.
+    """
+    positions = np.arange(len(dataset.split("train")), dtype=np.int32)
+    batches = dataset.batches("train", config.batch_size, workspace.seed_for("train", "refine", "shuffle"), positions)
+    check_refinement(config, config.refine_epochs * batches.num_batches)
+    return batches
 
 
 def figures(

@@ -82,6 +82,7 @@ def retraining(
         regularization=record.regularization,
         class_weights=class_weights,
         label=stage,
+        section="quantize.aware" if stage == "quantize" else stage,
     )
     return Retraining(
         batches=training_batches(dataset, task, section.batch_size, workspace.seed_for(stage, "shuffle"), targets),

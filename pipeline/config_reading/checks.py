@@ -20,14 +20,16 @@ from pipeline.config_reading.compression_checks import (
     quantization_adds_up,
     search_is_alone,
 )
-from pipeline.config_reading.disagreement import Disagreement, Location, is_chosen
+from pipeline.config_reading.disagreement import Disagreement, Location, is_chosen, split_location
 from pipeline.config_reading.label_checks import labels_are_there, normal_fits_task, unlabeled_rows_are_used
+from pipeline.config_reading.layer_checks import layers_are_there
 from pipeline.config_reading.own_model_checks import file_stands_for_training, own_model_fits_task
 from pipeline.config_reading.recurrent_checks import recurrent_layers_can_do_it
 from pipeline.config_reading.series_checks import series_add_up
 from pipeline.config_reading.task_checks import (
     autoencoder_adds_up,
     family_fits_task,
+    refinement_has_its_steps,
     refinement_is_read,
     sections_fit_task,
 )
@@ -60,9 +62,11 @@ def disagreements(config: RunConfig) -> list[Disagreement]:
         _training_fits_task,
         sections_fit_task,
         refinement_is_read,
+        refinement_has_its_steps,
         pruning_adds_up,
         criterion_has_its_data,
         quantization_adds_up,
+        layers_are_there,
         recurrent_layers_can_do_it,
         search_is_alone,
         tuning_adds_up,
@@ -142,15 +146,6 @@ def _family_fits_data(config: RunConfig) -> Iterator[Disagreement]:
     except ConfigError as error:
         location, message = split_location(str(error))
         yield Disagreement(location, message, (("data",), ("model",)))
-
-
-def split_location(text: str) -> tuple[Location, str]:
-    """Takes the location off a message `model.blocks[2].kernel: expected …`."""
-    head, separator, rest = text.partition(": ")
-    if not separator or " " in head:
-        return ("model",), text
-    parts = head.replace("[", ".").replace("]", "").split(".")
-    return tuple(int(part) if part.isdigit() else part for part in parts), rest
 
 
 def _mode_fits_model(config: RunConfig) -> Iterator[Disagreement]:

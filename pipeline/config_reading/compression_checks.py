@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, get_args
 
 from models.compression_config import LayerPrecision, QuantizeConfig
+from models.config import LinearConfig
 from models.own_model_config import OWN_MODELS
 from pipeline.config_reading.disagreement import Disagreement, Location, is_chosen
 
@@ -35,6 +36,12 @@ def pruning_adds_up(config: RunConfig) -> Iterator[Disagreement]:
     if prune.units not in (("node",), ("weight",), ("node", "weight")):
         message = f"expected node, weight or [node, weight], got [{', '.join(prune.units)}]. Nodes go first."
         yield Disagreement(("prune", "unit"), message)
+    if "node" in prune.units and isinstance(config.model, LinearConfig):
+        message = (
+            f"expected weight with a linear model, got {' and '.join(prune.units)}. It has no hidden layer whose nodes "
+            "could be removed."
+        )
+        yield Disagreement(("prune", "unit"), message, (("model", "family"),))
     if "node" in prune.units and prune.num_steps > max(1, prune.epochs):
         message = (
             f"expected at most prune.epochs ({prune.epochs}), got {prune.steps}. A step is trained for one or more."

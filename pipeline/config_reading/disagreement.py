@@ -35,3 +35,12 @@ class DisagreementError(ValueError):
 def is_chosen(section: FrozenConfig, name: str) -> bool:
     """Returns whether a field was given, and as something else than its default."""
     return name in section.model_fields_set and getattr(section, name) != type(section).model_fields[name].default
+
+
+def split_location(text: str) -> tuple[Location, str]:
+    """Takes the location off a message `model.blocks[2].kernel: expected …`."""
+    head, separator, rest = text.partition(": ")
+    if not separator or " " in head:
+        return ("model",), text
+    parts = head.replace("[", ".").replace("]", "").split(".")
+    return tuple(int(part) if part.isdigit() else part for part in parts), rest

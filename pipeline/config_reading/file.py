@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from data.contract import ConfigError, DataError, PenjingError
 from models.own_model_config import BuilderModelConfig, with_implied_family
 from pipeline.config import RunConfig
-from pipeline.config_reading.checks import split_location
+from pipeline.config_reading.disagreement import split_location
 from pipeline.config_reading.document import Document, YamlError, read_document
 from pipeline.config_reading.messages import Fault, faults_of, nothing_given, shown, unavailable_faults
 from pipeline.config_reading.overrides import OverrideError, apply_override

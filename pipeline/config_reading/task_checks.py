@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from data.contract import ConfigError
 from models.autoencoder_config import AutoencoderConfig
-from pipeline.config_reading.disagreement import Disagreement, Location, is_chosen
+from models.task_config import check_refinement
+from pipeline.config_reading.disagreement import Disagreement, Location, is_chosen, split_location
 
 if TYPE_CHECKING:
     from pipeline.config import RunConfig
@@ -57,6 +59,18 @@ def refinement_is_read(config: RunConfig) -> Iterator[Disagreement]:
         if is_chosen(section, name):
             message = "expected it with clustering.refine_epochs above 0 alone, got it with 0. Take it out."
             yield Disagreement(("clustering", name), message, (("clustering", "refine_epochs"),))
+
+
+def refinement_has_its_steps(config: RunConfig) -> Iterator[Disagreement]:
+    """With all rows a step, the config alone tells how many steps there are; else the stage `train` looks first."""
+    section = config.clustering
+    if section is None or section.batch_size != "full":
+        return
+    try:
+        check_refinement(section, section.refine_epochs)
+    except ConfigError as error:
+        location, message = split_location(str(error))
+        yield Disagreement(location, message, (("clustering",),))
 
 
 def sections_fit_task(config: RunConfig) -> Iterator[Disagreement]:

@@ -11,6 +11,7 @@ from ruamel.yaml import YAML
 
 from pipeline.ledger import LedgerRow
 from pipeline.report import task_words, wording
+from pipeline.report.collapsed import collapsed_sentence
 from pipeline.report.record import RunRecord
 from pipeline.report.subject import classical_family, weights_field
 
@@ -81,6 +82,9 @@ def verdict(record: RunRecord) -> Verdict:
     missed = [wording.words(target["name"]) for target in targets if not target["met"]]
     if missed:
         return Verdict("warn", "Verified, but a target was missed", f"{held}; missed: {wording.listed(missed)}.")
+    collapsed = collapsed_sentence(record.summary)
+    if collapsed is not None:
+        return Verdict("warn", "Verified, but all rows are in one cluster", f"{held}. {collapsed}")
     beside = yardstick(record)
     if beside is not None and not beside.beaten:
         return Verdict("warn", "Verified, but no better than a guess", f"{held}; see what is worth knowing below.")

@@ -13,6 +13,7 @@ from pipeline.report.pictures import picture
 from pipeline.report.plots_clusters import changed_figure, map_figure
 from pipeline.report.plots_training import history_figures
 from pipeline.report.record import RunRecord
+from pipeline.report.subject import learned_clusters
 
 MAX_SHOWN = 30
 """Clusters of which rows are shown."""
@@ -27,7 +28,7 @@ _FIGURES = (
 
 def clusters_section(record: RunRecord, plots: Plots) -> Markup:
     """Returns how rows were clustered and what the clusters hold; nothing for other tasks."""
-    learned = record.details("train").get("clustering")
+    learned = learned_clusters(record)
     if not learned:
         return NOTHING
     text = (

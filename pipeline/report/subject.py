@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from pipeline.bundle_layout import C_MODEL, MODEL
 from pipeline.ledger import ClassicalRow
 from pipeline.report.record import RunRecord
@@ -26,6 +29,15 @@ def reference(record: RunRecord) -> str:
 def weights_field(record: RunRecord) -> str:
     """Returns the field of the config that holds class weights."""
     return "train.class_weights" if classical_family(record) is None else "model.class_weights"
+
+
+def learned_clusters(record: RunRecord) -> Mapping[str, Any]:
+    """Returns what is told of how the model that is handed on came to its clusters; empty where it has none.
+
+    That model is of the stage `train`, or of a trial of `tune` that was better.
+    """
+    stage = "tune" if record.details("tune").get("best") else "train"
+    return dict(record.details(stage).get("clustering") or {})
 
 
 def fit_cautions(record: RunRecord) -> list[str]:

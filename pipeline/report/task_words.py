@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pipeline.report import wording
+from pipeline.report.collapsed import collapsed_sentence
 from pipeline.report.record import RunRecord
 
 GUESSED_AREA = 0.5
@@ -62,6 +63,9 @@ def guess(record: RunRecord) -> tuple[str, bool] | None:
     if score is None:
         return None
     if record.task == "clustering":
+        collapsed = collapsed_sentence(record.summary)
+        if collapsed is not None:
+            return collapsed, False
         return "At a silhouette of 0 rows are no nearer to their own cluster than to the next one.", bool(score > 0.0)
     area = record.summary["reconstruction"]["roc_auc"]
     if area is None:

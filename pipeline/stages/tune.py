@@ -144,9 +144,10 @@ def _try(search: _Search, number: int, proposal: Proposal, config: Config, chain
 
 def _keep(search: _Search, number: int, made: Trained) -> None:
     search.best, search.best_model = number, SavedModel.open(made.trained.folder, "train")
-    # The learning curve of the model that is handed on; trial 0's is that of `train`.
+    # How the model that is handed on learned, and its clusters if it has some; trial 0's is told by `train`.
     shown = ("history", "stopped_by", "best_epoch")
-    search.training = {name: made.trained.manifest.details[name] for name in shown}
+    told = made.trained.manifest.details
+    search.training = {name: told[name] for name in (*shown, "clustering") if name in told}
     if made.built is not None:
         details = made.built.manifest.details
         search.training["network"] = {name: details[name] for name in ("family", "layers")}

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from data.contract import ConfigError
+from data.contract import ConfigError, TrainingError
 from models.architectures.builder import build
 from models.config import BlockConfig, CnnConfig, MlpConfig, OptimizerConfig, PretrainConfig, StopConfig
 from models.layerwise import pretrain
@@ -214,3 +214,15 @@ def test_class_weights_hold_in_supervised_pretraining(vector_schema, memory_batc
     for got, expected in zip(equal.model.get_weights(), learned(None).model.get_weights(), strict=True):
         np.testing.assert_array_equal(got, expected)
     assert uneven.layers[0]["loss"][0] > 1.5 * equal.layers[0]["loss"][0]
+
+
+def test_messages_name_the_section_that_can_be_changed(vector_schema, blobs, memory_batches):
+    """Progress calls the training `pretrain dense_1`; a config has no such field."""
+    for optimizer, message in (
+        (OptimizerConfig(warmup_steps=10), "pretrain.optimizer.warmup_steps: expected fewer than the 10 steps"),
+        (OptimizerConfig(name="sgd", learning_rate=10.0), "pretrain.optimizer.learning_rate: expected one that keeps"),
+    ):
+        section = PretrainConfig(kind="autoencoder", epochs=1, optimizer=optimizer)
+        rows = (blobs[0] * np.float32(1e20), blobs[1])
+        with pytest.raises(TrainingError, match=f"^{re.escape(message)}"):
+            pretrain(mlp(vector_schema), memory_batches(*rows, 16), rows, section, TASK, 1)

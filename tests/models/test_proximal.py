@@ -206,5 +206,5 @@ def test_the_norm_counts_what_a_penalty_holds_at_zero():
 
 
 def test_a_warm_up_longer_than_the_training_is_refused():
-    with pytest.raises(TrainingError, match=r"^optimizer\.warmup_steps: expected fewer than the 5 steps"):
-        GradientDescent([], OptimizerConfig(warmup_steps=5), 5)
+    with pytest.raises(TrainingError, match=r"^prune\.optimizer\.warmup_steps: expected fewer than the 5 steps"):
+        GradientDescent([], OptimizerConfig(warmup_steps=5), 5, section="prune")

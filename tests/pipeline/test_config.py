@@ -118,6 +118,19 @@ TABLE = {"source": "table", "path": "t.csv", "target": "y"}
             "prune.min_layer_density: expected at most 1 - prune.sparsity (0.1), got 0.2.",
         ),
         (
+            {"model": {"family": "linear"}, "prune": {"unit": "node"}},
+            "prune.unit: expected weight with a linear model, got node. It has no hidden layer whose nodes could be",
+        ),
+        (
+            {"model": {"family": "linear"}, "prune": {"unit": ["node", "weight"]}},
+            "prune.unit: expected weight with a linear model, got node and weight.",
+        ),
+        (
+            {"model": {"family": "mlp", "units": [4]}, "quantize": {"layers": {"dense_2": "int4"}}},
+            "quantize.layers.dense_2: expected a layer that has weights in the model, got 'dense_2' (the nearest is "
+            "'dense_1'). Choose of dense_1, output.",
+        ),
+        (
             {"prune": {"scope": "local", "min_layer_density": 0.1}},
             "prune.min_layer_density: expected it with prune.scope: global alone, got 0.1 with local",
         ),
@@ -173,6 +186,19 @@ def test_all_disagreements_are_told_at_once() -> None:
             "pretrain": {"kind": "denoising_autoencoder", "corruption_fraction": 0.2},
         },
         {"model": CNN, "data": {"source": "arrays", "path": "x"}},  # only the data can tell the shape
+        # A trial's network may have the layer, a shortcut may be there.
+        {
+            "model": {"family": "mlp", "units": [4]},
+            "tune": {"space": {"units": [[4], [4, 4, 4]]}},
+            "quantize": {"layers": {"dense_3": "int4"}},
+        },
+        {
+            "model": {"family": "cnn", "blocks": [{"filters": 3}, {"filters": 3, "residual": True}]},
+            "data": {"source": "builtin", "name": "digits"},
+            "tune": {"space": {"filters": [[3, 4]]}},
+            "quantize": {"layers": {"block_2_shortcut": "int4"}},
+        },
+        {"model": {"family": "file", "file": "m.keras"}, "quantize": {"layers": {"mine": "int4"}}},
         {"model": CNN, "data": {"source": "builtin", "name": "digits"}},
         {
             "model": CNN,

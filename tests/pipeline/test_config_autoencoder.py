@@ -149,6 +149,38 @@ def test_the_section_of_the_task_is_implied() -> None:
         ),
         (
             {
+                "task": "clustering",
+                "model": DENSE,
+                "clustering": {
+                    "num_clusters": 3,
+                    "refine_epochs": 5,
+                    "batch_size": "full",
+                    "optimizer": {"warmup_steps": 5},
+                },
+            },
+            "clustering.optimizer.warmup_steps: expected fewer than the 5 steps of the whole refinement, got 5.",
+        ),
+        (
+            {
+                "task": "clustering",
+                "model": DENSE,
+                "clustering": {"num_clusters": 3, "refine_epochs": 5, "batch_size": "full", "update_steps": 6},
+            },
+            "clustering.update_steps: expected at most the 5 steps of the whole refinement, got 6.",
+        ),
+        (
+            {
+                "task": "clustering",
+                "model": DENSE,
+                "clustering": {"num_clusters": 3},
+                "quantize": {"layers": {"encoder_1": "int4", "encodr_2": "int8", "decoder_1": "int4"}},
+            },
+            "quantize.layers.encodr_2: expected a layer that has weights in the model, got 'encodr_2' (the nearest is "
+            "'encoder_2'). Choose of encoder_1, encoder_2, bottleneck, output.\n"
+            "quantize.layers.decoder_1: expected",
+        ),
+        (
+            {
                 "task": "reconstruction",
                 "data": DIGITS,
                 "model": CONVOLUTIONAL,
