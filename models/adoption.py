@@ -15,6 +15,7 @@ from models.legacy_keras import keras
 from models.measurements import count_macs
 from models.prediction import predict
 from models.rebuilding import LastLayer, Weights, all_layers, has_finite_weights, last_layer, rebuild
+from models.tflite.loops import advice_on_loop
 
 Output = Literal["standard", "logits", "sigmoid", "original_units"]
 
@@ -156,13 +157,21 @@ def _complaints(model: Any) -> Iterator[tuple[str, str, str]]:
         if kind in _RANDOM or (kind == "Dropout" and layer.noise_shape is not None):
             advice = "A killed training could not be resumed exactly: use Dropout without noise_shape, or take it out."
             yield "layers that draw no numbers but Dropout", named, advice
-        if getattr(layer, "recurrent_dropout", 0.0) or (kind != "Dropout" and _number(getattr(layer, "dropout", 0.0))):
+        if any(_drops(each) for each in layer._flatten_layers()):
             advice = "A killed training could not be resumed exactly: put a Dropout layer before it."
             yield "recurrent layers without dropout of their own", named, advice
         if getattr(layer, "stateful", False) and kind in ("LSTM", "GRU", "SimpleRNN", "RNN"):
             yield "layers that forget between rows", named, "Set stateful=False."
+        without_loop = advice_on_loop(layer)
+        if without_loop is not None:
+            yield "recurrent layers that TFLite runs without a loop", named, without_loop
         if any(getattr(weight, "constraint", None) is not None for weight in layer.weights):
             yield "weights without constraints", named, "Training would not keep them: take them out."
+
+
+def _drops(layer: Any) -> bool:
+    """Whether a recurrent layer, in a wrapper or not, draws numbers for a dropout of its own."""
+    return any(_number(getattr(layer, name, 0.0)) for name in ("recurrent_dropout", "dropout"))
 
 
 def _number(value: Any) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from data.contract import ConfigError, DataError, PenjingError, Progress
+from pipeline.built_checks import check_built
 from pipeline.code_memory import CodeMemory
 from pipeline.config import RunConfig
 from pipeline.executors.serial import SerialTrials
@@ -79,7 +80,8 @@ class Runner:
             Stage name -> (artifact, whether it was there already), for every stage of the plan.
 
         Raises:
-            StageError: a stage raised, or the data lacks what the config names; the stages before it are kept.
+            StageError: a stage raised, the data lacks what the config names, or a user's network that was built cannot
+                go through a later stage; the stages before it are kept.
             ConfigError: a stage before `scope.first` is not in the store.
         """
         check_start(plan, scope)
@@ -91,6 +93,8 @@ class Runner:
                 made[planned.stage.name] = self._planned(planned)
                 if planned.stage.name == "ingest":
                     _check_against_data(plan.config, made["ingest"][0])
+                if planned.stage.name == "build":
+                    check_built(plan, made["build"][0].folder)
             except PenjingError as error:
                 raise StageError(planned.stage.name, error) from error
         return made

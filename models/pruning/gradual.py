@@ -59,6 +59,25 @@ class NodePruning:
     best_epoch: int = 0
 
 
+def removable_nodes(model: Any, where: str = "prune.unit") -> NodeGraph:
+    """Finds the nodes of a model that can be removed.
+
+    Args:
+        model: a built Keras model.
+        where: field of the config that asks for it.
+
+    Raises:
+        ConfigError: there is none; why, layer by layer.
+    """
+    graph = node_graph(model)
+    if not node_counts(graph):
+        why = "; ".join(f"{name}: {reason}" for name, reason in graph.left_out.items()) or "it has no hidden layer"
+        raise ConfigError(
+            f"{where}: expected a model with nodes that can be removed, got none ({why}). Set it to weight."
+        )
+    return graph
+
+
 def prune_nodes(
     model: Any,
     batches: Batches,
@@ -91,13 +110,8 @@ def prune_nodes(
         ConfigError: there is nothing to remove, or not so much.
         TrainingError: as `train`.
     """
-    graph = node_graph(model)
+    graph = removable_nodes(model)
     before = node_counts(graph)
-    if not before:
-        why = "; ".join(f"{name}: {reason}" for name, reason in graph.left_out.items()) or "it has no hidden layer"
-        raise ConfigError(
-            f"prune.unit: expected a model with nodes that can be removed, got none ({why}). Set it to weight."
-        )
     targets = _Targets(config, before, sparsities)
     targets.check(graph)
     result = NodePruning(clone(model), before, before, dict(graph.left_out))

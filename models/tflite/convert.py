@@ -20,7 +20,9 @@ from models.legacy_keras import keras, tf
 from models.tflite import audit
 from models.tflite.flatbuffer import pack
 from models.tflite.integer_operators import join_integer_operators
+from models.tflite.loops import OF_AN_LSTM, advice_on_loop
 from models.tflite.recurrent_names import name_recurrent_kernels
+from models.tflite.recurrent_states import widen_cell_states
 from models.tflite.unrolled import unrolled_twin
 
 ConverterPrecision = Literal["float32", "float16", "dynamic_range", "int8"]
@@ -54,28 +56,26 @@ def convert(model: Any, precision: ConverterPrecision, calibration: NDArray[np.f
 
     Raises:
         ConversionError: the model has several inputs or outputs; int8 without calibration rows;
-            the converter refused it; an int8 model came out with operators on floats; or an LSTM layer came out as
-            something else than one operator.
+            the converter refused it; an int8 model would hold a loop, or came out with operators on floats; or an LSTM
+            layer came out as something else than one operator.
 
     Reference:
         Jacob et al. 2018, Quantization and training of neural networks for efficient
         integer-arithmetic-only inference, section 2.1.
     """
     _check_arguments(model, precision, calibration)
-    converter = _converter(unrolled_twin(model))
+    twin = unrolled_twin(model)
+    if precision == "int8":
+        _refuse_loops(twin)
+    converter = _converter(twin)
     _ask_for(converter, precision, calibration)
-    try:
-        converted = bytes(converter.convert())
-    except _CONVERTER_FAILURES as error:
-        raise ConversionError(
-            f"convert.variants: expected a model of TFLite's built-in operators, got {_first_line(error)} for "
-            f"{precision!r}. Replace the layer it names, or leave this precision out."
-        ) from error
+    converted = _converted(converter, precision)
     unpacked = audit.read_model(converted)
     joined = precision == "int8" and join_integer_operators(unpacked)
     named = _name_signature(unpacked)
     recurrent = name_recurrent_kernels(unpacked, model)
-    if joined or named or recurrent:
+    widened = widen_cell_states(unpacked)
+    if joined or named or recurrent or widened:
         converted = pack(unpacked)
     if precision == "int8":
         _refuse_float_operators(converted)
@@ -102,8 +102,35 @@ def _converter(model: Any) -> Any:
     return converter
 
 
+def _converted(converter: Any, precision: str) -> bytes:
+    try:
+        return bytes(converter.convert())
+    except _CONVERTER_FAILURES as error:
+        raise ConversionError(
+            f"convert.variants: expected a model of TFLite's built-in operators, got {_first_line(error)} for "
+            f"{precision!r}. Replace the layer it names, or leave this precision out."
+        ) from error
+
+
 def _has_recurrent_layers(model: Any) -> bool:
     return any(isinstance(layer, keras.layers.RNN) for layer in model.submodules)
+
+
+def _refuse_loops(model: Any) -> None:
+    """Refuses a loop over time steps before it is calibrated, which would end the process with a segmentation fault.
+
+    Whether recurrent layers are fused shows in a file alone; one in float32 needs no calibration.
+    """
+    if not _has_recurrent_layers(model):
+        return
+    if "WHILE" not in audit.operators(_converted(_converter(model), "int8")):
+        return
+    looping = [(layer, advice_on_loop(layer)) for layer in model.layers]
+    told = ", ".join(f"'{layer.name}'" for layer, advice in looping if advice) or "a recurrent layer"
+    advice = next((advice for _, advice in looping if advice), OF_AN_LSTM)
+    raise ConversionError(
+        f"convert.variants: expected recurrent layers without a loop for 'int8', got WHILE of {told}. {advice}"
+    )
 
 
 def _name_signature(unpacked: Any) -> bool:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from data.contract import ConversionError
 from models.legacy_keras import keras
 from models.recurrent import GATES
+from models.tflite.loops import OF_AN_LSTM
 from models.tflite.unrolled import can_be_unrolled
 
 _FUSED: Final = schema.BuiltinOperator.UNIDIRECTIONAL_SEQUENCE_LSTM
@@ -64,8 +65,7 @@ def _name_fused(unpacked: Any, layers: Sequence[Any]) -> None:
         names = ", ".join(repr(layer.name) for layer in layers)
         raise ConversionError(
             f"convert.variants: expected each LSTM layer ({names}) as one operator UNIDIRECTIONAL_SEQUENCE_LSTM, got "
-            f"{len(operators)} of {len(layers)}. Give it tanh and sigmoid, no state to begin with, and neither "
-            "go_backwards nor stateful."
+            f"{len(operators)} of {len(layers)}. {OF_AN_LSTM}"
         )
     waiting = list(layers)
     for graph, operator in operators:

@@ -138,7 +138,9 @@ def search_is_alone(config: RunConfig) -> Iterator[Disagreement]:
     if config.quantize is not None and config.quantize.aware is not None and True not in config.search.aware:
         message = "expected true in search.aware with this section, got false alone. Add it, or take the section out."
         yield Disagreement(("quantize", "aware"), message, involves)
-    sparse, clustered = {"weight", "node_and_weight"} & set(config.search.unit), max(config.search.clusters) > 0
+    # Of an rnn `recurrent_checks` refuses tables: no number of clusters would help.
+    clustered = max(config.search.clusters) > 0 or config.model.family == "rnn"
+    sparse = {"weight", "node_and_weight"} & set(config.search.unit)
     for encoding, possible, needed in (
         ("sparse", sparse, "weight or node_and_weight in search.unit"),
         ("tables", clustered, "a number of clusters in search.clusters"),

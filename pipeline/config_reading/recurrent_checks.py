@@ -35,12 +35,28 @@ def recurrent_layers_can_do_it(config: RunConfig) -> Iterator[Disagreement]:
     if config.search is not None and True in config.search.aware:
         message = "expected false alone with an rnn, got true. Recurrent layers are not rounded while they are trained."
         yield Disagreement(("search", "aware"), message, (family,))
-    if config.model.cell == "lstm":
-        yield from _of_the_lstm(config)
+    yield from lstm_has_it(config) if config.model.cell == "lstm" else _no_tables(config)
 
 
-def _of_the_lstm(config: RunConfig) -> Iterator[Disagreement]:
-    """Bits, scales and encodings that the fused operator does not have."""
+def _no_tables(config: RunConfig) -> Iterator[Disagreement]:
+    """Tables hold clusters, of which an rnn has none; its other encoding holds pruned zeros."""
+    family: tuple[Location, ...] = (("model", "family"),)
+    why = "Tables are of clusters, and recurrent layers are not clustered"
+    if config.quantize is not None and config.quantize.encoding == "tables":
+        message = f"expected dense or sparse with an rnn, got tables. {why}: choose sparse, or take it out."
+        yield Disagreement(("quantize", "encoding"), message, family)
+    for position, asked in enumerate(() if config.search is None else config.search.encoding):
+        if asked == "tables":
+            message = f"expected dense or sparse with an rnn, got tables. {why}: take it out."
+            yield Disagreement(("search", "encoding", position), message, family)
+
+
+def lstm_has_it(config: RunConfig) -> Iterator[Disagreement]:
+    """Bits, scales and encodings that the fused operator does not have.
+
+    Args:
+        config: of a run whose network has an LSTM, of family rnn or the user's own.
+    """
     cell: tuple[Location, ...] = (("model", "cell"),)
     allowed = ", ".join(_LSTM_PRECISIONS)
     quantize, search = config.quantize, config.search

@@ -54,6 +54,7 @@ def _structure(inputs: GateInputs) -> list[Check]:
         checks.append(structure.check_integer_operators(inputs.model))
     # What is encoded is looked at as TFLite Micro will unpack it: `check_encoding` holds that against the plain file.
     possible = [
+        structure.check_cell_states(inputs.runnable) if inputs.precision in structure.INTEGER_PRECISIONS else None,
         structure.check_pruned_zeros(inputs.runnable, inputs.masks, inputs.kernels),
         structure.check_clusters(inputs.runnable, inputs.clusters),
         None if inputs.unpacked is None else structure.check_encoding(inputs.model, inputs.unpacked),

@@ -14,6 +14,7 @@ from models.tflite.calibration import PIXEL_STEP_INT16
 from models.tflite.interpreter import TensorInfo
 from models.tflite.kernels import distinct_by_layer
 from models.tflite.micro_decoding import DECODE, decode
+from models.tflite.recurrent_states import SMALLEST_CELL_SCALE, unreadable_cell_states
 from models.tflite.zeros import ZeroFinding, check_zeros
 from pipeline.gate.records import Check
 
@@ -79,6 +80,30 @@ def check_integer_operators(model: bytes) -> Check:
         f"Replace the layer they come from, or choose another precision."
         if floats
         else "No operator works on floats.",
+    )
+
+
+def check_cell_states(model: bytes) -> Check | None:
+    """No LSTM keeps its cell in steps finer than 2^-15: the tanh of its kernels cannot read them.
+
+    Args:
+        model: bytes of a .tflite file of integers.
+
+    Returns:
+        The check; None where every scale can be read, or there is no LSTM.
+    """
+    small = unreadable_cell_states(model)
+    if not small:
+        return None
+    told = "; ".join(f"{name!r}: {scale:.9g}" for name, scale in small.items())
+    return Check(
+        name="cell states",
+        passed=False,
+        figure=min(small.values()),
+        limit=SMALLEST_CELL_SCALE,
+        stage="convert",
+        message=f"expected cell states with a scale of at least {SMALLEST_CELL_SCALE:.9g}, got {told}. The kernels' "
+        "tanh reads none below; run the stage named here again with --force.",
     )
 
 

@@ -241,6 +241,52 @@ def test_refusals(make: Callable[[], Any], message: str) -> None:
     assert str(caught.value).startswith(message), str(caught.value)
 
 
+def over_rows(make: Callable[[], Any]) -> Any:
+    inputs = keras.Input((6, 6, 1))
+    return keras.Model(inputs, layers.Dense(3, "softmax")(make()(layers.Reshape((6, 6))(inputs))))
+
+
+@pytest.mark.parametrize(
+    ("make", "named", "advice"),
+    [
+        (lambda: layers.GRU(4, go_backwards=True, name="memory"), "'memory' (GRU)", "Use an LSTM, or a GRU or"),
+        (lambda: layers.Bidirectional(layers.GRU(4), name="both"), "'both' (Bidirectional)", "Use an LSTM, or a GRU"),
+        (lambda: layers.Bidirectional(layers.SimpleRNN(4), name="both"), "'both' (Bidirectional)", "Use an LSTM"),
+        (lambda: layers.RNN(layers.LSTMCell(4), name="memory"), "'memory' (RNN)", "Use an LSTM, or a GRU"),
+        (lambda: layers.LSTM(4, use_bias=False, name="memory"), "'memory' (LSTM)", "Give it tanh and sigmoid, a bias"),
+        (lambda: layers.Bidirectional(layers.LSTM(4, activation="relu"), name="both"), "'both' (Bid", "Give it tanh"),
+    ],
+)
+def test_layers_that_become_a_loop_are_refused(make: Callable[[], Any], named: str, advice: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        adopt(over_rows(make), IMAGES, "classification", "model.builder", 1)
+    message = f"model.builder: expected recurrent layers that TFLite runs without a loop, got {named}"
+    assert str(caught.value).startswith(message), str(caught.value)
+    assert f". {advice}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: layers.LSTM(4, go_backwards=True),
+        lambda: layers.Bidirectional(layers.LSTM(4)),
+        lambda: layers.GRU(4),
+        lambda: layers.SimpleRNN(4),
+    ],
+)
+def test_other_recurrent_layers_are_taken_in(make: Callable[[], Any]) -> None:
+    model, x = over_rows(make), np.random.default_rng(2).random((3, 6, 6, 1), np.float32)
+    adopted = adopt(model, IMAGES, "classification", "model.builder", 1).model
+    np.testing.assert_allclose(predict(adopted, x), predict(model, x), rtol=1e-6)
+
+
+def test_dropout_inside_a_wrapper_is_refused() -> None:
+    model = over_rows(lambda: layers.Bidirectional(layers.LSTM(4, dropout=0.2), name="both"))
+    message = r"expected recurrent layers without dropout of their own, got 'both' \(Bidirectional\)\. A killed"
+    with pytest.raises(ConfigError, match=message):
+        adopt(model, IMAGES, "classification", "model.builder", 1)
+
+
 @pytest.mark.parametrize(
     ("model", "schema", "task", "output", "message"),
     [

@@ -61,6 +61,16 @@ LSTM, GRU = {"family": "rnn"}, {"family": "rnn", "cell": "gru"}
             "search.encoding.1: expected one of dense with an LSTM, got sparse.",
         ),
         (
+            {"model": GRU, "quantize": {"encoding": "tables"}},
+            "quantize.encoding: expected dense or sparse with an rnn, got tables. Tables are of clusters, and "
+            "recurrent layers are not clustered: choose sparse, or take it out.",
+        ),
+        (
+            {"model": {"family": "rnn", "cell": "simple"}, "search": {"encoding": ["dense", "tables"]}},
+            "search.encoding.1: expected dense or sparse with an rnn, got tables. Tables are of clusters, and "
+            "recurrent layers are not clustered: take it out.",
+        ),
+        (
             {"model": {**LSTM, "activation": "tanh"}},
             "model.rnn: Value error, expected activation with head_units alone, got it without.",
         ),

@@ -21,6 +21,7 @@ from models.tflite import audit
 from models.tflite.audit import final_softmax_scale
 from models.tflite.calibration import calibration_rows
 from models.tflite.convert import ConverterPrecision, convert
+from models.tflite.flatbuffer import pack, read_whole
 from models.tflite.micro import MicroFailure, MicroResult
 from models.tflite.micro_encodings import encode
 from models.tflite.mixed_precision import Recipe, quantize
@@ -572,3 +573,28 @@ def test_other_bits_are_judged_by_their_own_limits(sound: dict[str, GateInputs])
     mixed = quantize(given.model, Recipe("int8", {PRUNED: "int4"}), given.x[:60], (0.0, 1.0))
     assert arithmetic(mixed, "int8") == "int4"
     assert arithmetic(sound["int8"].model, "int8_sparse_micro") == "int8"
+
+
+def test_a_cell_state_that_kernels_cannot_read_is_refused() -> None:
+    inputs = keras.Input((4, 3), name="input")
+    model = keras.Model(inputs, keras.layers.Dense(2, "softmax", name="output")(keras.layers.LSTM(3)(inputs)))
+    rows = np.random.default_rng(1).normal(size=(8, 4, 3)).astype(np.float32)
+    converted = convert(model, "int8", rows)
+    given = GateInputs(
+        model=converted,
+        precision="int8",
+        schema=VECTORS.model_copy(update={"kind": "series", "input_shape": (4, 3), "class_names": ("a", "b")}),
+        task=task_for("classification"),
+        x=rows,
+        keras_outputs=model.predict(rows, verbose=0),
+    )
+    assert "cell states" not in {check.name for check in run_gate(given).checks}
+    unpacked = read_whole(converted)
+    operator = next(each for each in unpacked.subgraphs[0].operators if len(each.inputs) > 19)
+    state = unpacked.subgraphs[0].tensors[operator.inputs[19]]
+    state.name, state.quantization.scale = b"cell", np.array([2.0**-17], np.float32)
+    check = next(each for each in run_gate(replace(given, model=pack(unpacked))).checks if each.name == "cell states")
+    assert (check.passed, check.figure, check.limit, check.stage) == (False, 2.0**-17, 2.0**-15, "convert")
+    assert check.message.startswith(
+        "expected cell states with a scale of at least 3.05175781e-05, got 'cell': 7.62939453e-06. The kernels' tanh"
+    )

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 
 from data.contract import ConversionError
 from models.legacy_keras import keras
@@ -18,10 +19,12 @@ from models.tflite.convert import ConverterPrecision, convert
 from models.tflite.flatbuffer import read_whole
 from models.tflite.interpreter import LiteRT
 from models.tflite.kernels import gate_tensors
+from models.tflite.loops import advice_on_loop
 from models.tflite.micro import MicroResult, run_micro
 from models.tflite.mixed_precision import Recipe, quantize
 from models.tflite.operator_agreement import OperatorAgreement, compare_operators
 from models.tflite.recurrent_names import name_recurrent_kernels
+from models.tflite.recurrent_states import unreadable_cell_states, widen_cell_states
 from models.tflite.unrolled import unrolled_twin
 from models.tflite.zeros import check_zeros
 
@@ -162,6 +165,92 @@ def test_an_lstm_that_is_not_fused_is_refused() -> None:
     )
     with pytest.raises(ConversionError, match=message):
         convert(model, "float32")
+
+
+@pytest.mark.parametrize("kernels", [0.3, 0.1])
+def test_a_cell_state_that_stays_small_is_read_right(kernels: float) -> None:
+    """The converter's own scale, below 2^-15, made both runtimes wrong by two standard deviations."""
+    keras.utils.set_random_seed(3)
+    inputs = keras.Input((8, 5), name="input")
+    memory = layers.LSTM(8, name="memory")
+    model = keras.Model(inputs, memory(inputs))
+    weights = memory.get_weights()
+    memory.set_weights([weights[0] * kernels, weights[1] * kernels, weights[2]])
+    x = np.random.default_rng(0).uniform(size=(60, 8, 5)).astype(np.float32)
+    expected = predict(model, x)
+    converted = convert(model, "int8", x)
+    operator = next(each for each in read_whole(converted).subgraphs[0].operators if len(each.inputs) > 19)
+    state = read_whole(converted).subgraphs[0].tensors[operator.inputs[19]]
+    assert (state.type, list(state.quantization.scale)) == (schema.TensorType.INT16, [2.0**-15])
+    assert unreadable_cell_states(converted) == {}
+    runtime = LiteRT(converted)
+    quantized = runtime.quantize(x)
+    answers = runtime.invoke(quantized)
+    error = np.sqrt(np.mean((runtime.dequantize(answers) - expected) ** 2)) / expected.std()
+    assert error < 0.03
+    micro = run_micro(converted, quantized)
+    assert isinstance(micro, MicroResult), micro
+    assert np.abs(micro.outputs.astype(int) - answers.astype(int)).max() <= 2
+
+
+def test_a_scale_that_can_be_read_is_left_alone() -> None:
+    unpacked = read_whole(convert(recurrent(layers.LSTM), "int8", rows()))
+    operator = next(each for each in unpacked.subgraphs[0].operators if len(each.inputs) > 19)
+    state = unpacked.subgraphs[0].tensors[operator.inputs[19]]
+    for power, widened in ((-15, False), (-13, False), (-16, True)):
+        state.quantization.scale = np.array([2.0**power], np.float32)
+        assert widen_cell_states(unpacked) is widened
+        assert list(state.quantization.scale) == [2.0 ** max(power, -15)]
+    state.type, state.quantization = schema.TensorType.FLOAT32, None
+    assert widen_cell_states(unpacked) is False
+
+
+@pytest.mark.parametrize(
+    ("make", "advice"),
+    [
+        (lambda: layers.GRU(4, name="memory", go_backwards=True), "Use an LSTM, or a GRU or SimpleRNN as it is: in no"),
+        (lambda: layers.Bidirectional(layers.SimpleRNN(4), name="memory"), "Use an LSTM, or a GRU or SimpleRNN"),
+        (lambda: layers.RNN(layers.GRUCell(4), name="memory"), "Use an LSTM, or a GRU or SimpleRNN as it is"),
+        (lambda: layers.LSTM(4, name="memory", use_bias=False), "Give it tanh and sigmoid, a bias (use_bias=True)"),
+    ],
+)
+def test_a_loop_is_refused_before_it_is_calibrated(make: Any, advice: str) -> None:
+    """Calibrating one ends the process with a segmentation fault."""
+    inputs = keras.Input((6, 3), name="input")
+    model = keras.Model(inputs, layers.Dense(3, "softmax", name="output")(make()(inputs)))
+    with pytest.raises(ConversionError) as caught:
+        convert(model, "int8", rows())
+    message = "convert.variants: expected recurrent layers without a loop for 'int8', got WHILE of 'memory'. "
+    assert str(caught.value).startswith(message + advice)
+
+
+def test_what_becomes_no_loop_is_told_from_what_does() -> None:
+    def advice(make: Any, *, masked: bool = False) -> str | None:
+        inputs = keras.Input((6, 3))
+        layer = make()
+        layer(layers.Masking()(inputs) if masked else inputs)
+        return advice_on_loop(layer)
+
+    for make in (
+        lambda: layers.LSTM(4, go_backwards=True),
+        lambda: layers.Bidirectional(layers.LSTM(4)),
+        lambda: layers.GRU(4, activation="relu"),
+        lambda: layers.SimpleRNN(4, use_bias=False),
+        lambda: layers.Dense(4),
+    ):
+        assert advice(make) is None
+    for kind, fields in (
+        (layers.LSTM, {"recurrent_activation": "hard_sigmoid"}),
+        (layers.LSTM, {"unroll": True}),
+        (layers.LSTM, {"return_state": True}),
+        (layers.GRU, {"go_backwards": True}),
+        (layers.SimpleRNN, {"return_state": True}),
+    ):
+        told = advice(lambda kind=kind, fields=fields: kind(4, **fields))
+        assert told is not None
+        assert told.startswith("Give it tanh" if kind is layers.LSTM else "Use an LSTM")
+    for kind in KINDS:
+        assert "mask" in str(advice(lambda kind=kind: kind(4), masked=True))
 
 
 def test_an_operator_with_the_weights_of_another_layer_is_refused() -> None:
