@@ -79,18 +79,11 @@ def test_a_network_of_penjing_itself_is_taken(tmp_path: Path) -> None:
     np.testing.assert_array_equal(predict(loaded.model, ROWS), predict(model, ROWS))
 
 
-def test_what_keras_cannot_load_is_told_with_its_reason(saved: tuple[Path, Any], tmp_path: Path) -> None:
-    file = rewritten(saved[0] / "model.keras", tmp_path / "m.keras", lambda c: hidden(c)["config"].update(units=-1))
-    told = refusal(file, tmp_path / "scratch")
-    assert told.startswith("model.file: expected a model that tf_keras 2.21.0 can load, got ValueError: Received an ")
+def test_what_keras_cannot_load_is_told_with_its_reason(tmp_path: Path) -> None:
+    network(layers.Activation(hard_swish)).save(tmp_path / "model.h5")  # a function that HDF5 cannot name
+    told = refusal(tmp_path / "model.h5", tmp_path / "scratch")
+    assert told.startswith("model.file: expected a model that tf_keras 2.21.0 can load, got TypeError: Error when ")
     assert told.endswith("It was saved by Keras 2.21.0; save it anew by this one.")
-
-
-def test_a_function_that_hdf5_cannot_name_is_refused(tmp_path: Path) -> None:
-    network(layers.Activation(hard_swish, name="act")).save(tmp_path / "model.h5")
-    assert refusal(tmp_path / "model.h5", tmp_path / "scratch").startswith(
-        "model.file: expected Keras's own layers, got the function hard_swish in layer 'act'."
-    )
 
 
 # ------------------------------------------------------------------------------------ foreign code
