@@ -8,16 +8,20 @@ from models.compression_config import SearchConfig
 from pipeline.ledger import ClassicalRow
 from pipeline.report import task_words, wording
 from pipeline.report.beaten import beaten_sentence
+from pipeline.report.cautions import (
+    compression_caution,
+    control_caution,
+    smaller_variants,
+    threshold_caution,
+    training_cautions,
+)
 from pipeline.report.findings import (
     chosen_variant,
-    compression_caution,
+    guess_caution,
     nodes_report,
     section_of,
-    smaller_variants,
     targets_asked,
-    training_cautions,
     verdict,
-    yardstick,
     zeros_report,
 )
 from pipeline.report.markup import (
@@ -288,19 +292,10 @@ def _cautions(record: RunRecord) -> Markup:
         if not target["met"]:
             asked, got = (wording.named_figure(target["name"], target[key]) for key in ("asked", "got"))
             items.append(f"Target missed: {wording.words(target['name'])}: asked {asked}, got {got}.")
-    beside = yardstick(record)
-    if beside is not None and not beside.beaten:
-        items.append(f"The model is no better than a guess that looks at nothing. {beside.sentence}")
-    costly = compression_caution(record)
-    if costly is not None:
-        items.append(costly)
+    learned = (guess_caution(record), threshold_caution(record), compression_caution(record), control_caution(record))
+    items += [each for each in learned if each is not None]
     items += [*training_cautions(record), *fit_cautions(record)]
-    other = smaller_variants(record)
-    if other is not None:
-        items.append(other)
-    smaller = nodes_report(record)
-    if smaller is not None:
-        items.append(smaller)
+    items += [each for each in (smaller_variants(record), nodes_report(record)) if each is not None]
     zeros = zeros_report(record)
     if zeros is not None and not zeros.saved:
         items.append(zeros.finding)

@@ -18,8 +18,9 @@ from PIL import Image
 from pipeline.candidates import Candidate
 from pipeline.ledger import LedgerRow
 from pipeline.report import wording
+from pipeline.report.cautions import compression_caution, smaller_variants, training_cautions
 from pipeline.report.figures import Plots, decades, padded
-from pipeline.report.findings import compression_caution, smaller_variants, training_cautions, verdict, zeros_report
+from pipeline.report.findings import verdict, zeros_report
 from pipeline.report.html import SHORT_TITLES, render_report
 from pipeline.report.line_plots import line_plot
 from pipeline.report.markup import TableColumn, table, tag
