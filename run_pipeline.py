@@ -288,6 +288,8 @@ def _print_result(result: RunResult, metric: str, place: Workdir) -> None:
         constants = " of constants" if summary["classical_family"] else ""
         told = f"{summary['model_file']}: {scores_line(metric, summary)}, {summary['model_bytes']:,} bytes{constants}"
         out.print(told, markup=False)
+        if result.published.guess_caution is not None:
+            out.print(result.published.guess_caution, markup=False)
         beaten = beaten_sentence(summary)
         if beaten is not None:
             out.print(beaten, markup=False)
