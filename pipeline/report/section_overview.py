@@ -24,6 +24,7 @@ from pipeline.report.findings import (
     verdict,
     zeros_report,
 )
+from pipeline.report.held_limit import held_limit
 from pipeline.report.markup import (
     NOTHING,
     Content,
@@ -271,7 +272,8 @@ def _targets(record: RunRecord) -> Markup:
         return table("Limits of the config’s target, judged on the validation split", columns, rows)
     asked = targets_asked(record)
     if not asked:
-        return paragraph("The config sets no limits.", class_="quiet")
+        held = held_limit(record.details("search"))
+        return paragraph("The config sets no limits." if held is None else held, class_="quiet")
     named = [
         f"{wording.capital(wording.words(name))}: {wording.named_figure(name, limit)}" for name, limit in asked.items()
     ]
