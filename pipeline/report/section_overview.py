@@ -77,7 +77,7 @@ def tiles(record: RunRecord) -> Markup:
     items = [
         tag("div", tag("dt", title), tag("dd", tag("b", figure), tag("span", note))) for title, figure, note in cells
     ]
-    return tag("dl", *items, class_="tiles") if items else NOTHING
+    return tag("dl", *items, class_="tiles six" if len(items) == 6 else "tiles") if items else NOTHING
 
 
 def _bundle_tiles(record: RunRecord) -> list[tuple[str, str, str]]:

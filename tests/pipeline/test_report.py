@@ -19,13 +19,14 @@ from pipeline.candidates import Candidate
 from pipeline.ledger import LedgerRow
 from pipeline.report import wording
 from pipeline.report.cautions import compression_caution, smaller_variants, training_cautions
-from pipeline.report.figures import Plots, decades, padded
+from pipeline.report.figures import Plots, decades, log_ticks, padded
 from pipeline.report.findings import verdict, zeros_report
 from pipeline.report.held_limit import held_limit
 from pipeline.report.html import SHORT_TITLES, render_report
 from pipeline.report.line_plots import line_plot
 from pipeline.report.markup import TableColumn, table, tag
 from pipeline.report.pictures import picture
+from pipeline.report.plots_errors import errors_figure
 from pipeline.report.plots_result import MAX_SCATTER_POINTS, ledger_figure, scatter_figure
 from pipeline.report.plots_tuning import tuning_figure
 from pipeline.report.record import RunRecord, StageRecord
@@ -246,6 +247,26 @@ def test_the_ledger_s_plot_leaves_untrained_models_out_and_says_so() -> None:
     assert markers[-1]["x"] == [5_896]
     assert figure.layout["xaxis"]["type"] == "log"
     assert "build and pretrain" in figure.note
+
+
+def test_no_two_models_of_the_ledger_s_plot_look_alike() -> None:
+    rows = [ledger_row("train", f"model {number}", 0.9) for number in range(20)]
+    figure = ledger_figure(rows, None, "accuracy", ())
+    assert figure is not None
+    marks = [(t["marker"]["color"], t["marker"]["symbol"][0]) for t in figure.data if t["mode"] == "markers"]
+    assert len(set(marks)) == 20
+    assert len({color for color, _ in marks}) == len({symbol for _, symbol in marks}) == 8
+
+
+def test_log_axes_have_ticks_that_are_written_out() -> None:
+    assert log_ticks(0.04, 3.0) == {
+        "tickvals": [0.05, 0.1, 0.2, 0.5, 1.0, 2.0],
+        "ticktext": ["0.05", "0.1", "0.2", "0.5", "1", "2"],
+    }
+    assert log_ticks(0.0004, 30.0)["ticktext"] == ["0.001", "0.01", "0.1", "1", "10"]
+    assert log_ticks(1.1, 1.9) == {}
+    figure = errors_figure([0.05, 0.1, 0.4], {"normal": [3, 1]}, 0.3)
+    assert figure.layout["xaxis"]["ticktext"] == ["0.05", "0.1", "0.2", "0.5"]
 
 
 def test_the_variants_have_both_scores(full: Page) -> None:

@@ -110,6 +110,8 @@ def test_a_reconstruction_is_held_against_both_guesses(score: float, area: float
         assert caution.startswith("The model is no better than a guess that looks at nothing. Giving back the mean")
         assert caution.endswith(ending)
         assert caution in Page(render_report(record)).text
+        tiles = next(attributes["class"] for name, attributes in Page(render_report(record)).elements if name == "dl")
+        assert tiles == ("tiles" if area is None else "tiles six")
 
 
 def test_a_threshold_that_finds_no_more_than_false_alarms_is_told() -> None:
