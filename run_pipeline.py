@@ -26,7 +26,7 @@ from pipeline.native_messages import native_messages_to
 from pipeline.planner import Plan, Scope
 from pipeline.refusals import told_elsewhere
 from pipeline.report.beaten import beaten_sentence
-from pipeline.report.collapsed import collapsed_sentence
+from pipeline.report.held_limit import held_limit
 from pipeline.runs import Workdir
 from pipeline.session import (
     DEFAULT_WORKDIR,
@@ -289,8 +289,10 @@ def _print_result(result: RunResult, metric: str, place: Workdir) -> None:
         constants = " of constants" if summary["classical_family"] else ""
         told = f"{summary['model_file']}: {scores_line(metric, summary)}, {summary['model_bytes']:,} bytes{constants}"
         out.print(told, markup=False)
-        for sentence in filter(None, (collapsed_sentence(summary), beaten_sentence(summary))):
-            out.print(sentence, markup=False)
+        searched = next((a.manifest.details for a, _ in result.stages if a.manifest.stage == "search"), {})
+        for sentence in (held_limit(searched), result.published.guess_caution, beaten_sentence(summary)):
+            if sentence is not None:
+                out.print(sentence, markup=False)
     out.print(f"report  {result.published.report}", markup=False, soft_wrap=True)
     if result.published.has_earlier_bundle:
         out.print(f"note    {place.earlier_bundle(result.name)}", markup=False, soft_wrap=True)

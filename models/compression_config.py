@@ -204,7 +204,8 @@ class SearchConfig(FrozenConfig):
     Candidates get a cheap look first (pruned at once, no training), the better quarter a short recovery, the best of
     them the whole of `prune` (successive halving, Jamieson & Talwalkar 2016; a bracket of Hyperband, Li et al. 2018).
     Section `prune`, where it is given, says what every candidate shares: epochs, batch size, optimizer, criterion,
-    distillation.
+    distillation. Where `target` names no score (`max_score_drop`, `min_score`), the search holds the validation score
+    to at most 0.01 below the dense model's: the smallest model of all knows nothing.
     """
 
     candidates: int = Field(default=40, ge=1, le=10_000)

@@ -39,6 +39,7 @@ class Published:
         summary: the bundle's `summary.json`; empty where there is none.
         verdict: the error that says why the bundle is not what was asked for; None where it is.
         has_earlier_bundle: whether `export` still holds the bundle of an earlier config.
+        guess_caution: says that the bundle's model is no better than a guess; None where it is.
     """
 
     report: Path
@@ -46,6 +47,7 @@ class Published:
     summary: dict[str, Any]
     verdict: PenjingError | None
     has_earlier_bundle: bool = False
+    guess_caution: str | None = None
 
 
 def publish(
@@ -64,7 +66,8 @@ def publish(
     """
     folder = workdir.run_folder(run.name)
     export = next((artifact for artifact, _ in stages if artifact.manifest.stage == "export"), None)
-    summary = _summary(run.name, stages, export)
+    no_better = _guess_caution(run, stages, export)
+    summary = _summary(run.name, stages, export, better_than_guess=no_better is None)
     failed = export is not None and not export.manifest.details["passed"]
     bundle = None if export is None else folder / ("rejected" if failed else "export")
     report = folder / "report.html"
@@ -86,19 +89,27 @@ def publish(
                 if not failed and (folder / "rejected").exists():  # of an earlier failure, which is mended now
                     shutil.rmtree(folder / "rejected")
         workdir.write(replace(run, published=_seal(origin, report, bundle)))
-    return Published(report, bundle, summary, _verdict(export, bundle), run.has_earlier_bundle)
+    return Published(report, bundle, summary, _verdict(export, bundle), run.has_earlier_bundle, no_better)
 
 
-def _summary(name: str, stages: Sequence[tuple[Artifact, bool]], export: Artifact | None) -> dict[str, Any]:
+def _guess_caution(run: RunFile, stages: Sequence[tuple[Artifact, bool]], export: Artifact | None) -> str | None:
+    from pipeline.report.findings import guess_caution
+
+    return None if export is None else guess_caution(_record(run, stages, export.manifest.details["summary"]))
+
+
+def _summary(
+    name: str, stages: Sequence[tuple[Artifact, bool]], export: Artifact | None, *, better_than_guess: bool
+) -> dict[str, Any]:
     from pipeline.summary import summary_of
 
     if export is None:
         return {}
     ledger = [row for artifact, _ in stages for row in artifact.manifest.ledger]
     seconds = round(sum(artifact.manifest.seconds for artifact, _ in stages), 3)
-    return summary_of(name, export.manifest.details, ledger, seconds, versions_of(_libraries(stages))).model_dump(
-        mode="json"
-    )
+    versions = versions_of(_libraries(stages))
+    told = summary_of(name, export.manifest.details, ledger, seconds, versions, better_than_guess=better_than_guess)
+    return told.model_dump(mode="json")
 
 
 def _libraries(stages: Sequence[tuple[Artifact, bool]]) -> tuple[str, ...]:

@@ -94,6 +94,11 @@ class Summary(Contract):
     model_score: float
     """Score of `model.tflite` in LiteRT without default delegates, on the same rows."""
 
+    better_than_guess: bool
+    """Whether the model is better, on the test split, than a guess that looks at nothing: than always naming the most
+    frequent class of the training rows; of regression and reconstruction, than the mean, a `model_score` of 0, and
+    where abnormal rows are known, than a `roc_auc` of 0.5, too; of clusters, than a silhouette of 0."""
+
     agreement: Fraction | None
     """Fraction of the test rows that `model.tflite` and the Keras model it was made from decide alike, each by its own
     threshold where rows are told abnormal; null for regression."""
@@ -162,7 +167,13 @@ class Summary(Contract):
 
 
 def summary_of(
-    name: str, details: Mapping[str, Any], ledger: Sequence[AnyRow], seconds: float, versions: Mapping[str, str]
+    name: str,
+    details: Mapping[str, Any],
+    ledger: Sequence[AnyRow],
+    seconds: float,
+    versions: Mapping[str, str],
+    *,
+    better_than_guess: bool,
 ) -> Summary:
     """Completes what the stage `export` measured to the summary of a run.
 
@@ -172,6 +183,7 @@ def summary_of(
         ledger: rows of all stages, in order.
         seconds: wall-clock seconds of all stages.
         versions: library -> version.
+        better_than_guess: as the field says.
 
     Raises:
         pydantic.ValidationError: the details are not those of `export`.
@@ -182,6 +194,7 @@ def summary_of(
         ledger=list(ledger),
         seconds=seconds,
         versions=dict(versions),
+        better_than_guess=better_than_guess,
         **details["summary"],
     )
 

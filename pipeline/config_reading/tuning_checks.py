@@ -145,17 +145,34 @@ def _space_fits_model(config: RunConfig, space: SpaceConfig) -> Iterator[Disagre
             )
             yield Disagreement(("tune", "space", name), message, (family,))
             return
-    if space.filters is not None:
-        num_blocks = len(getattr(model, "blocks", ()))
-        for place, count in _counts(space.filters):
-            if count != num_blocks:
-                message = (
-                    f"expected a number for each of the {num_blocks} blocks, got {count}. A trial changes the filters "
-                    "of model.blocks, and nothing else of them."
-                )
-                yield Disagreement(("tune", "space", "filters", *place), message, (("model", "blocks"),))
-                return
-    yield from _networks_can_be_built(config, space)
+    found = [*_units_are_as_many(model, space), *_filters_are_as_many(model, space)]
+    yield from found or _networks_can_be_built(config, space)
+
+
+def _units_are_as_many(model: Any, space: SpaceConfig) -> Iterator[Disagreement]:
+    """One range a hidden layer: trials of ranges have the depth of the model. Whole networks may have another."""
+    given = space.units
+    if given is None or isinstance(given[0], tuple):
+        return
+    if len(given) != len(model.units):
+        ranges = "1 range" if len(model.units) == 1 else f"{len(model.units)} ranges"
+        message = (
+            f"expected {ranges}, one for each hidden layer of model.units, got {len(given)}. Give as many, or whole "
+            "networks, such as [[64, 32], [128]], which may have other depths."
+        )
+        yield Disagreement(("tune", "space", "units"), message, (("model", "units"), ("model",)))
+
+
+def _filters_are_as_many(model: Any, space: SpaceConfig) -> Iterator[Disagreement]:
+    num_blocks = len(getattr(model, "blocks", ()))
+    for place, count in [] if space.filters is None else _counts(space.filters):
+        if count != num_blocks:
+            message = (
+                f"expected a number for each of the {num_blocks} blocks, got {count}. A trial changes the filters "
+                "of model.blocks, and nothing else of them."
+            )
+            yield Disagreement(("tune", "space", "filters", *place), message, (("model", "blocks"),))
+            return
 
 
 def _counts(filters: tuple[Any, ...]) -> list[tuple[tuple[int, ...], int]]:

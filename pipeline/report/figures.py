@@ -106,3 +106,21 @@ def decades(values: Sequence[float], pad: float = 1.25) -> list[float]:
     if high / low < 2:
         low, high = low / 1.4, high * 1.4
     return [round(math.log10(low), 4), round(math.log10(high), 4)]
+
+
+def log_ticks(low: float, high: float) -> dict[str, list[Any]]:
+    """Returns ticks of a log axis, each written out (Plotly writes 0.2 between powers of ten as a bare 2).
+
+    Args:
+        low: lowest value shown, positive.
+        high: highest value shown.
+
+    Returns:
+        `tickvals` and `ticktext`: 1, 2 and 5 times powers of ten; of more than four decades, powers alone. Nothing, so
+        that Plotly chooses, where fewer than two of them lie in the range.
+    """
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    wide = last - first > 4
+    steps = [f"{factor}e{power}" for power in range(first, last + 1) for factor in ((1,) if wide else (1, 2, 5))]
+    shown = [float(step) for step in steps if low <= float(step) <= high]
+    return {"tickvals": shown, "ticktext": [f"{value:g}" for value in shown]} if len(shown) > 1 else {}

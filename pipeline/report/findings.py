@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, Literal
 
 from ruamel.yaml import YAML
@@ -13,13 +12,7 @@ from pipeline.ledger import LedgerRow
 from pipeline.report import task_words, wording
 from pipeline.report.collapsed import collapsed_sentence
 from pipeline.report.record import RunRecord
-from pipeline.report.subject import classical_family, weights_field
-
-NOTABLE_DROP = 0.05
-"""What compression may take off a score before the report says so where no target does."""
-
-FEW_STEPS = 400
-"""Steps of gradient descent below which a training has seldom converged."""
+from pipeline.report.subject import classical_family
 
 UNTRAINED_STAGES = ("build", "pretrain")
 """Stages whose models have not learned the task, unless one came trained: their score says nothing of their size."""
@@ -91,22 +84,6 @@ def verdict(record: RunRecord) -> Verdict:
     if targets:
         return Verdict("good", "Verified, every target met", f"{held}; {wording.plural(len(targets), 'target')} met.")
     return Verdict("good", "Verified", f"{held}; no target was set.")
-
-
-def smaller_variants(record: RunRecord) -> str | None:
-    """Names the variants that are smaller than `model.tflite` and score no less on validation; None without one."""
-    variants, chosen = record.details("convert").get("variants") or [], chosen_variant(record)
-    own = next((each for each in variants if each["precision"] == chosen), None)
-    if own is None:
-        return None
-    better = [each for each in variants if each["bytes"] < own["bytes"] and each["score"] >= own["score"]]
-    named = [f"{each['precision']} ({each['bytes']:,d} bytes)" for each in better]
-    return (
-        f"{chosen} is not the smallest: {wording.listed(named)} scored no less on validation. Each quantized tensor "
-        "costs bytes of its own, which so small a network does not earn back."
-        if named
-        else None
-    )
 
 
 def keras_rows(record: RunRecord) -> list[LedgerRow]:
@@ -190,50 +167,9 @@ def yardstick(record: RunRecord) -> Yardstick | None:
     )
 
 
-def training_cautions(record: RunRecord) -> list[str]:
-    """Says what the training and its answers give reason to look at, one sentence each."""
-    found = []
-    train = record.details("train")
-    history, best = train.get("history") or [], train.get("best_epoch")
-    # A schedule that ends at a rate of zero makes the last epoch the best one by design.
-    refined = "clustering" in train
-    constant = (section_of(record, "train").get("optimizer") or {}).get("schedule") == "constant"
-    if constant and not refined and train.get("stopped_by") == "epochs" and best == len(history) > 1:
-        found.append(
-            f"The last of {len(history)} epochs of training was the best: more epochs (train.epochs) may do better."
-        )
-    rows, size = record.profile.get("rows", {}).get("train"), section_of(record, "train").get("batch_size")
-    size = rows if size == "full" else size
-    if history and not refined and rows and size and len(history) * -(-rows // size) < FEW_STEPS:
-        found.append(
-            f"Training took {len(history) * -(-rows // size)} steps in all ({len(history)} epochs of {rows:,d} rows): "
-            "few for so little data. Try more epochs (train.epochs), or a smaller train.batch_size."
-        )
-    export = record.details("export")
-    matrix, names = export.get("confusion") or [], export.get("classes") or []
-    never = [name for j, name in enumerate(names) if matrix and not any(row[j] for row in matrix)]
-    if never:
-        found.append(
-            f"{wording.listed([str(name) for name in never])} {'was' if len(never) == 1 else 'were'} predicted for no "
-            "row of the test split. "
-            f"Rows may be too few, or classes too uneven: see {weights_field(record)}."
-        )
-    return found
-
-
-def compression_caution(record: RunRecord) -> str | None:
-    """Says that compression cost much of the score, and where; None where it did not, or a target judges it."""
-    dense, chosen = dense_row(record), chosen_variant(record)
-    last = next((row for row in record.ledger if row.stage == "convert" and row.variant == chosen), None)
-    if dense is None or last is None or {"max_score_drop", "min_score"} & targets_asked(record).keys():
+def guess_caution(record: RunRecord) -> str | None:
+    """Says that the exported model is no better than a guess; None where it is, and before `export`."""
+    beside = yardstick(record)
+    if beside is None or beside.beaten:
         return None
-    if dense.score - last.score <= NOTABLE_DROP:
-        return None
-    way = [dense, *(row for row in keras_rows(record) if row.stage in ("prune", "cluster", "quantize")), last]
-    before, after = max(pairwise(way), key=lambda pair: pair[0].score - pair[1].score)
-    metric = wording.metric(record.metric)
-    return (
-        f"Compression took the validation {metric} from {wording.score(dense.score)} to {wording.score(last.score)}, "
-        f"most of it in {after.stage} ({wording.score(before.score)} to {wording.score(after.score)}). Less sparsity "
-        "or more epochs keep more of it; target.max_score_drop sets a limit."
-    )
+    return f"The model is no better than a guess that looks at nothing. {beside.sentence}"

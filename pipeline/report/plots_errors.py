@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.report import wording
-from pipeline.report.figures import BLUE, GREY, VERMILION, Figure, axis, decades, layout
+from pipeline.report.figures import BLUE, GREY, VERMILION, Figure, axis, decades, layout, log_ticks
 
 _COLORS = {"all": BLUE, "normal": BLUE, "abnormal": VERMILION}
 _NAMES = {"all": "rows of the test split", "normal": "normal rows", "abnormal": "abnormal rows"}
@@ -50,8 +50,10 @@ def errors_figure(edges: Sequence[float], rows: Mapping[str, Sequence[int]], thr
         }
     )
     alt = f"Histogram of the errors of {wording.listed([_NAMES[kind] for kind in rows])}; threshold {threshold:.4g}."
+    ends = decades([edges[0], edges[-1], drawn])
+    ticks = log_ticks(10 ** ends[0], 10 ** ends[1])
     settings = layout(
-        axis("Error of a row (log scale)", type="log", range=decades([edges[0], edges[-1], drawn])),
+        axis("Error of a row (log scale)", type="log", range=ends, **ticks),
         axis("Share of the rows of its kind", tickformat=".0%", rangemode="tozero"),
         barmode="overlay",
         showlegend=True,

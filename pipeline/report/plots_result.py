@@ -42,7 +42,9 @@ def ledger_figure(rows: Sequence[AnyRow], chosen: str | None, metric: str, untra
         return None
     traces: list[dict[str, Any]] = []
     for i, row in enumerate(drawn):
-        traces += _ledger_points(row, PALETTE[i % len(PALETTE)], SYMBOLS[i % len(SYMBOLS)])
+        # Where the colours begin anew, the shapes are one further: as many pairs as colours times shapes.
+        symbol = SYMBOLS[(i + i // len(PALETTE)) % len(SYMBOLS)]
+        traces += _ledger_points(row, PALETTE[i % len(PALETTE)], symbol)
     converted = [row for row in drawn if isinstance(row, LedgerRow) and row.stage == "convert"]
     traces += [_chosen_ring(row) for row in converted if row.variant == chosen]
     sizes = [float(size) for row in drawn for size in _sizes(row)]

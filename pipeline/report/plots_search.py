@@ -7,9 +7,11 @@ from dataclasses import fields
 from typing import Any
 
 from pipeline.candidates import Candidate, named
-from pipeline.report.figures import BLUE, GREEN, GREY, ORANGE, VERMILION, Figure, axis, decades, layout, padded
+from pipeline.report.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILION, Figure, axis, decades, layout, padded
 
+_DENSE = "the dense model"
 _LOOKS = {
+    _DENSE: (_DENSE, PURPLE, "square"),
     "one_shot": ("pruned at once", GREY, "circle-open"),
     "short": ("short recovery", ORANGE, "diamond"),
     "full": ("whole pruning", BLUE, "circle"),
@@ -26,7 +28,7 @@ def search_figure(trials: Sequence[Mapping[str, Any]], front: Sequence[int], bes
         metric: name of the score.
     """
     done = [(number, trial) for number, trial in enumerate(trials) if trial["state"] == "done"]
-    traces = [_points([pair for pair in done if pair[1]["look"] == look], *drawn) for look, drawn in _LOOKS.items()]
+    traces = [_points([pair for pair in done if _look(pair[1]) == look], *drawn) for look, drawn in _LOOKS.items()]
     line = _staircase([(trials[number]["max_model_bytes"], trials[number]["min_score"]) for number in front])
     traces.append(
         {
@@ -62,6 +64,14 @@ def search_figure(trials: Sequence[Mapping[str, Any]], front: Sequence[int], bes
     return Figure("search", "Every candidate", f"Scatter plot; on the front: {ends}.", traces, settings, 420, note)
 
 
+def _look(trial: Mapping[str, Any]) -> str:
+    return str(trial["look"]) if _candidate(trial).changed else _DENSE
+
+
+def _candidate(trial: Mapping[str, Any]) -> Candidate:
+    return Candidate(**{field.name: trial[field.name] for field in fields(Candidate)})
+
+
 def _staircase(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
     """Returns the points, the smallest first, that score higher than every smaller one."""
     kept: list[tuple[int, float]] = []
@@ -72,7 +82,7 @@ def _staircase(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
 
 
 def _points(pairs: Sequence[tuple[int, Mapping[str, Any]]], name: str, color: str, symbol: str) -> dict[str, Any]:
-    texts = [named(Candidate(**{field.name: trial[field.name] for field in fields(Candidate)})) for _, trial in pairs]
+    texts = [named(_candidate(trial)) for _, trial in pairs]
     return {
         "type": "scatter",
         "mode": "markers",

@@ -41,7 +41,7 @@ def data_section(record: RunRecord, plots: Plots) -> Markup:
         subsection("Warnings", bullets(warnings, "cautions") if warnings else paragraph("None.", class_="quiet")),
         _left_out(profile.get("left_out", [])),
         _windows(profile.get("series")),
-        _columns(profile.get("columns", [])),
+        _columns(profile.get("columns", []), _aside(profile.get("source", {}))),
     ]
     return section("data", "Data", *parts)
 
@@ -149,7 +149,13 @@ def _windows(series: Mapping[str, Any] | None) -> Markup:
     return subsection("Windows", text, tag("div", *cards, class_="gallery series"), whole)
 
 
-def _columns(columns: Sequence[Mapping[str, Any]]) -> Markup:
+def _aside(source: Mapping[str, Any]) -> list[str]:
+    """Names the columns of a table that are no inputs because of their role; they have no profile."""
+    roles = {role: source.get(role) for role in ("target", "group")} if source.get("source") == "table" else {}
+    return [f"{name} ({role})" for role, name in roles.items() if name is not None]
+
+
+def _columns(columns: Sequence[Mapping[str, Any]], aside: Sequence[str]) -> Markup:
     if not columns:
         return NOTHING
     used = sum(1 for column in columns if column["used"])
@@ -159,9 +165,13 @@ def _columns(columns: Sequence[Mapping[str, Any]]) -> Markup:
     if any(column.get("top") for column in columns):
         heads.append(TableColumn("Most frequent", prose=True))
         rows = [[*row, _most_frequent(column)] for row, column in zip(rows, columns, strict=True)]
-    whole = table(f"Columns of the source, {used} of {len(columns)} used", heads, rows)
+    total = len(columns) + len(aside)
+    beside = f"; not listed: {wording.listed(list(aside))}" if aside else ""
+    whole = table(f"Columns of the source, {used} of {total} are inputs{beside}", heads, rows)
     if len(columns) > MAX_OPEN_COLUMNS:
-        whole = disclosure(f"All {len(columns)} columns", whole)
+        whole = disclosure(
+            f"All {len(columns)} columns that may be inputs" if aside else f"All {len(columns)} columns", whole
+        )
     return subsection("Columns", join([whole]))
 
 
@@ -170,12 +180,16 @@ def _most_frequent(column: Mapping[str, Any]) -> Content:
     return ", ".join(top) or wording.ABSENT
 
 
+def _was_read(column: Mapping[str, Any]) -> bool:
+    """Whether a column's values were looked at: of one that the config leaves out they were not."""
+    return bool(column["kind"] != "dropped")
+
+
 def _row(column: Mapping[str, Any]) -> list[Content]:
     return [
         str(column["name"]),
         wording.words(column["kind"]),
         "yes" if column["used"] else "no",
-        wording.count(column["missing"]),
-        wording.count(column["distinct"]),
+        *(wording.count(column[key] if _was_read(column) else None) for key in ("missing", "distinct")),
         *(wording.figure(column.get(key), 5) for key in ("min", "max", "mean", "std")),
     ]

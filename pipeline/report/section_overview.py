@@ -8,15 +8,20 @@ from pipeline.ledger import ClassicalRow
 from pipeline.report import wording
 from pipeline.report.asked import asked_pairs, asked_sentence
 from pipeline.report.beaten import beaten_sentence
+from pipeline.report.cautions import (
+    compression_caution,
+    control_caution,
+    smaller_variants,
+    threshold_caution,
+    training_cautions,
+)
 from pipeline.report.findings import (
     chosen_variant,
-    compression_caution,
-    smaller_variants,
+    guess_caution,
     targets_asked,
-    training_cautions,
     verdict,
-    yardstick,
 )
+from pipeline.report.held_limit import held_limit
 from pipeline.report.markup import (
     NOTHING,
     Markup,
@@ -60,7 +65,7 @@ def tiles(record: RunRecord) -> Markup:
     items = [
         tag("div", tag("dt", title), tag("dd", tag("b", figure), tag("span", note))) for title, figure, note in cells
     ]
-    return tag("dl", *items, class_="tiles") if items else NOTHING
+    return tag("dl", *items, class_="tiles six" if len(items) == 6 else "tiles") if items else NOTHING
 
 
 def _bundle_tiles(record: RunRecord) -> list[tuple[str, str, str]]:
@@ -169,7 +174,8 @@ def _targets(record: RunRecord) -> Markup:
         return table("Limits of the config’s target, judged on the validation split", columns, rows)
     asked = targets_asked(record)
     if not asked:
-        return paragraph("The config sets no limits.", class_="quiet")
+        held = held_limit(record.details("search"))
+        return paragraph("The config sets no limits." if held is None else held, class_="quiet")
     named = [
         f"{wording.capital(wording.words(name))}: {wording.named_figure(name, limit)}" for name, limit in asked.items()
     ]
@@ -190,19 +196,10 @@ def _cautions(record: RunRecord) -> Markup:
         if not target["met"]:
             asked, got = (wording.named_figure(target["name"], target[key]) for key in ("asked", "got"))
             items.append(f"Target missed: {wording.words(target['name'])}: asked {asked}, got {got}.")
-    beside = yardstick(record)
-    if beside is not None and not beside.beaten:
-        items.append(f"The model is no better than a guess that looks at nothing. {beside.sentence}")
-    costly = compression_caution(record)
-    if costly is not None:
-        items.append(costly)
+    learned = (guess_caution(record), threshold_caution(record), compression_caution(record), control_caution(record))
+    items += [each for each in learned if each is not None]
     items += [*training_cautions(record), *fit_cautions(record)]
-    other = smaller_variants(record)
-    if other is not None:
-        items.append(other)
-    smaller = nodes_report(record)
-    if smaller is not None:
-        items.append(smaller)
+    items += [each for each in (smaller_variants(record), nodes_report(record)) if each is not None]
     zeros = zeros_report(record)
     if zeros is not None and not zeros.saved:
         items.append(zeros.finding)

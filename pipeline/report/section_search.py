@@ -14,6 +14,7 @@ from pipeline.candidates import WEIGHTS_AFTER_NODES, Candidate, aware_section, c
 from pipeline.report import wording
 from pipeline.report.figures import Plots
 from pipeline.report.findings import config_of
+from pipeline.report.held_limit import held_limit
 from pipeline.report.markup import (
     NOTHING,
     Content,
@@ -58,7 +59,9 @@ def search_section(record: RunRecord, plots: Plots) -> Markup:
 
 def _outcome(search: Mapping[str, Any], best: Mapping[str, Any]) -> Markup:
     tried = wording.plural(len(search["trials"]), "candidate")
-    title = "The smallest that meets the target" if search["met"] else "None meets the target: the nearest"
+    held = held_limit(search)
+    limits = "the target" if held is None else "the limits that the search held"
+    title = f"The smallest that meets {limits}" if search["met"] else f"None meets {limits}: the nearest"
     text = (
         f"Of {tried}: {candidate_name(best)}, {wording.bytes_of(best['max_model_bytes'])}, "
         f"validation score {wording.score(best['min_score'])} "
@@ -66,6 +69,8 @@ def _outcome(search: Mapping[str, Any], best: Mapping[str, Any]) -> Markup:
     )
     if best["missed"]:
         text += f" Missed: {wording.listed([wording.words(name) for name in best['missed']])}."
+    if held is not None:
+        text += f" {held}"
     return tag("div", tag("strong", title), paragraph(text), class_=f"callout {'good' if search['met'] else 'warn'}")
 
 

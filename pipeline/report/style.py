@@ -47,9 +47,10 @@ code, pre { font-family: ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans 
 .verdict strong, .callout strong { color: var(--tone); }
 .verdict.plain strong { color: var(--ink); }
 
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(190px, 1fr)); gap: 1px; margin-top: 20px;
+.tiles { display: flex; flex-wrap: wrap; gap: 1px; margin-top: 20px;
   background: var(--line); border: 1px solid var(--line); border-radius: 8px; overflow: hidden; }
-.tiles > div { background: var(--card); padding: 14px 18px 16px; }
+.tiles > div { background: var(--card); padding: 14px 18px 16px; flex: 1 1 190px; min-width: 0; }
+.tiles.six > div { flex-basis: 30%; }
 .tiles dt { color: var(--quiet); font-size: 0.88rem; }
 .tiles dd { margin: 0; display: flex; flex-direction: column; }
 .tiles b { font-size: 1.5rem; line-height: 1.3; font-weight: 650; font-variant-numeric: tabular-nums;
@@ -144,10 +145,8 @@ noscript { display: block; max-width: 1160px; margin: 0 auto 40px; padding: 0 40
 
 @media (max-width: 760px) {
   .pair { grid-template-columns: minmax(0, 1fr); }
-  .tiles { grid-template-columns: repeat(2, minmax(0, 1fr)); }
-  .tiles > div { padding: 12px 14px; }
+  .tiles > div, .tiles.six > div { padding: 12px 14px; flex-basis: calc(50% - 1px); }
   .tiles b { font-size: 1.25rem; }
-  .tiles > div:last-child:nth-child(odd) { grid-column: 1 / -1; }
   .facts > div { grid-template-columns: minmax(0, 1fr); }
   section { margin-top: 44px; }
   tr > :first-child { position: sticky; left: 0; z-index: 1; background: var(--paper); }

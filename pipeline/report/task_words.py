@@ -68,9 +68,12 @@ def guess(record: RunRecord) -> tuple[str, bool] | None:
             return collapsed, False
         return "At a silhouette of 0 rows are no nearer to their own cluster than to the next one.", bool(score > 0.0)
     area = record.summary["reconstruction"]["roc_auc"]
-    if area is None:
-        return "Giving back the mean of each number, whatever the row, has an R² of 0.", bool(score > 0.0)
-    return "Calling rows abnormal at random has a ROC AUC of 0.5.", bool(area > GUESSED_AREA)
+    told = "Giving back the mean of each number, whatever the row, has an R² of 0"
+    worse = [] if score > 0.0 else [f"an R² of {wording.score(score)}"]
+    if area is not None:
+        told += ", and calling rows abnormal at random a ROC AUC of 0.5"
+        worse += [] if area > GUESSED_AREA else [f"a ROC AUC of {wording.score(area)}"]
+    return f"{told}{'; the model has ' if worse else ''}{wording.listed(worse)}.", not worse
 
 
 def judged_rows(record: RunRecord) -> str:

@@ -11,6 +11,7 @@ from models.adoption import adopt
 from models.architectures.builder import build as build_network
 from models.config import MetricName, NetworkConfig, TaskName
 from models.legacy_keras import use_determinism
+from models.measurements import count_parameters
 from models.own_model_config import BuilderModelConfig, FileModelConfig
 from pipeline.artifacts import ModelRecord, save_model
 from pipeline.measure import measure
@@ -60,7 +61,7 @@ def build(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
             "name": layer.name,
             "type": type(layer).__name__,
             "output_shape": list(layer.output_shape[1:]) if isinstance(layer.output_shape, tuple) else [],
-            "parameters": int(layer.count_params()),
+            "parameters": count_parameters(layer),
         }
         for layer in (made.model if made.autoencoder is None else made.autoencoder).layers[1:]
     ]

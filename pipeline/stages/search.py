@@ -106,9 +106,14 @@ class _Search:
         self.dense_score = dense_score
         self.trials: list[Trial] = []
         target = config.target
+        self.held_drop: float | None = None
         if target.max_score_drop is None and target.min_score is None:
-            target = target.model_copy(update={"max_score_drop": DEFAULT_MAX_SCORE_DROP})
-            workspace.progress.note(f"search: no score in target; max_score_drop {DEFAULT_MAX_SCORE_DROP:g} is taken")
+            self.held_drop = DEFAULT_MAX_SCORE_DROP
+            target = target.model_copy(update={"max_score_drop": self.held_drop})
+            workspace.progress.note(
+                f"search: target names no score; the smallest model is sought whose validation {task.metric} is at "
+                f"most {self.held_drop:g} below the dense model's (set target.max_score_drop to choose)"
+            )
         self.target = target
 
     def look_at_all(self) -> None:
@@ -231,6 +236,7 @@ class _Search:
             "metric": self.task.metric,
             "dense_score": self.dense_score,
             "met": best.met,
+            "held_drop": self.held_drop,
             "best": self.trials.index(best),
             "trials": [_told(trial) for trial in self.trials],
             "front": front(self.trials),

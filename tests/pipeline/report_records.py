@@ -179,6 +179,7 @@ def summary() -> dict[str, Any]:
         "baseline_score": 0.9815,
         "float_score": 0.9778,
         "model_score": 0.9741,
+        "better_than_guess": True,
         "agreement": 0.9963,
         "max_abs_error": 0.0124,
         "model_bytes": 5_896,

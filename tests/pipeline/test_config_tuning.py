@@ -66,6 +66,20 @@ RANGE = "expected a number above 0 and at most 10, got"
             "tune.space.filters: expected a number for each of the 2 blocks, got 1.",
         ),
         (
+            MLP + "{space: {units: [{min: 4, max: 8}]}}",
+            "tune.space.units: expected 3 ranges, one for each hidden layer of model.units, got 1. Give as many, "
+            "or whole networks, such as [[64, 32], [128]], which may have other depths.",
+        ),
+        (
+            MLP.replace("family: mlp", "family: mlp, units: [8]")
+            + "{space: {units: [{min: 4, max: 8}, {min: 4, max: 8}]}}",
+            "tune.space.units: expected 1 range, one for each hidden layer of model.units, got 2.",
+        ),
+        (
+            CNN + "{space: {filters: [{min: 4, max: 8}, {min: 4, max: 8}, {min: 4, max: 8}]}}",
+            "tune.space.filters: expected a number for each of the 2 blocks, got 3.",
+        ),
+        (
             MLP + "{space: {units: [[4096, 4096, 4096, 4096, 4096, 4096, 4096, 4096]]}}",
             "tune.space.units.0: expected at most 100,000,000 weights below the output, got 117,440,512.",
         ),

@@ -269,7 +269,9 @@ def test_regression_is_told_in_the_targets_unit(regression: tuple[Chain, Exporte
 def test_a_report_can_be_drawn_from_the_details(digits: Chain, exported: Exported) -> None:
     from pipeline.report.html import render_report
 
-    summary = summary_of("tiny", exported.details, digits.ledger, 1.0, {}).model_dump(mode="json")
+    summary = summary_of("tiny", exported.details, digits.ledger, 1.0, {}, better_than_guess=True).model_dump(
+        mode="json"
+    )
     stage = StageRecord("export", "ab" * 32, 1.0, (), exported.details)
     profile = digits.inputs.dataset.profile
     config = "name: tiny\ntask: classification\n"
@@ -342,7 +344,7 @@ def test_a_tampered_variant_is_not_passed(digits: Chain, tmp_path: Path) -> None
 
 
 def test_summary_is_complete_and_survives_json(digits: Chain, exported: Exported) -> None:
-    summary = summary_of("tiny", exported.details, digits.ledger, 12.5, {"numpy": "2"})
+    summary = summary_of("tiny", exported.details, digits.ledger, 12.5, {"numpy": "2"}, better_than_guess=True)
     text = summary.model_dump_json()
     assert Summary.model_validate_json(text) == summary
     written = json.loads(text)

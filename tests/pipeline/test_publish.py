@@ -10,14 +10,18 @@ import subprocess
 import sys
 import threading
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
+import run_pipeline
 from data.contract import GateError, StoreError, TargetMissedError
 from pipeline.publish import Published, publish
 from pipeline.runs import RunFile, Workdir
+from pipeline.session import RunResult
 from pipeline.store import Artifact, Manifest
 from tests.pipeline.report_records import CONFIG, full_record, gates, summary
 from tests.pipeline.test_summary import GIVEN
@@ -112,6 +116,26 @@ def test_bundle_is_a_real_copy_with_sums_that_check_out(workdir: Workdir, publis
     original = stages[-1][0].folder / "model.tflite"
     assert (result.bundle / "model.tflite").stat().st_ino != original.stat().st_ino
     assert sorted(path.name for path in result.bundle.parent.iterdir()) == ["export", "report.html", "run.json"]
+
+
+def test_a_model_no_better_than_a_guess_is_told(workdir: Workdir, published: Done) -> None:
+    assert (published[0].guess_caution, published[0].summary["better_than_guess"]) == (None, True)
+    # 27 of the 265 test rows are a 9, the most frequent class of the training rows.
+    stages = make(workdir, "b", summary=MEASURED | {"model_score": 27 / 265})
+    result = first_publish(workdir, stages)
+    assert result.guess_caution == (
+        "The model is no better than a guess that looks at nothing. Always answering 9, the most frequent class of the "
+        "training rows, has an accuracy of 0.1019."
+    )
+    assert result.verdict is None
+    assert result.bundle is not None
+    assert json.loads((result.bundle / "summary.json").read_text())["better_than_guess"] is False
+    printed = StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_pipeline, "out", Console(file=printed, width=200))
+        told = RunResult("digits", "classification", "accuracy", tuple(stages), result)
+        run_pipeline._print_result(told, "accuracy", workdir)
+        assert printed.getvalue().count(result.guess_caution) == 1
 
 
 def test_second_time_writes_nothing(workdir: Workdir, published: Done) -> None:

@@ -18,12 +18,15 @@ from PIL import Image
 from pipeline.candidates import Candidate
 from pipeline.ledger import LedgerRow
 from pipeline.report import wording
-from pipeline.report.figures import Plots, decades, padded
-from pipeline.report.findings import compression_caution, smaller_variants, training_cautions, verdict
+from pipeline.report.cautions import compression_caution, smaller_variants, training_cautions
+from pipeline.report.figures import Plots, decades, log_ticks, padded
+from pipeline.report.findings import verdict
+from pipeline.report.held_limit import held_limit
 from pipeline.report.html import SHORT_TITLES, render_report
 from pipeline.report.line_plots import line_plot
 from pipeline.report.markup import TableColumn, table, tag
 from pipeline.report.pictures import picture
+from pipeline.report.plots_errors import errors_figure
 from pipeline.report.plots_result import MAX_SCATTER_POINTS, ledger_figure, scatter_figure
 from pipeline.report.plots_tuning import tuning_figure
 from pipeline.report.pruning_words import zeros_report
@@ -247,6 +250,26 @@ def test_the_ledger_s_plot_leaves_untrained_models_out_and_says_so() -> None:
     assert "build and pretrain" in figure.note
 
 
+def test_no_two_models_of_the_ledger_s_plot_look_alike() -> None:
+    rows = [ledger_row("train", f"model {number}", 0.9) for number in range(20)]
+    figure = ledger_figure(rows, None, "accuracy", ())
+    assert figure is not None
+    marks = [(t["marker"]["color"], t["marker"]["symbol"][0]) for t in figure.data if t["mode"] == "markers"]
+    assert len(set(marks)) == 20
+    assert len({color for color, _ in marks}) == len({symbol for _, symbol in marks}) == 8
+
+
+def test_log_axes_have_ticks_that_are_written_out() -> None:
+    assert log_ticks(0.04, 3.0) == {
+        "tickvals": [0.05, 0.1, 0.2, 0.5, 1.0, 2.0],
+        "ticktext": ["0.05", "0.1", "0.2", "0.5", "1", "2"],
+    }
+    assert log_ticks(0.0004, 30.0)["ticktext"] == ["0.001", "0.01", "0.1", "1", "10"]
+    assert log_ticks(1.1, 1.9) == {}
+    figure = errors_figure([0.05, 0.1, 0.4], {"normal": [3, 1]}, 0.3)
+    assert figure.layout["xaxis"]["ticktext"] == ["0.05", "0.1", "0.2", "0.5"]
+
+
 def test_the_variants_have_both_scores(full: Page) -> None:
     rows = full.table("TFLite variants")
     assert rows[1] == ["float32", "13,212", "6,742", "–", "–", "–", "0.9739", "0.9778"]
@@ -307,7 +330,7 @@ def test_the_data_profile_is_shown(full: Page, regression: Page) -> None:
     assert "1,797: 1,257 train, 270 validation, 270 test" in full.text
     balance = next(figure for figure in full.figures if figure["id"] == "classes")["data"]
     assert {trace["name"]: sum(trace["x"]) for trace in balance} == {"train": 1290, "validation": 259, "test": 265}
-    columns = regression.table("Columns of the source, 2 of 3 used")
+    columns = regression.table("Columns of the source, 2 of 3 are inputs")
     assert columns[1] == ["area", "numeric", "yes", "2", "180", "18", "240.5", "71.2", "28.4", "–"]
     assert columns[2][-1] == "north (120), south (90), west (56)"
     assert regression.table("1 column left out")[1] == ["listing_id", "an identifier: every value occurs once"]
@@ -727,12 +750,39 @@ def test_the_search_is_drawn_with_a_config_for_every_point_of_the_front() -> Non
     assert "Of 4 candidates: 50.0 % of the nodes, then half of the weights, local, int8, whole pruning" in page.text
     figure = next(figure for figure in page.figures if figure["id"] == "search")
     traces = {trace["name"]: trace for trace in figure["data"]}
-    assert traces["whole pruning"]["customdata"] == ["candidate-0", "candidate-2"]
+    assert traces["the dense model"]["customdata"] == ["candidate-0"]
+    assert traces["whole pruning"]["customdata"] == ["candidate-2"]
     assert (traces["front"]["x"], traces["front"]["y"]) == ([2500, 5000], [0.965, 0.97])
     rows = page.table("Candidates, in the order they were tried")
     assert rows[2][-1] == "missed: max score drop"
     assert rows[4][-1] == "failed"
     assert "weight_sparsity: 0.5" in page.text
+    assert "The smallest that meets the target" in page.text
+
+
+@pytest.mark.parametrize(
+    ("met", "title"),
+    [
+        (True, "The smallest that meets the limits that the search held"),
+        (False, "None meets the limits that the search held: the nearest"),
+    ],
+)
+def test_a_search_without_a_score_in_its_target_tells_the_limit_it_held(met: bool, title: str) -> None:
+    trials = [candidate("none", 0.0, "full", 0.97, 5000)]
+    details = {"trials": trials, "front": [0], "best": 0, "met": met, "dense_score": 0.97, "chosen": "int8"}
+    details |= {"metric": "accuracy", "held_drop": 0.01}
+    record = with_export(full_record(), targets=[])
+    stages = (*record.stages, StageRecord("search", "aa", 1.0, (), details))
+    text = Page(render_report(replace(record, config_text="name: digits\nsearch: {}\n", stages=stages))).text
+    assert title in text
+    held = (
+        "The config's target names no score, so the search held the validation accuracy to at most 0.01 below the "
+        "dense float model's."
+    )
+    assert text.count(held) == 2
+    assert "The config sets no limits." not in text
+    assert held_limit({}) is None
+    assert held_limit(details | {"held_drop": None}) is None
 
 
 def test_windows_are_drawn_channel_by_channel() -> None:

@@ -42,3 +42,18 @@ def test_data_without_labels_has_no_target_and_no_balance() -> None:
     assert "none: no labels are read" in found.text
     assert "Same inputs, other target" not in found.text
     assert "classes" not in [figure["id"] for figure in found.figures]
+
+
+def test_a_dropped_column_has_no_figures_and_the_target_is_counted() -> None:
+    area = {"name": "area", "kind": "numeric", "missing": 2, "distinct": 180, "used": True, "min": 18.0, "max": 240.5}
+    cost = {"name": "cost", "kind": "dropped", "missing": 0, "distinct": 0, "used": False}
+    source = {"source": "table", "file": "flats.csv", "target": "rent", "group": None}
+    rows = page(columns=[area, cost], source=source).table(
+        "Columns of the source, 1 of 3 are inputs; not listed: rent (target)"
+    )
+    assert rows[1][:5] == ["area", "numeric", "yes", "2", "180"]
+    assert rows[2] == ["cost", "dropped", "no", *["–"] * 6]
+    grouped = page(columns=[area], source=source | {"group": "city"})
+    assert grouped.table("Columns of the source, 1 of 3 are inputs; not listed: rent (target) and city (group)")
+    others = page(columns=[area], source={"source": "series", "group": "city"})
+    assert others.table("Columns of the source, 1 of 1 are inputs")

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from models.compression_config import AwareConfig, ClusterConfig, DistillationConfig, PruneConfig, SearchConfig
+from models.compression_config import (
+    AwareConfig,
+    ClusterConfig,
+    ConvertConfig,
+    DistillationConfig,
+    PruneConfig,
+    SearchConfig,
+)
+from models.tasks.classification import Classification
 from pipeline.candidates import (
     LOOKS,
     Candidate,
@@ -19,7 +28,9 @@ from pipeline.candidates import (
     named,
     prune_section,
 )
+from pipeline.config import TargetConfig
 from pipeline.search_oracle import CompressionOracle, rounds
+from pipeline.stages.search import Config, _Search
 
 NODES = Candidate("node", "local", 0.4, "int8", "full")
 
@@ -167,3 +178,26 @@ def test_the_oracle_asks_for_every_kind_of_candidate() -> None:
     assert {each.clusters for each in found} == {0, 8}
     assert {each.aware for each in found} == {False, True}
     assert all(each == each.possible for each in found)
+
+
+@pytest.mark.parametrize(
+    ("target", "held", "limit"),
+    [
+        (TargetConfig(), 0.01, 0.01),
+        (TargetConfig(max_model_bytes=9000), 0.01, 0.01),
+        (TargetConfig(max_score_drop=0.3), None, 0.3),
+        (TargetConfig(min_score=0.9), None, None),
+    ],
+)
+def test_the_score_is_held_where_the_target_names_none(
+    target: TargetConfig, held: float | None, limit: float | None
+) -> None:
+    notes: list[str] = []
+    workspace: Any = SimpleNamespace(progress=SimpleNamespace(note=notes.append))
+    nothing: Any = None
+    config = Config(SearchConfig(), None, None, None, ConvertConfig(), target)
+    run = _Search(nothing, config, workspace, Classification(), 0.95)
+    assert (run.held_drop, run.target.max_score_drop) == (held, limit)
+    assert run.target.max_model_bytes == target.max_model_bytes
+    told = "search: target names no score; the smallest model is sought whose validation accuracy is at most 0.01 below"
+    assert [note.startswith(told) for note in notes] == ([] if held is None else [True])

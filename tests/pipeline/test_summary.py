@@ -11,7 +11,7 @@ from pipeline.summary import Summary, summary_of
 from tests.pipeline.report_records import summary
 
 ROOT = Path(__file__).resolve().parents[2]
-GIVEN = ("schema_version", "name", "ledger", "seconds", "versions")
+GIVEN = ("schema_version", "name", "ledger", "seconds", "versions", "better_than_guess")
 FIELDS = {name: value for name, value in summary().items() if name not in GIVEN}
 
 
@@ -27,7 +27,7 @@ FIELDS = {name: value for name, value in summary().items() if name not in GIVEN}
 def test_summary_refuses_what_the_contract_does_not_say(field: str, value: object, message: str) -> None:
     details = {"summary": FIELDS | {field: value}}
     with pytest.raises(ValueError, match=message):
-        summary_of("tiny", details, [], 1.0, {})
+        summary_of("tiny", details, [], 1.0, {}, better_than_guess=True)
 
 
 def test_every_field_has_a_meaning() -> None:
