@@ -37,7 +37,7 @@ class Made:
 
     Attributes:
         artifacts: one for each of its steps, made now or found in the store.
-        losses: why processes were lost that worked at it before it was done.
+        losses: what became of processes that worked at it before it was done: ends of sentences that begin with them.
     """
 
     artifacts: tuple[Artifact, ...]

@@ -31,7 +31,7 @@ class Trained:
         pruned_score: validation score after pruning at once; None where that is not what is asked.
         seconds: wall-clock seconds of all its stages.
         parents: (stage, key) of all its artifacts.
-        losses: why processes were lost that worked at it.
+        losses: what became of processes that worked at it before it was done.
     """
 
     trained: Artifact

@@ -37,7 +37,7 @@ class Job:
     Attributes:
         label: what a user knows it by.
         steps: what is to be made.
-        losses: why processes were lost that worked at it.
+        losses: what became of processes that worked at it: ends of sentences that begin with them.
         alone: it runs while nothing else does, since its process was killed as by a system short of memory.
         error: what ended it; None while it is not, and where all went well.
         done: whether it has come to its end.
@@ -63,11 +63,18 @@ class WorkerPool:
         shares: cores of each process; as many processes at a time.
         silence_seconds: a worker that says nothing for so long is hung; None waits for ever.
         progress: told what they tell, and of those that are lost.
+        start: starts a process.
     """
 
     def __init__(
-        self, setup: Setup, shares: Sequence[tuple[int, ...]], silence_seconds: float | None, progress: Progress
+        self,
+        setup: Setup,
+        shares: Sequence[tuple[int, ...]],
+        silence_seconds: float | None,
+        progress: Progress,
+        start: Callable[[Setup], WorkerProcess] = WorkerProcess,
     ) -> None:
+        self._start = start
         self._setup, self._shares, self._silence, self._progress = setup, list(shares), silence_seconds, progress
         self._waiting: list[Job] = []
         self._workers: dict[WorkerProcess, Job | None] = {}
@@ -107,7 +114,7 @@ class WorkerPool:
             free = next((each for each, its in self._workers.items() if its is None), None)
             if free is None and not self._shares:
                 return
-            worker = WorkerProcess(replace(self._setup, cores=self._shares.pop(0))) if free is None else free
+            worker = self._start(replace(self._setup, cores=self._shares.pop(0))) if free is None else free
             self._waiting.remove(job)
             self._workers[worker] = job
             worker.give(job.steps)
@@ -151,7 +158,7 @@ class WorkerPool:
                     "section engine out to run trials in the process of the run itself."
                 )
         elif job is not None:
-            job.losses.append(f"its process {loss.cause}")
+            job.losses.append(loss.cause)
             job.alone = loss.killed
         if job is None:
             return
@@ -159,9 +166,9 @@ class WorkerPool:
             self._waiting.insert(0, job)
             self._progress.note(f"{job.label}: its process {loss.cause}; it is tried once more")
         else:
-            told = "; then ".join(job.losses)
             job.error = TrialLostError(
-                f"engine: expected a process that comes to its end, got two that did not: {told}."
+                f"engine: expected a process that comes to its end, got two that did not: the first {job.losses[0]}; "
+                f"the second {job.losses[1]}."
             )
             job.done = True
 

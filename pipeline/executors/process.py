@@ -52,16 +52,20 @@ class WorkerProcess:
 
     It imports TensorFlow once, and ends, with all children of its own, when its socket is closed. What is sent
     through that socket is pickled; no other process has an end of it.
+
+    Args:
+        setup: what it is to know.
+        module: what it runs.
     """
 
-    def __init__(self, setup: Setup) -> None:
+    def __init__(self, setup: Setup, module: str = "pipeline.executors.worker") -> None:
         self.setup = setup
         self.ready = False
         self._crash: str | None = None
         self._quiet_since: float | None = time.monotonic()
         self.connection, theirs = Pipe()
         self._process = subprocess.Popen(  # noqa: S603 -- this interpreter, a module of this repository
-            [sys.executable, "-P", "-m", "pipeline.executors.worker", str(theirs.fileno())],
+            [sys.executable, "-P", "-m", module, str(theirs.fileno())],
             env={**os.environ, "PYTHONPATH": str(_ROOT)},
             stdin=subprocess.DEVNULL,
             stdout=2,  # what libraries print goes where their errors go, into the run's log

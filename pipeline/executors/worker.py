@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -55,14 +55,27 @@ class Teller:
 
 def main() -> None:
     """Makes what it is told to make."""
+    serve(_prepared)
+
+
+def _prepared(setup: Setup, teller: Teller) -> Runner:
+    _load_libraries(setup.cores)
+    return Runner(Store(setup.root, teller.note), teller, setup.seed)
+
+
+def serve(prepare: Callable[[Setup, Teller], Runner]) -> None:
+    """Makes one trial after the other for the process at the other end of the socket.
+
+    Args:
+        prepare: makes ready for work, and returns what makes steps.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     connection: Connection = Connection(int(sys.argv[1]))
     setup: Setup = connection.recv()
     orders: queue.SimpleQueue[tuple[PlannedStep, ...]] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(connection, orders), daemon=True).start()
     teller = Teller(connection)
-    _load_libraries(setup.cores)
-    runner = Runner(Store(setup.root, teller.note), teller, setup.seed)
+    runner = prepare(setup, teller)
     teller.tell("ready")
     while True:
         _make(runner, orders.get(), teller)

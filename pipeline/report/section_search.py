@@ -62,7 +62,7 @@ def _failures(trials: Sequence[Mapping[str, Any]]) -> Markup:
     """Says why candidates failed, or had to be tried once more."""
     failed = [f"{candidate_name(trial)} failed: {trial['cause']}" for trial in trials if trial.get("cause")]
     lost = [(candidate_name(trial), cause) for trial in trials for cause in trial.get("losses", ())]
-    failed += [f"{name} was tried once more: {cause}." for name, cause in lost]
+    failed += [f"{name} was tried once more: its process {cause}." for name, cause in lost]
     return subsection("What failed", bullets([wording.capital(each) for each in failed])) if failed else NOTHING
 
 

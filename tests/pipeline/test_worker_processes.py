@@ -129,31 +129,14 @@ def test_two_workers_make_what_one_process_does(serial: tuple[Path, dict[str, Ar
     assert {label for label, _ in again.steps} == {"tune"}
 
 
-def test_what_happens_to_a_worker_happens_to_its_trial_alone(
-    serial: tuple[Path, dict[str, Artifact]], begun: Path
-) -> None:
-    signals = {"trial 1: train": [signal.SIGSTOP], "trial 2: train": [signal.SIGKILL, signal.SIGSEGV]}
-    listener = Listener(signals)
-    made = run(begun, EngineConfig(workers=1, silence_seconds=8.0), listener)
-    killed = "its process was killed (SIGKILL), as systems do that run out of memory"
+def test_a_killed_worker_s_trial_goes_on_in_another(serial: tuple[Path, dict[str, Artifact]], begun: Path) -> None:
+    listener = Listener({"trial 2: train": [signal.SIGKILL]})
+    made = run(begun, EngineConfig(workers=1), listener)
     told = trials(made)
-    assert [trial["state"] for trial in told] == ["done", "done", "failed", "done"]
-    assert told[1].pop("losses") == ["its process showed no progress for 8 s"]
-    assert told[2]["cause"] == (
-        f"engine: expected a trial that comes to its end, got two losses: {killed}; "
-        "then its process crashed with SIGSEGV."
-    )
-    assert "trial 1: its process showed no progress for 8 s; it is tried once more" in listener.notes
-    assert f"trial 2: {killed}; it is tried once more" in listener.notes
-    assert any(note.startswith("tune: trial 2 failed (l2 ") for note in listener.notes)
-    # The others are what they would have been; the one that hung went on from its last epoch.
-    expected = trials(serial[1])
-    assert [told[0], told[1], told[3]] == [expected[0], expected[1], expected[3]]
-    heard = listener.told("trial 1: train")
+    assert told[2].pop("losses") == ["was killed (SIGKILL), as systems do that run out of memory"]
+    assert told == trials(serial[1])
+    assert files(begun) == files(serial[0])
+    heard = listener.told("trial 2: train")
     assert sorted(set(heard)) == list(range(1, 101))
-    assert len(heard) <= 101  # the epoch that was on when it hung is told of twice, at most
-    whole = files(serial[0])
-    kept = files(begun)
-    assert len(kept) == 3
-    assert kept.items() <= whole.items()
+    assert len(heard) <= 101  # the epoch that was on is told of twice, at most: the others were not repeated
     assert workers() == []
