@@ -1,4 +1,4 @@
-"""Reads CSV, TSV and Parquet files strictly: every row whole, every name once, every byte text."""
+"""Reads CSV, TSV, Parquet and JSON lines files strictly: every row whole, every name once, every byte text."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any, Literal, cast
 
 from data.contract import DataError
+from data.json_lines import explain_json_lines, parse_json_lines
 
 if TYPE_CHECKING:
     import pandas
@@ -45,7 +46,7 @@ def read_frame(path: Path, text_columns: Collection[str] = ()) -> TableFile:
     the values, or tabs, 1,500 may as well be fifteen hundred, and such a column stays text.
 
     Args:
-        path: .csv, .tsv (either may end in .gz) or .parquet.
+        path: .csv, .tsv, .jsonl or .ndjson (each may end in .gz), or .parquet.
         text_columns: columns of a CSV that are text, whatever they look like.
 
     Returns:
@@ -54,9 +55,12 @@ def read_frame(path: Path, text_columns: Collection[str] = ()) -> TableFile:
     Raises:
         DataError: the file is empty, has no rows, is ragged or cut short, repeats a column name, or is not UTF-8.
     """
-    parquet = path.name.lower().endswith(".parquet")
+    kind = table_format(path)
     commas: tuple[str, ...] = ()
-    table = _read_parquet(path) if parquet else _read_text(path, text_columns)
+    if kind == "parquet":
+        table = _read_parquet(path)
+    else:
+        table = _read_json_lines(path) if kind == "json_lines" else _read_text(path, text_columns)
     twice = [name for name, times in Counter(table.column_names).items() if times > 1]
     if twice:
         raise DataError(
@@ -65,11 +69,19 @@ def read_frame(path: Path, text_columns: Collection[str] = ()) -> TableFile:
         )
     if table.num_rows == 0:
         raise DataError(f"data.path: expected one or more rows, got none in {path.name!r}. Check the file.")
-    if not parquet and _separator(path) == ";":
+    if kind == "text" and _separator(path) == ";":
         table, commas = _with_decimal_points(table, text_columns)
     import pandas
 
     return TableFile(table.to_pandas(types_mapper=pandas.ArrowDtype, ignore_metadata=True), commas)
+
+
+def table_format(path: Path) -> Literal["parquet", "json_lines", "text"]:
+    """Returns what a table's name says that it is; `text` is CSV and TSV."""
+    name = path.name.lower().removesuffix(".gz")
+    if name.endswith(".parquet"):
+        return "parquet"
+    return "json_lines" if name.endswith((".jsonl", ".ndjson")) else "text"
 
 
 def _with_decimal_points(table: Any, text_columns: Collection[str]) -> tuple[Any, tuple[str, ...]]:
@@ -138,6 +150,31 @@ def _read_text(path: Path, text_columns: Collection[str]) -> Any:
     if any(pyarrow.types.is_binary(field.type) for field in table.schema) or _quotes_are_odd(path):
         _explain(path, separator)
     return table
+
+
+def _read_json_lines(path: Path) -> Any:
+    import pyarrow
+
+    try:
+        with _open(path) as stream:
+            block = stream.read()
+    except (OSError, EOFError, zlib.error) as error:
+        raise _unreadable(path, error) from error
+    if not block.strip():
+        raise DataError(f"data.path: expected one or more rows, got none in {path.name!r}. Check the file.")
+    try:
+        return parse_json_lines(block)
+    except (pyarrow.ArrowException, UnicodeDecodeError) as error:
+        with _open(path) as stream:
+            explain_json_lines(stream, path.name)
+        raise _no_json_lines(path, error) from error
+
+
+def _no_json_lines(path: Path, error: Exception) -> DataError:
+    return DataError(
+        f"data.path: expected a JSON object in every line, got {path.name!r}, which cannot be read "
+        f"({_first_line(error)}). Correct the file."
+    )
 
 
 def _open(path: Path) -> IO[bytes]:

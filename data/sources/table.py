@@ -1,4 +1,4 @@
-"""Tables: CSV, TSV and Parquet files of rows and named columns."""
+"""Tables: CSV, TSV, Parquet and JSON lines files of rows and named columns."""
 
 from __future__ import annotations
 
