@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.contract import DataError
+from data.row_blocks import distinct_values, least_and_largest
 from data.sources.loaded import Column
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def recognise(name: str, series: pandas.Series[Any], override: str | None, asked
     import pyarrow
 
     arrow = series.dtype.pyarrow_dtype  # type: ignore[union-attr]
-    missing = int(series.isna().sum())
+    missing = count_missing(series)
     if override == "numeric":
         return _numeric(name, as_numbers(series, name))
     if override == "boolean":
@@ -93,6 +94,15 @@ def recognise(name: str, series: pandas.Series[Any], override: str | None, asked
     if pyarrow.types.is_string(arrow) or pyarrow.types.is_large_string(arrow):
         return _text(name, series)
     return Column(name, "unsupported", None, (), missing, 0, f"values of type {arrow}")
+
+
+def count_missing(series: pandas.Series[Any]) -> int:
+    """Returns how many rows lack a value; NaN is none."""
+    import pyarrow
+
+    if pyarrow.types.is_floating(series.dtype.pyarrow_dtype):  # type: ignore[union-attr]
+        return int(np.isnan(series.to_numpy(dtype=np.float64, na_value=np.nan)).sum())
+    return int(series.isna().sum())
 
 
 def as_numbers(series: pandas.Series[Any], name: str, place: Place = TABLE_COLUMN) -> NDArray[np.float64]:
@@ -120,13 +130,14 @@ def as_numbers(series: pandas.Series[Any], name: str, place: Place = TABLE_COLUM
             )
     else:
         raise DataError(f"{field}: expected numbers in column {name!r}{where}, got {arrow}. Convert or drop it.")
-    infinite = np.isinf(numbers)
-    if infinite.any():
+    ends = least_and_largest(numbers) or (0.0, 0.0)
+    if np.isinf(ends).any():
+        infinite = np.isinf(numbers)
         raise DataError(
             f"data.path: expected finite numbers, got {int(infinite.sum())} infinite in column {name!r}{where} (first "
             f"in row {_row(series, int(np.flatnonzero(infinite)[0]))}). Correct them, or leave them empty as missing."
         )
-    if np.nanmax(np.abs(numbers), initial=0.0) > np.finfo(np.float32).max:
+    if max(map(abs, ends)) > float(np.finfo(np.float32).max):
         raise DataError(
             f"{field}: expected numbers within ±3.4e38, got larger in column {name!r}{where}. Scale or drop the column."
         )
@@ -213,13 +224,15 @@ def is_number(arrow: Any) -> bool:
 
 
 def _numeric(name: str, values: NDArray[np.float64]) -> Column:
-    present = values[~np.isnan(values)]
-    return Column(name, "numeric", values, (), len(values) - len(present), len(np.unique(present)))
+    return Column(name, "numeric", values, (), _absent(values), distinct_values(values))
 
 
 def _boolean(name: str, values: NDArray[np.float64]) -> Column:
-    present = values[~np.isnan(values)]
-    return Column(name, "boolean", values, (), len(values) - len(present), len(np.unique(present)))
+    return Column(name, "boolean", values, (), _absent(values), distinct_values(values))
+
+
+def _absent(values: NDArray[np.float64]) -> int:
+    return int(np.isnan(values).sum())
 
 
 def _categorical(name: str, codes: NDArray[np.int64], vocabulary: tuple[str, ...]) -> Column:
