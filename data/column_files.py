@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import base64
-import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.columns import is_number
-from data.scratch import Scratch
+from data.scratch import Scratch, cut_to
 
-BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-"""Another one says that the machine started anew, and perhaps lost what had not reached its disk."""
+CHECKPOINT = "table"
+"""Name under which it is kept how far a table is read."""
 
 
 @dataclass(frozen=True)
@@ -25,12 +24,12 @@ class Rows:
 
     Attributes:
         count: how many.
-        numbers: position of a column of numbers -> (rows,) float64, NaN where missing.
+        numbers: position of a column of numbers -> float64 of all rows, in parts, NaN where missing.
         others: an Arrow message with the rows of the other columns.
     """
 
     count: int
-    numbers: Mapping[int, NDArray[np.float64]]
+    numbers: Mapping[int, Sequence[NDArray[np.float64]]]
     others: bytes
 
 
@@ -67,17 +66,14 @@ class ColumnFiles:
         """Goes on from the last checkpoint; says whether there is one, and its files are whole."""
         import pyarrow
 
-        kept = None if self._scratch.checkpoints is None else self._scratch.checkpoints.load()
-        if kept is None or kept[1]["boot"] != _boot():
+        state = self._scratch.load(CHECKPOINT)
+        if state is None:
             return False
-        state = kept[1]
         self.schema = pyarrow.ipc.read_schema(pyarrow.py_buffer(base64.b64decode(state["schema"])))
         sizes = {self._path(position): 8 * state["rows"] for position in self._numbers}
         sizes[self._others_path] = state["others_size"]
-        for path, size in sizes.items():
-            if not path.exists() or path.stat().st_size < size:
-                return False
-            os.truncate(path, size)
+        if not all(cut_to(path, size) for path, size in sizes.items()):
+            return False
         self.rows, self.end, self._others_size = state["rows"], state["end"], state["others_size"]
         self.odd_quotes = state["odd_quotes"]
         return True
@@ -99,16 +95,14 @@ class ColumnFiles:
         Raises:
             OSError: there is no room on the disk.
         """
-        for position, values in rows.numbers.items():
-            _append(self._path(position), values.data)
-        _append(self._others_path, rows.others)
+        for position, parts in rows.numbers.items():
+            _append(self._path(position), [part.data for part in parts])
+        _append(self._others_path, [rows.others])
         self.rows, self.end, self._others_size = self.rows + rows.count, end, self._others_size + len(rows.others)
         self.odd_quotes ^= odd_quotes
 
     def save(self) -> None:
         """Remembers that the rows up to here need not be read again."""
-        if self._scratch.checkpoints is None:
-            return
         state = {
             "resumes_at": f"row {self.rows + 1:,}",
             "rows": self.rows,
@@ -116,9 +110,8 @@ class ColumnFiles:
             "odd_quotes": self.odd_quotes,
             "others_size": self._others_size,
             "schema": base64.b64encode(self.schema.serialize()).decode(),
-            "boot": _boot(),
         }
-        self._scratch.checkpoints.save({}, state)
+        self._scratch.save(CHECKPOINT, state)
 
     def table(self) -> Any:
         """Returns an Arrow table of all rows, mapped; numbers are float64, NaN where missing."""
@@ -165,17 +158,22 @@ class ColumnFiles:
         return self._scratch.folder / f"column-{position}.f64"
 
 
-def _as_float64(column: Any) -> NDArray[np.float64]:
+def _as_float64(column: Any) -> list[NDArray[np.float64]]:
+    """Returns the numbers of an Arrow column, chunk by chunk."""
     import pandas
+    import pyarrow
 
-    series = pandas.Series(column, dtype=pandas.ArrowDtype(column.type))
-    return np.ascontiguousarray(series.to_numpy(dtype=np.float64, na_value=np.nan))
+    if pyarrow.types.is_decimal(column.type):
+        series = pandas.Series(column, dtype=pandas.ArrowDtype(column.type))
+        return [series.to_numpy(dtype=np.float64, na_value=np.nan)]
+    return [
+        np.ascontiguousarray(chunk.to_numpy(zero_copy_only=False), np.float64) for chunk in column.chunks if len(chunk)
+    ]
 
 
-def _append(path: Path, content: Any) -> None:
-    with path.open("ab") as stream:
-        stream.write(content)
-
-
-def _boot() -> str:
-    return BOOT_ID.read_text(encoding="ascii") if BOOT_ID.exists() else ""
+def _append(path: Path, parts: Sequence[Any]) -> None:
+    with path.open("ab", buffering=0) as stream:
+        for part in parts:
+            rest = memoryview(part).cast("B")
+            while rest:  # a write may take less than it is given
+                rest = rest[stream.write(rest) :]

@@ -75,7 +75,7 @@ def ingest(
         write_text(folder / TEST_NAMES, json.dumps(names, indent=0, ensure_ascii=False) + "\n")
     schema = _schema(stored.preprocessing)
     _write_contracts(schema, stored.preprocessing, folder)
-    unlabeled = _unlabeled(config, loaded, assignment, stored, scratch.folder, progress)
+    unlabeled = _unlabeled(config, loaded, assignment, stored, scratch, progress)
     profile = _profile(loaded, task, assignment, stored, schema, folder)
     if unlabeled:
         _tell_unlabeled(profile, unlabeled, schema, store_unlabeled(unlabeled, stored.preprocessing, folder))
@@ -129,7 +129,7 @@ def load(config: DataConfig, task: str, scratch: Scratch, progress: Progress) ->
     if isinstance(config, ImagesData):
         from data.sources.images import load_images
 
-        return load_images(config, task, scratch.folder, progress)
+        return load_images(config, task, scratch, progress)
     if isinstance(config, IdxData):
         from data.sources.idx import load_idx
 
@@ -203,7 +203,7 @@ def _unlabeled(
     loaded: Loaded,
     assignment: NDArray[np.int8],
     stored: Stored,
-    folder: Path,
+    scratch: Scratch,
     progress: Progress,
 ) -> list[UnlabeledRows]:
     """Returns the rows without labels: training rows whose labels are put aside, then those of their own source."""
@@ -212,7 +212,7 @@ def _unlabeled(
     if aside.size:
         parts.append(UnlabeledRows(len(aside), lambda rows: stored.read(aside[rows]), loaded.positions[aside]))
     if config.unlabeled is not None:
-        parts.append(load_unlabeled(config, stored.preprocessing, folder, progress))
+        parts.append(load_unlabeled(config, stored.preprocessing, scratch, progress))
     return parts
 
 

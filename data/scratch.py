@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,9 @@ from numpy.typing import DTypeLike, NDArray
 
 from data.contract import Checkpoints
 
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+"""Another one says that the machine started anew, and perhaps lost what had not reached its disk."""
+
 KEPT_IN_MEMORY_BYTES = 2**20
 """Arrays up to this size stay in memory."""
 
@@ -19,11 +24,11 @@ KEPT_IN_MEMORY_BYTES = 2**20
 class Scratch:
     """Arrays in files of a folder, mapped to memory: the system reads them when they are looked at."""
 
-    def __init__(self, folder: Path, checkpoints: Checkpoints | None = None) -> None:
-        """Takes a folder on a disk with room, and where it is kept how far the work has come; None: nowhere."""
+    def __init__(self, folder: Path, checkpoints: Callable[[str], Checkpoints] | None = None) -> None:
+        """Takes a folder on a disk with room, and where works of a name keep how far they are; None: nowhere."""
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self.checkpoints = checkpoints
+        self._checkpoints = checkpoints
         self._regions: list[tuple[int, int]] = []
         self._count = 0
 
@@ -47,9 +52,25 @@ class Scratch:
         path.unlink()
         return mapped
 
+    def save(self, name: str, state: Mapping[str, Any]) -> None:
+        """Remembers how far a work has come.
+
+        Args:
+            name: of the work.
+            state: JSON-able; `resumes_at` tells a user where it goes on.
+        """
+        if self._checkpoints is not None:
+            self._checkpoints(name).save({}, {**state, "boot": _boot()})
+
+    def load(self, name: str) -> dict[str, Any] | None:
+        """Returns what was last saved by a work of that name, unless the machine was started anew since then."""
+        kept = None if self._checkpoints is None else self._checkpoints(name).load()
+        return kept[1] if kept is not None and kept[1].get("boot") == _boot() else None
+
     def map(self, path: Path, dtype: DTypeLike) -> NDArray[Any]:
         """Returns (n,) read-only values of a file, mapped; no descriptor stays open, however many columns there are."""
-        return np.frombuffer(self.map_bytes(path), dtype)
+        buffer = self.map_bytes(path)
+        return np.frombuffer(buffer, dtype) if buffer.size else np.empty(0, dtype)
 
     def map_bytes(self, path: Path) -> Any:
         """Returns a file's bytes as an Arrow buffer, mapped."""
@@ -80,3 +101,15 @@ class Scratch:
         length = (start + values.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE - begin
         if length > 0 and hasattr(mmap, "MADV_DONTNEED"):
             ctypes.CDLL(None).madvise(ctypes.c_void_p(begin), ctypes.c_size_t(length), mmap.MADV_DONTNEED)
+
+
+def cut_to(path: Path, size: int) -> bool:
+    """Cuts off what a killed process wrote behind the first `size` bytes; says whether these are there."""
+    if not path.exists() or path.stat().st_size < size:
+        return False
+    os.truncate(path, size)
+    return True
+
+
+def _boot() -> str:
+    return BOOT_ID.read_text(encoding="ascii") if BOOT_ID.exists() else ""

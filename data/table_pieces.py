@@ -32,6 +32,9 @@ PIECE_BYTES = 32 * 2**20
 MOST_RECORD_BYTES = 512 * 2**20
 """A longer record of a CSV is taken for a quote that is left open."""
 
+BLANK_BYTES = 256
+"""Bytes in which a piece usually shows that it is not blank: to look at more takes a copy."""
+
 FEWEST_ROWS = 1024
 """Rows that a batch of a Parquet file has at least."""
 
@@ -48,14 +51,14 @@ class Piece:
         end: where the next piece starts: bytes of text, or rows.
         done: how much of the file is read, of `Pieces.total`.
         first: whether a CSV's header stands in it.
-        odd_quotes: whether the number of quotes in it is odd.
+        quotes: how many quotes stand in it.
     """
 
     content: Any
     end: int
     done: int
     first: bool = False
-    odd_quotes: bool = False
+    quotes: int = 0
 
 
 class Pieces(Protocol):
@@ -134,8 +137,8 @@ class _LinePieces:
                     if more and size == 0:
                         self._check_length(block, position)
                     content, rest, position = block[:size], block[size:], position + size
-                    if content.strip(self.blank):
-                        yield Piece(content, position, file.tell(), first, content.count(b'"') % 2 == 1)
+                    if content[:BLANK_BYTES].strip(self.blank) or content.strip(self.blank):
+                        yield Piece(content, position, file.tell(), first, content.count(b'"'))
                         first = False
                     if not more:
                         return
@@ -229,7 +232,7 @@ class TextPieces(_LinePieces):
 
     def _parsed(self, piece: Piece, types: dict[str, Any], only: Sequence[str] | None = None) -> Any:
         names = None if piece.first else self._names
-        return parse_text(io.BytesIO(piece.content), self._separator, types, names, only)
+        return parse_text(io.BytesIO(piece.content), self._separator, types, names, only, quotes=piece.quotes > 0)
 
     def _common(self, name: str, found: Sequence[Any]) -> Any:
         """Returns the first type, in Arrow's order of trying, that the values of all pieces have."""

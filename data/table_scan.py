@@ -73,7 +73,7 @@ def _read(pieces: Pieces, files: ColumnFiles, progress: Progress) -> None:
         return files.prepare(pieces.parse(piece, files.schema)), replace(piece, content=None)
 
     for rows, piece in in_order(prepared, pieces.starting(files.end), WORKERS):
-        files.append(rows, piece.end, odd_quotes=piece.odd_quotes)
+        files.append(rows, piece.end, odd_quotes=piece.quotes % 2 == 1)
         files.save()
         if piece.done < pieces.total:
             progress.step("read", piece.done, pieces.total, {"rows": float(files.rows)})

@@ -50,6 +50,8 @@ def parse_text(
     types: Mapping[str, Any],
     names: Sequence[str] | None = None,
     only: Sequence[str] | None = None,
+    *,
+    quotes: bool = True,
 ) -> Any:
     """Parses CSV into an Arrow table.
 
@@ -59,6 +61,7 @@ def parse_text(
         types: column -> Arrow type; the others are found.
         names: of the columns, where the rows have no header.
         only: columns that are looked at; all when left out.
+        quotes: whether there may be quotes in the rows, and line breaks within them.
 
     Raises:
         pyarrow.ArrowException: the rows are ragged, or a value is not of its column's type.
@@ -68,7 +71,7 @@ def parse_text(
     return pyarrow.csv.read_csv(
         stream,
         read_options=pyarrow.csv.ReadOptions(column_names=None if names is None else list(names)),
-        parse_options=pyarrow.csv.ParseOptions(delimiter=separator, newlines_in_values=True),
+        parse_options=pyarrow.csv.ParseOptions(delimiter=separator, newlines_in_values=quotes),
         convert_options=pyarrow.csv.ConvertOptions(
             strings_can_be_null=True,
             null_values=[*pyarrow.csv.ConvertOptions().null_values, *EXTRA_MISSING],

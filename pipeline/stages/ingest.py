@@ -27,12 +27,12 @@ class Config:
 def ingest(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:  # noqa: ARG001 -- one signature for all
     """Reads the raw data, splits it, fits the preprocessing and writes memory-mapped arrays.
 
-    A table is read piece by piece; killed in the middle, it is read on behind the last finished piece.
+    Tables and image files are read piece by piece; killed in the middle, they are read on behind the last piece.
 
     Raises:
         DataError: the data cannot be used as the config asks.
     """
-    scratch = Scratch(workspace.scratch, workspace.checkpoints("table"))
+    scratch = Scratch(workspace.scratch, workspace.checkpoints)
     seed = workspace.seed_for("ingest")
     ingest_source(config.data, config.task, workspace.output, seed, workspace.progress, scratch)
     return Outcome()

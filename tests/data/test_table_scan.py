@@ -47,6 +47,10 @@ class Kept:
     def load(self):
         return self.kept
 
+    def named(self, name):
+        assert name == "table"
+        return self
+
 
 def pieces_of(size: int):
     patch = pytest.MonkeyPatch()
@@ -206,7 +210,7 @@ def test_a_killed_reading_goes_on_behind_the_last_piece(tmp_path, monkeypatch, n
     for killed_after in (1, 3, 2):
         kept.left = killed_after
         with pytest.raises(KeyboardInterrupt):
-            ingest(config, "classification", tmp_path / "killed", 1, Silence(), Scratch(scratch, kept))
+            ingest(config, "classification", tmp_path / "killed", 1, Silence(), Scratch(scratch, kept.named))
         ends.append(kept.load()[1]["rows"])
         (scratch / "column-0.f64").open("ab").write(b"half")  # what the killed process wrote beyond
     assert ends == sorted(set(ends))
@@ -217,12 +221,12 @@ def test_a_killed_reading_goes_on_behind_the_last_piece(tmp_path, monkeypatch, n
         "parse",
         lambda self, piece, schema: read.append(piece.end) or parse(self, piece, schema),
     )
-    ingest(config, "classification", tmp_path / "resumed", 1, Silence(), Scratch(scratch, kept))
+    ingest(config, "classification", tmp_path / "resumed", 1, Silence(), Scratch(scratch, kept.named))
     assert min(read) > 0
     assert kept.load()[1]["resumes_at"] == "row 401"
     assert bytes_of(tmp_path / "resumed") == bytes_of(tmp_path / "whole")
     before = len(read)
-    ingest(config, "classification", tmp_path / "again", 1, Silence(), Scratch(scratch, kept))
+    ingest(config, "classification", tmp_path / "again", 1, Silence(), Scratch(scratch, kept.named))
     assert len(read) == before  # every piece is there
     assert bytes_of(tmp_path / "again") == bytes_of(tmp_path / "whole")
 
@@ -236,7 +240,7 @@ def test_after_a_restart_of_the_machine_or_with_a_file_too_short_it_begins_anew(
         scratch.mkdir()
         kept = Kept(3)
         with pytest.raises(KeyboardInterrupt):
-            scan_table(path, (), (), Scratch(scratch, kept), Silence())
+            scan_table(path, (), (), Scratch(scratch, kept.named), Silence())
         if damage == "boot":
             kept.kept[1]["boot"] = "another"
         elif damage == "short":
@@ -244,7 +248,7 @@ def test_after_a_restart_of_the_machine_or_with_a_file_too_short_it_begins_anew(
         else:
             (scratch / "other-columns.arrows").unlink()
         kept.left = None
-        table = scan_table(path, (), (), Scratch(scratch, kept), Silence())
+        table = scan_table(path, (), (), Scratch(scratch, kept.named), Silence())
         np.testing.assert_array_equal(table.frame["tail"].to_numpy(dtype=np.float64), whole)
 
 
