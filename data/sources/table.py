@@ -15,7 +15,6 @@ from data.columns import (
     comma_numbers,
     count_missing,
     recognise,
-    stripped,
 )
 from data.config import TableData, label_use
 from data.contract import ConfigError, DataError, Progress
@@ -156,14 +155,16 @@ def _column(config: TableData, name: str, series: pandas.Series[Any]) -> Column:
     return column
 
 
-def _missing(series: pandas.Series[Any]) -> NDArray[np.bool_]:
+def _missing(series: pandas.Series[Any], name: str) -> NDArray[np.bool_]:
     import pyarrow
 
-    texts = stripped(series) if pyarrow.types.is_string(series.dtype.pyarrow_dtype) else series  # type: ignore[union-attr]
-    missing: NDArray[np.bool_] = texts.isna().to_numpy()
-    if pyarrow.types.is_floating(series.dtype.pyarrow_dtype):  # type: ignore[union-attr]
-        # Parquet tells NaN from null; here both are missing.
-        missing = missing | np.isnan(series.to_numpy(dtype=np.float64, na_value=np.nan))
+    arrow = series.dtype.pyarrow_dtype  # type: ignore[union-attr]
+    if pyarrow.types.is_string(arrow):
+        missing: NDArray[np.bool_] = as_categories(series, name)[0] < 0
+    elif pyarrow.types.is_floating(arrow):  # Parquet tells NaN from null; here both are missing
+        missing = np.isnan(series.to_numpy(dtype=np.float64, na_value=np.nan))
+    else:
+        missing = series.isna().to_numpy()
     return missing
 
 
@@ -173,7 +174,7 @@ def _rows_with_target(config: TableData, target: str, frame: pandas.DataFrame) -
     Raises:
         DataError: some lack it and the config does not drop them, or all lack it.
     """
-    missing = _missing(frame[target])
+    missing = _missing(frame[target], target)
     if missing.all():
         raise DataError(
             f"data.target: expected values in {target!r}, got none in {len(frame)} rows. Name another column."
@@ -247,7 +248,7 @@ def _groups(series: pandas.Series[Any], name: str) -> NDArray[np.int64]:
             f"data.group: expected a value in every row, got {int((codes < 0).sum())} missing in {name!r}. "
             "Fill them in, or remove these rows."
         )
-    return codes
+    return codes.astype(np.int64)
 
 
 def _reading_warnings(dropped: dict[str, int], decimal_commas: tuple[str, ...]) -> list[str]:
