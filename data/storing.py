@@ -122,7 +122,11 @@ def store_table(
     lowest, highest = _write_features(preprocessing, raw, assignment, folder, progress)
     write_c_source(preprocessing, folder)
     pairs = list(zip(loaded.columns, fitted, strict=True))
-    columns = [column_profile(column, fit.why_left_out) for column, fit in pairs]
+    columns = []
+    for column, fit in pairs:
+        columns.append(column_profile(column, fit.why_left_out))
+        if loaded.scratch is not None and column.values is not None:
+            loaded.scratch.release(column.values)
     same = duplicate_columns([column for column, fit in pairs if fit.values is not None])
     warnings = _constant_warnings(pairs)
     read = partial(_transformed, preprocessing, raw)

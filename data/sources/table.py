@@ -73,7 +73,7 @@ def load_table(config: TableData, task: str, scratch: Scratch, progress: Progres
         no_targets(int(keep.sum())) if target is None else _targets(frame[target][rows], target, task),
         description | {"target": target, "group": config.group, "missing": config.missing},
         np.flatnonzero(keep).astype(np.int64),
-        (*_reading_warnings(dropped, table.decimal_commas), *_column_warnings(columns, config.max_categories)),
+        (*_reading_warnings(dropped, table.decimal_commas), *_column_warnings(columns, config.max_categories, scratch)),
         groups=None if config.group is None else _groups(frame[config.group][rows], config.group),
         columns=tuple(columns),
         max_categories=config.max_categories,
@@ -272,7 +272,7 @@ def _reading_warnings(dropped: dict[str, int], decimal_commas: tuple[str, ...]) 
     return warnings
 
 
-def _column_warnings(columns: list[Column], max_categories: int) -> list[str]:
+def _column_warnings(columns: list[Column], max_categories: int, scratch: Scratch) -> list[str]:
     warnings = []
     for column in columns:
         if column.why_left_out is not None and column.kind != "dropped":
@@ -293,4 +293,5 @@ def _column_warnings(columns: list[Column], max_categories: int) -> list[str]:
                 warnings.append(
                     f"Column {column.name!r} loses precision in float32 (by up to {lost[1]:.3g}): subtract an offset."
                 )
+            scratch.release(column.values)
     return warnings
