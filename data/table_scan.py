@@ -10,9 +10,10 @@ from typing import Any
 from data.column_files import ColumnFiles, Rows
 from data.contract import DataError, Progress
 from data.parallel import in_order
+from data.pieces import MistypedError, Piece, Pieces
 from data.scratch import Scratch
 from data.table_files import TableFile, check_names, decimal_numbers, no_rows, table_format
-from data.table_pieces import WORKERS, MistypedError, Piece, Pieces, open_pieces
+from data.table_pieces import WORKERS, open_pieces
 from data.table_text import separator_of
 
 

@@ -279,7 +279,5 @@ def test_layers_that_are_left_out_are_named_with_a_reason(image_schema):
 def test_a_model_without_kernels_is_refused():
     inputs = keras.Input((4,))
     model = keras.Model(inputs, keras.layers.BatchNormalization()(inputs))
-    with pytest.raises(
-        ConfigError, match="prune: expected a model with dense, convolutional or recurrent layers, got none"
-    ):
+    with pytest.raises(ConfigError, match="prune: expected a model with dense, convolutional or recurrent layers, got none"):
         prunable_kernels(model)
