@@ -53,7 +53,7 @@ def workspace(folder: Path) -> Workspace:
     output = Path(tempfile.mkdtemp(dir=folder))
     scratch = Path(tempfile.mkdtemp(dir=folder))
     quiet = RunProgress(Console(file=scratch.joinpath("console.txt").open("w", encoding="utf-8")))
-    return Workspace(output, scratch, 1, quiet, SerialTrials(_no_trial, {}))
+    return Workspace(output, scratch, 1, quiet, SerialTrials(_no_trial, _no_trial))
 
 
 def prepare(network: str, rows: int, folder: Path) -> None:

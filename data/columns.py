@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.contract import DataError
+from data.row_blocks import distinct_values, least_and_largest, row_blocks
 from data.sources.loaded import Column
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def recognise(name: str, series: pandas.Series[Any], override: str | None, asked
     import pyarrow
 
     arrow = series.dtype.pyarrow_dtype  # type: ignore[union-attr]
-    missing = int(series.isna().sum())
+    missing = count_missing(series)
     if override == "numeric":
         return _numeric(name, as_numbers(series, name))
     if override == "boolean":
@@ -93,6 +94,15 @@ def recognise(name: str, series: pandas.Series[Any], override: str | None, asked
     if pyarrow.types.is_string(arrow) or pyarrow.types.is_large_string(arrow):
         return _text(name, series)
     return Column(name, "unsupported", None, (), missing, 0, f"values of type {arrow}")
+
+
+def count_missing(series: pandas.Series[Any]) -> int:
+    """Returns how many rows lack a value; NaN is none."""
+    import pyarrow
+
+    if pyarrow.types.is_floating(series.dtype.pyarrow_dtype):  # type: ignore[union-attr]
+        return int(np.isnan(series.to_numpy(dtype=np.float64, na_value=np.nan)).sum())
+    return int(series.isna().sum())
 
 
 def as_numbers(series: pandas.Series[Any], name: str, place: Place = TABLE_COLUMN) -> NDArray[np.float64]:
@@ -120,13 +130,14 @@ def as_numbers(series: pandas.Series[Any], name: str, place: Place = TABLE_COLUM
             )
     else:
         raise DataError(f"{field}: expected numbers in column {name!r}{where}, got {arrow}. Convert or drop it.")
-    infinite = np.isinf(numbers)
-    if infinite.any():
+    ends = least_and_largest(numbers) or (0.0, 0.0)
+    if np.isinf(ends).any():
+        infinite = np.isinf(numbers)
         raise DataError(
             f"data.path: expected finite numbers, got {int(infinite.sum())} infinite in column {name!r}{where} (first "
             f"in row {_row(series, int(np.flatnonzero(infinite)[0]))}). Correct them, or leave them empty as missing."
         )
-    if np.nanmax(np.abs(numbers), initial=0.0) > np.finfo(np.float32).max:
+    if max(map(abs, ends)) > float(np.finfo(np.float32).max):
         raise DataError(
             f"{field}: expected numbers within ±3.4e38, got larger in column {name!r}{where}. Scale or drop the column."
         )
@@ -160,25 +171,36 @@ def as_booleans(series: pandas.Series[Any], name: str) -> NDArray[np.float64]:
     return numbers
 
 
-def as_categories(series: pandas.Series[Any], name: str) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Returns (rows,) int64 positions in the sorted distinct values, -1 where missing, and these values as text.
+def as_categories(series: pandas.Series[Any], name: str) -> tuple[NDArray[np.int32], tuple[str, ...]]:
+    """Returns (rows,) int32 positions in the sorted distinct values, -1 where missing, and these values as text.
+
+    Rows are looked at chunk by chunk; what is held in memory is the positions and the distinct values.
 
     Raises:
         DataError: the values are lists or other values that hold values.
     """
+    import pandas
     import pyarrow
 
     arrow = series.dtype.pyarrow_dtype  # type: ignore[union-attr]
     if pyarrow.types.is_nested(arrow):
         raise DataError(f"data.types: expected categories in column {name!r}, got {arrow}. Convert or drop it.")
-    if pyarrow.types.is_string(arrow) or pyarrow.types.is_large_string(arrow):
-        series = stripped(series)
-    codes, found = series.factorize()
-    names = [_as_text(value) for value in found]
-    vocabulary = sorted(set(names))
-    position = {name: place for place, name in enumerate(vocabulary)}
-    places = np.array([*(position[name] for name in names), -1], np.int64)
-    return places[codes], tuple(vocabulary)
+    is_text = pyarrow.types.is_string(arrow) or pyarrow.types.is_large_string(arrow)
+    positions, known, start = np.empty(len(series), np.int32), dict[str, int](), 0
+    column = series.array.__arrow_array__()
+    for chunk in column.chunks if isinstance(column, pyarrow.ChunkedArray) else [column]:
+        part = pandas.Series(chunk, dtype=series.dtype)
+        codes, found = (stripped(part) if is_text else part).factorize()
+        places = [known.setdefault(_as_text(value), len(known)) for value in found]
+        positions[start : start + len(part)] = np.array([*places, -1], np.int32)[codes]
+        start += len(part)
+    vocabulary = sorted(known)
+    order = np.empty(len(vocabulary) + 1, np.int32)
+    order[[known[word] for word in vocabulary]] = np.arange(len(vocabulary), dtype=np.int32)
+    order[-1] = -1
+    for rows in row_blocks(len(positions)):
+        positions[rows] = order[positions[rows]]
+    return positions, tuple(vocabulary)
 
 
 def stripped(series: pandas.Series[Any]) -> pandas.Series[Any]:
@@ -213,16 +235,18 @@ def is_number(arrow: Any) -> bool:
 
 
 def _numeric(name: str, values: NDArray[np.float64]) -> Column:
-    present = values[~np.isnan(values)]
-    return Column(name, "numeric", values, (), len(values) - len(present), len(np.unique(present)))
+    return Column(name, "numeric", values, (), _absent(values), distinct_values(values))
 
 
 def _boolean(name: str, values: NDArray[np.float64]) -> Column:
-    present = values[~np.isnan(values)]
-    return Column(name, "boolean", values, (), len(values) - len(present), len(np.unique(present)))
+    return Column(name, "boolean", values, (), _absent(values), distinct_values(values))
 
 
-def _categorical(name: str, codes: NDArray[np.int64], vocabulary: tuple[str, ...]) -> Column:
+def _absent(values: NDArray[np.float64]) -> int:
+    return int(np.isnan(values).sum())
+
+
+def _categorical(name: str, codes: NDArray[np.int32], vocabulary: tuple[str, ...]) -> Column:
     values = np.where(codes < 0, np.nan, codes)
     return Column(name, "categorical", values, vocabulary, int((codes < 0).sum()), len(vocabulary))
 
@@ -240,14 +264,14 @@ def number_column(name: str, values: NDArray[np.float64], asked_for: bool) -> Co
 
 
 def _text(name: str, series: pandas.Series[Any]) -> Column:
-    texts = stripped(series)
-    codes, vocabulary = as_categories(texts, name)
+    codes, vocabulary = as_categories(series, name)
     present = int((codes >= 0).sum())
     missing, distinct = len(codes) - present, len(vocabulary)
     if present == 0:
         return Column(name, "empty", None, (), missing, 0, "no value in any row")
     if distinct == 2 and {BOOLEAN_WORDS.get(word.lower()) for word in vocabulary} == {0.0, 1.0}:
-        return _boolean(name, as_booleans(texts, name))
+        numbers = np.array([*(BOOLEAN_WORDS[word.lower()] for word in vocabulary), np.nan])
+        return _boolean(name, numbers[codes])
     if sum(DATE.match(word) is not None for word in vocabulary) >= 0.95 * distinct:
         return Column(name, "date", None, (), missing, distinct, "dates or times")
     if distinct > max(2.0, MOST_DISTINCT_FRACTION * present):

@@ -18,7 +18,7 @@ LabelUse = Literal["needed", "optional", "unread"]
 
 
 class UnlabeledTable(FrozenConfig):
-    """A CSV, TSV or Parquet file that has the columns `data` learns from; other columns are not looked at."""
+    """A CSV, TSV, Parquet or JSON lines file that has the columns `data` learns from; others are not looked at."""
 
     source: Literal["table"]
     """Kind of source."""
@@ -116,14 +116,15 @@ class BuiltinData(SplitFields):
 
 
 class TableData(SplitFields):
-    """A CSV, TSV or Parquet file of rows and named columns."""
+    """A CSV, TSV, Parquet or JSON lines file of rows and named columns."""
 
     source: Literal["table"]
     """Kind of source."""
 
     path: str
-    """The file; .csv, .tsv or .parquet (.csv and .tsv may end in .gz too). A .csv whose header has semicolons and no
-    comma is separated by these, and its numbers may have decimal commas (1,5)."""
+    """The file; .csv, .tsv, .parquet, .jsonl or .ndjson (all but .parquet may end in .gz too). A .csv whose header has
+    semicolons and no comma is separated by these, and its numbers may have decimal commas (1,5). JSON lines have an
+    object of column names and values in every line."""
 
     target: str | None = None
     """Column to predict; tasks reconstruction and clustering need none. Reconstruction looks at it with `normal`
@@ -214,7 +215,7 @@ class SeriesData(SplitFields):
     """Kind of source."""
 
     path: str
-    """A .csv, .tsv (either may end in .gz) or .parquet file with a row for each step, or a folder of such files,
+    """A .csv, .tsv, .jsonl (each may end in .gz) or .parquet file with a row for each step, or a folder of such files,
     perhaps in train/ (validation/) test/ folders, and in one folder a class where no column holds the target."""
 
     window: int = Field(ge=2, le=65_536)

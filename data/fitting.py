@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from data.column_transforms import BooleanColumn, CategoricalColumn, NumericColumn, SignedLog, TableColumn
 from data.preprocessing import CLIP
+from data.row_blocks import distinct_values, mean_and_deviation, moments, row_blocks
+from data.scratch import Scratch
 from data.sources.loaded import Column
 
 HEAVY_SKEWNESS = 2.0
@@ -27,6 +31,9 @@ MOST_BINS = 16
 ROWS_A_BIN = 500
 """Training rows without which a bin is not worth its weights; small tables have no bins."""
 
+RELEASED_BYTES = 64 * 2**20
+"""Rows of this size are gathered before the memory through which columns were looked at is given back."""
+
 MOST_BIN_FEATURES = 256
 """Features that the bins of all columns may become together: the first layer pays for each."""
 
@@ -37,13 +44,21 @@ class FittedColumn:
 
     Attributes:
         transform: fitted on the training rows; None where the column is left out.
-        raw: (rows,) float32 values of all rows as the transform takes them; None where left out.
+        values: (rows,) values of all rows as the source has them; None where left out.
         why_left_out: the reason, where the column is left out.
+        position_of: (categories of the source,) float32 position of each in the transform, -1 for those without.
     """
 
     transform: TableColumn | None
-    raw: NDArray[np.float32] | None
+    values: NDArray[Any] | None
     why_left_out: str | None = None
+    position_of: NDArray[np.float32] | None = None
+
+    def raw(self, rows: slice | NDArray[np.int64]) -> NDArray[np.float32]:
+        """Returns (n,) float32 values of some rows of an input, as the transform takes them."""
+        if self.values is None:
+            raise ValueError("raw: expected a column that is an input, got one that is left out.")
+        return _float32(self.values[rows], self.position_of)
 
 
 def fit_column(column: Column, train: NDArray[np.bool_], max_categories: int, num_bins: int = 0) -> FittedColumn:
@@ -60,9 +75,7 @@ def fit_column(column: Column, train: NDArray[np.bool_], max_categories: int, nu
     """
     if column.values is None:
         return FittedColumn(None, None, column.why_left_out)
-    raw = np.asarray(column.values, np.float32)
-    raw = np.where(np.isnan(raw), np.float32(np.nan), raw)  # one NaN: rows are compared by their bytes
-    training = raw[train]
+    training = _training_values(column.values, train)
     missing = np.isnan(training)
     present = training[~missing]
     if len(present) == 0:
@@ -70,11 +83,34 @@ def fit_column(column: Column, train: NDArray[np.bool_], max_categories: int, nu
     if not missing.any() and (present == present[0]).all():
         return FittedColumn(None, None, "constant in the training split")
     if column.kind == "categorical":
-        return _fit_categorical(column, training, raw, max_categories)
+        return _fit_categorical(column, training, max_categories)
     if column.kind == "boolean":
-        impute = float(np.mean(present) > 0.5)
-        return FittedColumn(BooleanColumn(name=column.name, impute=impute, indicator=bool(missing.any())), raw)
-    return FittedColumn(fit_numeric(column.name, training, num_bins), raw)
+        impute = float(np.count_nonzero(present) > 0.5 * len(present))
+        transform = BooleanColumn(name=column.name, impute=impute, indicator=bool(missing.any()))
+        return FittedColumn(transform, column.values)
+    del missing, present
+    return FittedColumn(fit_numeric(column.name, training, num_bins), column.values)
+
+
+def _training_values(values: NDArray[Any], train: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Returns (training rows,) float32."""
+    training = np.empty(int(np.count_nonzero(train)), np.float32)
+    start = 0
+    for rows in row_blocks(len(values)):
+        block = _float32(values[rows][train[rows]])
+        training[start : start + len(block)] = block
+        start += len(block)
+    return training
+
+
+def _float32(values: NDArray[Any], position_of: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+    missing = np.isnan(values)
+    if position_of is None:
+        # One NaN: rows are compared by their bytes.
+        return np.where(missing, np.float32(np.nan), np.asarray(values, np.float32))
+    codes = np.full(len(values), np.nan, np.float32)
+    codes[~missing] = position_of[values[~missing].astype(np.int64)]
+    return codes
 
 
 def bins_for(num_rows: int, num_columns: int) -> int:
@@ -100,65 +136,74 @@ def fit_numeric(name: str, training: NDArray[np.float32], num_bins: int = 0) -> 
         The transform; its figures are representable in float32.
     """
     missing = np.isnan(training)
-    present = training[~missing]
+    lacks = bool(missing.any())
+    present = training[~missing] if lacks else training
     impute = float(np.float32(np.median(present)))
-    log = _signed_log(present.astype(np.float64))
+    log = _signed_log(present)
+
+    def seen(block: NDArray[Any]) -> NDArray[np.float32]:
+        return block.astype(np.float32) if log is None else log.apply(block.astype(np.float32))
+
     # Imputed rows count: mean and scale are those of the feature that the network is going to see.
-    values = np.where(missing, np.float32(impute), training)
-    values = (values if log is None else log.apply(values)).astype(np.float64)
-    mean, scale = float(np.float32(values.mean())), float(np.float32(values.std()))
+    average, deviation = mean_and_deviation(
+        np.where(missing, np.float32(impute), training) if lacks else training, seen
+    )
+    mean, scale = float(np.float32(average)), float(np.float32(deviation))
     if scale <= 0.0 or not np.isfinite(np.float32(1.0) / np.float32(scale)):
         scale = 1.0
-    column = NumericColumn(name=name, impute=impute, indicator=bool(missing.any()), log=log, mean=mean, scale=scale)
-    return column.model_copy(update={"edges": _edges(column.encode(present, CLIP)[:, 0], num_bins)})
+    column = NumericColumn(name=name, impute=impute, indicator=lacks, log=log, mean=mean, scale=scale)
+    return column.model_copy(update={"edges": _edges(column, present, num_bins)})
 
 
-def _edges(standardized: NDArray[np.float32], num_bins: int) -> tuple[float, ...]:
-    """Returns quantiles of the values, each once; none where they make one bin, which would say nothing new."""
+def _edges(column: NumericColumn, present: NDArray[np.float32], num_bins: int) -> tuple[float, ...]:
+    """Returns quantiles of the standardized values, each once; none where they make one bin, which says nothing new."""
     if num_bins == 0:
         return ()
-    quantiles = np.quantile(standardized, np.linspace(0.0, 1.0, num_bins + 1), method="nearest")
-    edges = np.unique(quantiles)
+    standardized = np.empty(len(present), np.float32)
+    for rows in row_blocks(len(present)):
+        standardized[rows] = column.encode(present[rows], CLIP)[:, 0]
+    places = np.linspace(0.0, 1.0, num_bins + 1)
+    edges = np.unique(np.quantile(standardized, places, method="nearest", overwrite_input=True))
     return tuple(float(edge) for edge in edges) if len(edges) > 2 else ()
 
 
-def moments(values: NDArray[np.float64]) -> tuple[float, float]:
-    """Returns skewness and excess kurtosis of (n,) values: m3 / m2**1.5 and m4 / m2**2 - 3; zeros if constant."""
-    largest = float(np.abs(values).max())
-    if largest == 0.0:
-        return 0.0, 0.0
-    centered = values / largest  # fourth powers of large numbers overflow
-    centered = centered - centered.mean()
-    variance = float(np.mean(centered**2))
-    if variance <= 1e-24:
-        return 0.0, 0.0
-    return float(np.mean(centered**3) / variance**1.5), float(np.mean(centered**4) / variance**2 - 3.0)
-
-
-def _signed_log(values: NDArray[np.float64]) -> SignedLog | None:
+def _signed_log(values: NDArray[np.float32]) -> SignedLog | None:
     """Returns the logarithm that best evens out a heavy tail; None where there is none or it helps nothing."""
     skewness, kurtosis = moments(values)
-    if (abs(skewness) <= HEAVY_SKEWNESS and kurtosis <= HEAVY_KURTOSIS) or len(np.unique(values)) <= 2:
+    if (abs(skewness) <= HEAVY_SKEWNESS and kurtosis <= HEAVY_KURTOSIS) or distinct_values(values) <= 2:
         return None
     if abs(skewness) <= HEAVY_SKEWNESS:
-        center = float(np.median(values))  # both tails are heavy
+        center = _middle(values)  # both tails are heavy
     else:
         center = float(values.min() if skewness > 0 else values.max())
     center = float(np.float32(center))
-    distances = np.abs(values - center)
-    units = {float(np.float32(unit)) for unit in np.quantile(distances[distances > 0], UNIT_QUANTILES)}
+    distances = values.astype(np.float64)
+    np.abs(np.subtract(distances, center, out=distances), out=distances)
+    distances = distances[distances > 0]
+    units = {float(np.float32(unit)) for unit in np.quantile(distances, UNIT_QUANTILES, overwrite_input=True)}
+    del distances
     best, log = abs(skewness) + max(kurtosis, 0.0), None
     for unit in sorted(unit for unit in units if unit > 0.0):
         candidate = SignedLog(center=center, unit=unit)
-        skewness, kurtosis = moments(candidate.apply(values.astype(np.float32)).astype(np.float64))
+        skewness, kurtosis = moments(values, partial(_logarithm, candidate))
         if abs(skewness) + max(kurtosis, 0.0) < best:
             best, log = abs(skewness) + max(kurtosis, 0.0), candidate
     return log
 
 
-def _fit_categorical(
-    column: Column, training: NDArray[np.float32], raw: NDArray[np.float32], max_categories: int
-) -> FittedColumn:
+def _logarithm(log: SignedLog, block: NDArray[Any]) -> NDArray[np.float32]:
+    return log.apply(block.astype(np.float32))
+
+
+def _middle(values: NDArray[np.float32]) -> float:
+    """Returns the median, its two middle values averaged in float64."""
+    high = len(values) // 2
+    low = high if len(values) % 2 else high - 1
+    ordered = np.partition(values, [low, high])
+    return (float(ordered[low]) + float(ordered[high])) / 2.0
+
+
+def _fit_categorical(column: Column, training: NDArray[np.float32], max_categories: int) -> FittedColumn:
     """Gives the most frequent training categories a slot each; the rest shares one."""
     missing = np.isnan(training)
     counts = np.bincount(training[~missing].astype(np.int64), minlength=len(column.vocabulary))
@@ -181,16 +226,39 @@ def _fit_categorical(
     )
     position_of = np.full(len(column.vocabulary), -1.0, np.float32)
     position_of[kept] = np.arange(len(kept), dtype=np.float32)
-    codes = np.full(len(raw), np.nan, np.float32)
-    present = ~np.isnan(raw)
-    codes[present] = position_of[raw[present].astype(np.int64)]
-    return FittedColumn(transform, codes)
+    return FittedColumn(transform, column.values, position_of=position_of)
 
 
 def _one_hot(position: int, length: int) -> tuple[float, ...]:
     return tuple(1.0 if index == position else 0.0 for index in range(length))
 
 
-def raw_matrix(fitted: Sequence[FittedColumn]) -> NDArray[np.float32]:
-    """Returns (rows, columns) float32: the raw values of the columns that are inputs, in order."""
-    return np.stack([column.raw for column in fitted if column.raw is not None], axis=1)
+class RawRows:
+    """Raw values of the columns that are inputs, gathered from their columns when rows are asked for."""
+
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, fitted: Sequence[FittedColumn], scratch: Scratch | None) -> None:
+        """Takes the columns, in order, and the folder in whose files they may lie."""
+        self._columns = [column for column in fitted if column.values is not None]
+        self._scratch = scratch
+        self._seen_bytes = 0
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return len(self), len(self._columns)
+
+    def __len__(self) -> int:
+        return 0 if self._columns[0].values is None else len(self._columns[0].values)
+
+    def __getitem__(self, rows: slice | NDArray[np.int64]) -> NDArray[np.float32]:
+        """Returns (n, columns) float32 of some rows."""
+        block = np.stack([column.raw(rows) for column in self._columns], axis=1)
+        self._seen_bytes += block.nbytes
+        if self._scratch is not None and self._seen_bytes > RELEASED_BYTES:
+            self._seen_bytes = 0
+            for column in self._columns:
+                if column.values is not None:
+                    self._scratch.release(column.values)
+        return block

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from data.profile import (
     target_profile,
     target_warnings,
 )
+from data.scratch import Scratch
 from data.sources.loaded import Loaded, LoadedImages, LoadedSeries, LoadedTable
 from data.splits import LEFT_OUT, TRAIN, UNLABELED, keep_labels, split_rows
 from data.storage import digest_arrays, write_array, write_text
@@ -38,7 +40,9 @@ from data.unlabeled import (
 )
 
 
-def ingest(config: DataConfig, task: str, folder: Path, seed: int, progress: Progress) -> dict[str, Any]:
+def ingest(
+    config: DataConfig, task: str, folder: Path, seed: int, progress: Progress, scratch: Scratch | None = None
+) -> dict[str, Any]:
     """Makes a dataset folder from a source; the same source, config and seed make the same bytes.
 
     Args:
@@ -49,6 +53,8 @@ def ingest(config: DataConfig, task: str, folder: Path, seed: int, progress: Pro
             series) are written.
         seed: the run's seed.
         progress: told how far it is.
+        scratch: for what does not fit into memory; with its checkpoints a killed process goes on where it was. A
+            folder within `folder`, gone at the end, when left out.
 
     Returns:
         The profile, as written.
@@ -58,7 +64,10 @@ def ingest(config: DataConfig, task: str, folder: Path, seed: int, progress: Pro
         DataError: the data cannot be used as the config asks.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    loaded, assignment = _divided(load(config, task, folder, progress), config, task, seed)
+    if scratch is None:
+        with tempfile.TemporaryDirectory(dir=folder) as place:
+            return ingest(config, task, folder, seed, progress, Scratch(Path(place)))
+    loaded, assignment = _divided(load(config, task, scratch, progress), config, task, seed)
     common = _common(config, loaded, *_store_targets(loaded, assignment, folder))
     stored = _store(loaded, assignment, common, folder, progress)
     if loaded.names is not None:
@@ -66,7 +75,7 @@ def ingest(config: DataConfig, task: str, folder: Path, seed: int, progress: Pro
         write_text(folder / TEST_NAMES, json.dumps(names, indent=0, ensure_ascii=False) + "\n")
     schema = _schema(stored.preprocessing)
     _write_contracts(schema, stored.preprocessing, folder)
-    unlabeled = _unlabeled(config, loaded, assignment, stored, folder, progress)
+    unlabeled = _unlabeled(config, loaded, assignment, stored, scratch, progress)
     profile = _profile(loaded, task, assignment, stored, schema, folder)
     if unlabeled:
         _tell_unlabeled(profile, unlabeled, schema, store_unlabeled(unlabeled, stored.preprocessing, folder))
@@ -107,7 +116,7 @@ def _divided(loaded: Loaded, config: DataConfig, task: str, seed: int) -> tuple[
     return loaded, assignment
 
 
-def load(config: DataConfig, task: str, folder: Path, progress: Progress) -> Loaded:
+def load(config: DataConfig, task: str, scratch: Scratch, progress: Progress) -> Loaded:
     """Loads the rows of a source; each source imports its own libraries, and only when it is asked for."""
     if isinstance(config, BuiltinData):
         from data.sources.builtin import load_builtin
@@ -116,11 +125,11 @@ def load(config: DataConfig, task: str, folder: Path, progress: Progress) -> Loa
     if isinstance(config, TableData):
         from data.sources.table import load_table
 
-        return load_table(config, task)
+        return load_table(config, task, scratch, progress)
     if isinstance(config, ImagesData):
         from data.sources.images import load_images
 
-        return load_images(config, task, folder, progress)
+        return load_images(config, task, scratch, progress)
     if isinstance(config, IdxData):
         from data.sources.idx import load_idx
 
@@ -194,7 +203,7 @@ def _unlabeled(
     loaded: Loaded,
     assignment: NDArray[np.int8],
     stored: Stored,
-    folder: Path,
+    scratch: Scratch,
     progress: Progress,
 ) -> list[UnlabeledRows]:
     """Returns the rows without labels: training rows whose labels are put aside, then those of their own source."""
@@ -203,7 +212,7 @@ def _unlabeled(
     if aside.size:
         parts.append(UnlabeledRows(len(aside), lambda rows: stored.read(aside[rows]), loaded.positions[aside]))
     if config.unlabeled is not None:
-        parts.append(load_unlabeled(config, stored.preprocessing, folder, progress))
+        parts.append(load_unlabeled(config, stored.preprocessing, scratch, progress))
     return parts
 
 

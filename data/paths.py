@@ -10,7 +10,10 @@ from typing import Literal
 
 from data.contract import DataError
 
-TABLE_SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
+TABLE_SUFFIXES = (
+    *(".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet"),
+    *(".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz"),
+)
 """How the names of tables end."""
 
 MOST_SHOWN = 200

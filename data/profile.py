@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from data.contract import SPLIT_NAMES
+from data.row_blocks import least_and_largest, mean_and_deviation, present_blocks, row_blocks
 from data.sources.loaded import Column, Targets
 from data.splits import TRAIN
 
@@ -24,6 +25,16 @@ RARE_CLASS_ROWS = 20
 
 IMBALANCE_RATIO = 10.0
 """A largest class this many times the smallest is worth a warning."""
+
+
+COMPARED_FIRST = 1024
+"""Rows in which columns are compared before all others."""
+
+ROWS_COMPARED = 2**21
+"""Rows that are compared for duplicates at once."""
+
+PAIRS = ((0, 1), (0, 2), (1, 2))
+"""Splits that are compared, the second with the first."""
 
 
 def number(value: float) -> float:
@@ -51,26 +62,40 @@ def column_profile(column: Column, why_left_out: str | None) -> dict[str, Any]:
     }
     if column.values is None:
         return figures
-    present = column.values[~np.isnan(column.values)].astype(np.float64)
     if column.kind == "categorical":
-        counts = np.bincount(present.astype(np.int64), minlength=len(column.vocabulary))
-        order = np.lexsort((np.arange(len(counts)), -counts))[:NUM_TOP_CATEGORIES]
+        counts = np.zeros(len(column.vocabulary), np.int64)
+        for block in present_blocks(column.values):
+            counts += np.bincount(block.astype(np.int64), minlength=len(counts))
+        order = np.lexsort((np.arange(len(column.vocabulary)), -counts))[:NUM_TOP_CATEGORIES]
         figures["top"] = [{"value": column.vocabulary[code], "rows": int(counts[code])} for code in order]
-    elif len(present):
-        figures |= {"min": number(present.min()), "max": number(present.max())}
-        figures |= {"mean": number(present.mean()), "std": number(present.std())}
+        return figures
+    ends = least_and_largest(column.values)
+    if ends is not None:
+        mean, deviation = mean_and_deviation(column.values)
+        figures |= {"min": number(ends[0]), "max": number(ends[1])}
+        figures |= {"mean": number(mean), "std": number(deviation)}
     return figures
 
 
 def duplicate_columns(columns: Sequence[Column]) -> list[list[str]]:
     """Returns groups of names of columns that hold the same values in every row."""
-    same: dict[bytes, list[str]] = defaultdict(list)
+    alike: dict[Hashable, list[Column]] = defaultdict(list)
     for column in columns:
         if column.values is not None:
-            values = np.asarray(column.values, np.float64) + 0.0
-            key = hashlib.blake2b(values.tobytes() + repr(column.vocabulary).encode(), digest_size=16).digest()
-            same[key].append(column.name)
+            first = (np.asarray(column.values[:COMPARED_FIRST], np.float64) + 0.0).tobytes()
+            alike[column.vocabulary, first].append(column)
+    same: dict[Hashable, list[str]] = defaultdict(list)
+    for key, candidates in alike.items():
+        for column in candidates if len(candidates) > 1 else ():
+            same[key, _digest(column.values)].append(column.name)
     return [names for names in same.values() if len(names) > 1]
+
+
+def _digest(values: NDArray[Any] | None) -> bytes:
+    digest = hashlib.blake2b(digest_size=16)
+    for rows in () if values is None else row_blocks(len(values)):
+        digest.update((np.asarray(values[rows], np.float64) + 0.0).tobytes())  # type: ignore[index]
+    return digest.digest()
 
 
 def duplicate_rows(
@@ -89,22 +114,35 @@ def duplicate_rows(
         the second whose inputs and target also occur in the first; with labels also `conflicting`: rows whose inputs
         occur with another target too.
     """
-    within = np.flatnonzero(np.isin(assignment, range(len(SPLIT_NAMES))))  # rows without labels are counted elsewhere
-    digests, targets, assignment = digests[within], targets[within], assignment[within]
+    found = {
+        "rows": 0,
+        **{f"{SPLIT_NAMES[first]}/{SPLIT_NAMES[second]}": 0 for first, second in PAIRS},
+        "conflicting": 0,
+    }
+    parts = 1 + len(digests) // ROWS_COMPARED
+    for part in range(parts):
+        # Equal rows have equal digests, so that they fall into one part. Rows without labels are counted elsewhere.
+        within = np.flatnonzero((digests % np.uint64(parts) == part) & (assignment >= 0) & (assignment < 3))
+        if len(within):
+            for name, rows in _duplicates(digests[within], targets[within], assignment[within]).items():
+                found[name] += rows
+    conflicting = found.pop("conflicting")
+    counted = {"rows": found.pop("rows"), "across_splits": found}
+    return counted | {"conflicting": conflicting} if has_labels else counted
+
+
+def _duplicates(digests: NDArray[np.uint64], targets: NDArray[Any], assignment: NDArray[np.int8]) -> dict[str, int]:
     _, inputs = np.unique(digests, return_inverse=True)
     _, target_codes = np.unique(targets, return_inverse=True)
     pairs, example = np.unique(inputs * (int(target_codes.max()) + 1) + target_codes, return_inverse=True)
     in_split = np.zeros((3, len(pairs)), bool)
     in_split[assignment, example] = True
-    across = {
-        f"{SPLIT_NAMES[first]}/{SPLIT_NAMES[second]}": int((in_split[first][example] & (assignment == second)).sum())
-        for first, second in ((0, 1), (0, 2), (1, 2))
-    }
-    found = {"rows": len(digests) - len(pairs), "across_splits": across}
-    if not has_labels:
-        return found
     targets_of_inputs = np.bincount(pairs // (int(target_codes.max()) + 1), minlength=int(inputs.max()) + 1)
-    return found | {"conflicting": int((targets_of_inputs[inputs] > 1).sum())}
+    found = {"rows": len(digests) - len(pairs), "conflicting": int((targets_of_inputs[inputs] > 1).sum())}
+    for first, second in PAIRS:
+        seen = in_split[first][example] & (assignment == second)
+        found[f"{SPLIT_NAMES[first]}/{SPLIT_NAMES[second]}"] = int(seen.sum())
+    return found
 
 
 def target_profile(targets: Targets, assignment: NDArray[np.int8]) -> dict[str, Any]:

@@ -38,8 +38,8 @@ def read_input(preprocessing: Preprocessing, path: Path) -> RawInput:
 
     Args:
         preprocessing: of the model; its source says what is read.
-        path: CSV, TSV or Parquet for tables; the same or a folder of them for series, which are cut into windows; an
-            image or a folder of images, .npy, .npz or IDX for images; .npy or .npz for arrays.
+        path: CSV, TSV, Parquet or JSON lines for tables; the same or a folder of them for series, which are cut into
+            windows; an image or a folder of images, .npy, .npz or IDX for images; .npy or .npz for arrays.
 
     Returns:
         The rows, with their names.

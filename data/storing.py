@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from data.c_source import write_c_source
 from data.contract import SPLIT_NAMES, DataError, Progress
-from data.fitting import FittedColumn, bins_for, fit_column, raw_matrix
+from data.fitting import FittedColumn, RawRows, bins_for, fit_column
+from data.parallel import in_order, threads_for
 from data.preprocessing import Preprocessing
 from data.profile import column_profile, duplicate_columns
-from data.sources.loaded import LoadedImages, LoadedTable
+from data.sources.loaded import Column, LoadedImages, LoadedTable
 from data.splits import TRAIN
-from data.storage import digest_rows, write_array
+from data.storage import digest_rows, num_threads, write_array
 
 DARK_MAXIMUM = 64
 """Images whose brightest pixel is below this are worth a warning."""
@@ -117,20 +118,22 @@ def store_table(
         source_columns=tuple(column.name for column in loaded.columns),
         **common,
     )
-    raw = raw_matrix(fitted)
-    lowest, highest = _write_features(preprocessing, raw, assignment, folder)
+    raw = RawRows(fitted, loaded.scratch)
+    lowest, highest = _write_features(preprocessing, raw, assignment, folder, progress)
     write_c_source(preprocessing, folder)
     pairs = list(zip(loaded.columns, fitted, strict=True))
-    columns = [column_profile(column, fit.why_left_out) for column, fit in pairs]
-    same = duplicate_columns([column for column, fit in pairs if fit.raw is not None])
+    columns = []
+    for column, fit in pairs:
+        columns.append(column_profile(column, fit.why_left_out))
+        if loaded.scratch is not None and column.values is not None:
+            loaded.scratch.release(column.values)
+    same = duplicate_columns([column for column, fit in pairs if fit.values is not None])
     warnings = _constant_warnings(pairs)
     read = partial(_transformed, preprocessing, raw)
     return Stored(preprocessing, digest_rows(raw), columns, same, (lowest, highest), warnings, read)
 
 
-def _transformed(
-    preprocessing: Preprocessing, raw: NDArray[np.float32], rows: NDArray[np.int64]
-) -> NDArray[np.float32]:
+def _transformed(preprocessing: Preprocessing, raw: RawRows, rows: NDArray[np.int64]) -> NDArray[np.float32]:
     return preprocessing.transform(raw[rows])
 
 
@@ -152,12 +155,18 @@ def _fit(loaded: LoadedTable, train: NDArray[np.bool_], progress: Progress) -> l
     fitted: list[FittedColumn] = []
     numbers = sum(column.kind == "numeric" and column.why_left_out is None for column in loaded.columns)
     num_bins = bins_for(int(train.sum()), numbers) if loaded.binned else 0
-    for position, column in enumerate(loaded.columns):
-        if column.why_left_out is None:
-            fitted.append(fit_column(column, train, loaded.max_categories, num_bins))
-        else:
-            fitted.append(FittedColumn(None, None, column.why_left_out))
-        progress.step("fit", position + 1, len(loaded.columns), {})
+
+    def fit(column: Column) -> FittedColumn:
+        if column.why_left_out is not None:
+            return FittedColumn(None, None, column.why_left_out)
+        found = fit_column(column, train, loaded.max_categories, num_bins)
+        if loaded.scratch is not None and column.values is not None:
+            loaded.scratch.release(column.values)
+        return found
+
+    for column in in_order(fit, loaded.columns, threads_for(8 * len(train))):
+        fitted.append(column)
+        progress.step("fit", len(fitted), len(loaded.columns), {})
     if not fitted:
         raise DataError(
             "data.features: expected one or more columns to learn from, got none beside the target. Add columns."
@@ -173,25 +182,33 @@ def _fit(loaded: LoadedTable, train: NDArray[np.bool_], progress: Progress) -> l
 
 
 def _write_features(
-    preprocessing: Preprocessing, raw: NDArray[np.float32], assignment: NDArray[np.int8], folder: Path
+    preprocessing: Preprocessing, raw: RawRows, assignment: NDArray[np.int8], folder: Path, progress: Progress
 ) -> tuple[float, float]:
     """Writes features of all splits, raw rows of the held-out ones; returns the features' least and largest value."""
+    ends: list[float] = []  # appended to by several threads
+    done = 0
 
-    def raw_of(rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        return raw[rows]
+    def features(chosen: NDArray[np.int64], rows: slice) -> NDArray[np.float32]:
+        block = preprocessing.transform(raw[chosen[rows]])
+        ends.extend((float(block.min()), float(block.max())))
+        return block
 
-    lowest, highest = np.inf, -np.inf
+    def told(before: int, rows: int) -> None:
+        progress.step("store", before + rows, len(assignment), {})
+
+    threads = num_threads()
     for code, name in enumerate(SPLIT_NAMES):
         chosen = np.flatnonzero(assignment == code)
-        path = folder / f"{name}_x.npy"
         shape = (len(chosen), *preprocessing.input_shape)
-        write_array(path, shape, np.float32, partial(_gathered, partial(_transformed, preprocessing, raw), chosen))
+        of_split = partial(features, chosen)
+        path = folder / f"{name}_x.npy"
+        write_array(path, shape, np.float32, of_split, partial(told, done), threads=threads)
+        done += len(chosen)
         if name != "train":
             shape = (len(chosen), raw.shape[1])
-            write_array(folder / f"{name}_raw.npy", shape, np.float32, partial(_gathered, raw_of, chosen))
-        features = np.load(path, mmap_mode="r", allow_pickle=False)
-        lowest, highest = min(lowest, float(features.min())), max(highest, float(features.max()))
-    return lowest, highest
+            of_split = partial(_gathered, raw.__getitem__, chosen)
+            write_array(folder / f"{name}_raw.npy", shape, np.float32, of_split, threads=threads)
+    return min(ends), max(ends)
 
 
 def _constant_warnings(pairs: list[tuple[Any, FittedColumn]]) -> list[str]:

@@ -26,6 +26,7 @@ from data.pictures import NUM_LISTED, unreadable_error
 from data.preprocessing import Preprocessing
 from data.raw_rows import open_pixels, read_table, read_vectors
 from data.retelling import about_unlabeled
+from data.scratch import Scratch
 from data.source_files import unlabeled_files
 from data.storage import digest_rows, write_array
 
@@ -52,13 +53,15 @@ class UnlabeledRows:
     warnings: tuple[str, ...] = field(default=())
 
 
-def load_unlabeled(config: DataConfig, preprocessing: Preprocessing, folder: Path, progress: Progress) -> UnlabeledRows:
+def load_unlabeled(
+    config: DataConfig, preprocessing: Preprocessing, scratch: Scratch, progress: Progress
+) -> UnlabeledRows:
     """Loads the rows of `data.unlabeled` with the preprocessing that was fitted on the labeled training rows.
 
     Args:
         config: the `data` section, with `unlabeled`.
         preprocessing: of the labeled rows.
-        folder: a folder on a disk with room for decoded images.
+        scratch: on a disk with room for decoded images.
         progress: told how many images are read.
 
     Raises:
@@ -69,7 +72,7 @@ def load_unlabeled(config: DataConfig, preprocessing: Preprocessing, folder: Pat
         raise ValueError("load_unlabeled: expected a section data.unlabeled, got none.")
     if isinstance(unlabeled, UnlabeledImages):
         with about_unlabeled(Path(unlabeled.path)):
-            return _images(unlabeled, preprocessing, folder, progress)
+            return _images(unlabeled, preprocessing, scratch, progress)
     file = unlabeled_files(unlabeled)[0]
     with about_unlabeled(file):
         description = {"source": unlabeled.source, "file": file.name}
@@ -112,7 +115,9 @@ def _vectors(
     return UnlabeledRows(len(raw), lambda rows: preprocessing.transform(raw[rows]), positions, description, warnings)
 
 
-def _images(config: UnlabeledImages, preprocessing: Preprocessing, folder: Path, progress: Progress) -> UnlabeledRows:
+def _images(
+    config: UnlabeledImages, preprocessing: Preprocessing, scratch: Scratch, progress: Progress
+) -> UnlabeledRows:
     from data.sources.images import decode_images
 
     shape = preprocessing.input_shape
@@ -123,7 +128,7 @@ def _images(config: UnlabeledImages, preprocessing: Preprocessing, folder: Path,
         )
     root = Path(config.path)
     files = [image for image in unsorted_images(root) if image.split in (None, "train")]
-    decoded = decode_images(files, root, (shape[0], shape[1], shape[2]), folder, progress)
+    decoded = decode_images(files, root, (shape[0], shape[1], shape[2]), scratch, progress, "unlabeled")
     if decoded.unreadable and (not config.skip_unreadable or not decoded.readable):
         raise unreadable_error(decoded.unreadable, "Remove or replace them, or set data.skip_unreadable: true.")
     warnings: tuple[str, ...] = ()

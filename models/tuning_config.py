@@ -127,6 +127,10 @@ class TuneConfig(FrozenConfig):
     factor: int = Field(default=3, ge=2, le=10)
     """Hyperband: of so many trainings one goes on, for so many times the epochs."""
 
+    batch_trials: int = Field(default=1, ge=1, le=10_000)
+    """Trials that are out at once: the oracle proposes so many before it is told of the first. `engine` runs as many at
+    a time as it has workers. `bayesian` knows the less when it proposes, the more are out; others try the same."""
+
     @model_validator(mode="after")
     def _adds_up(self) -> TuneConfig:
         if self.min_strength >= self.max_strength:

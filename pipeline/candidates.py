@@ -73,13 +73,15 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Trial:
-    """A candidate and what came of it; the last four are empty where it failed."""
+    """A candidate and what came of it; where it failed, `cause` says why, and what was measured is empty."""
 
     candidate: Candidate
     measured: dict[str, float | None] = field(default_factory=dict)
     targets: tuple[dict[str, Any], ...] = ()
     chain: tuple[Artifact, ...] = ()
     state: str = "failed"
+    cause: str | None = None
+    losses: tuple[str, ...] = ()
 
     @property
     def met(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -50,6 +50,21 @@ class TargetConfig(FrozenConfig):
 
     max_latency_us: Annotated[float, Field(gt=0.0)] | None = None
     """Longest median inference in microseconds: LiteRT, one thread, this machine."""
+
+
+class EngineConfig(FrozenConfig):
+    """Where trials of `tune` and candidates of `search` run. Nothing that is made depends on it, and no key."""
+
+    kind: Literal["local"] = "local"
+    """`local`: worker processes on this machine, each with a share of its cores. One that crashes, hangs or is killed
+    takes nothing else along."""
+
+    workers: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = "auto"
+    """Processes that work at a time; `auto`: one a core, but no more than there are trials out at once
+    (`tune.batch_trials`; all candidates of a round of `search`)."""
+
+    silence_seconds: Annotated[float, Field(gt=0.0)] | None = 1800.0
+    """A trial that shows no progress for so long counts as hung; `null`: none does."""
 
 
 def _implied_pretrain(validated: dict[str, Any]) -> PretrainConfig | None:
@@ -127,6 +142,17 @@ class RunConfig(FrozenConfig):
 
     target: TargetConfig = TargetConfig()
     """Limits the model must meet; none when left out."""
+
+    engine: EngineConfig | None = None
+    """Worker processes for trials; when left out, they run one after the other in the run's own process."""
+
+    @property
+    def trials_at_once(self) -> int:
+        """Trials or candidates that may be out at once, at most; 0 where there are none."""
+        tuned = 0 if self.tune is None else self.tune.batch_trials
+        if self.search is None:
+            return tuned
+        return max(tuned, 1 if self.target.max_latency_us is not None else self.search.candidates)
 
     @property
     def score_name(self) -> MetricName:

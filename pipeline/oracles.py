@@ -49,10 +49,40 @@ class _BayesianOracle(InMemory, keras_tuner.oracles.BayesianOptimizationOracle):
 
 
 class _GridOracle(InMemory, keras_tuner.oracles.GridSearchOracle):  # type: ignore[misc]  # untyped base
-    pass
+    """A grid whose next combination can be asked for before the last has ended: no trial adds dimensions to it."""
+
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
+        response: dict[str, Any] = super().populate_space(trial_id)
+        if response["status"] == "RUNNING" and trial_id not in self._populate_next:
+            self._populate_next.append(trial_id)
+        return response
 
 
-class _Brackets(InMemory, keras_tuner.oracles.HyperbandOracle):  # type: ignore[misc]  # untyped base
+class InRounds(InMemory, keras_tuner.oracles.HyperbandOracle):  # type: ignore[misc]  # untyped base
+    """Hyperband that chooses for a round once the round before has ended, all of it.
+
+    keras-tuner's own promotes as soon as more have ended than are thrown out: who goes on would hang on who is fast.
+    """
+
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
+        """Returns keras-tuner's answer; idle where a round is still on that the next one chooses from."""
+        if self._waits_for_a_round():
+            return {"status": "IDLE", "values": None}
+        response: dict[str, Any] = super().populate_space(trial_id)
+        return response
+
+    def _waits_for_a_round(self) -> bool:
+        ongoing = {trial.trial_id for trial in self.ongoing_trials.values()}
+        for bracket in self._brackets:
+            before: list[dict[str, Any]] = []
+            for number, members in enumerate(bracket["rounds"]):
+                if len(members) < self._get_size(bracket["bracket_num"], number):
+                    return any(member["id"] in ongoing for member in before)
+                before = members
+        return False
+
+
+class _Brackets(InRounds):
     """Hyperband over given brackets, one after the other, once."""
 
     def __init__(self, planned: tuple[Bracket, ...], **arguments: Any) -> None:
@@ -73,7 +103,7 @@ class _Brackets(InMemory, keras_tuner.oracles.HyperbandOracle):  # type: ignore[
 
 
 class Asked:
-    """A keras-tuner oracle that is asked for trials and told their scores, one by one."""
+    """A keras-tuner oracle that is asked for trials and told their scores; several may be out at once."""
 
     def __init__(self, oracle: Any, section: str) -> None:
         self._oracle = oracle
@@ -81,14 +111,18 @@ class Asked:
         self._section = section
 
     def ask(self) -> Any | None:
-        """Returns keras-tuner's next trial; None where there is nothing left to try."""
+        """Returns keras-tuner's next trial; None where there is nothing to try before one that is out is told.
+
+        None with no trial out: the space is exhausted.
+        """
         # One thread: the matrices are tiny, threads that wait for each other made this ten times slower, and the
         # order of a sum, and so a proposal, must not hang on the number of cores.
         with warnings.catch_warnings(), threadpool_limits(limits=1):
             # The Gaussian process says when a length scale meets its bound, which is no fault of the user's.
             warnings.filterwarnings("ignore", module="sklearn.gaussian_process")
-            trial = self._oracle.create_trial(_WORKER)
-        if trial.status == "STOPPED":
+            # For the name of a worker that has a trial already, keras-tuner returns that trial.
+            trial = self._oracle.create_trial(f"{_WORKER} {len(self._oracle.trials)}")
+        if trial.status in ("STOPPED", "IDLE"):
             return None
         if trial.status != "RUNNING":
             raise PenjingError(
@@ -196,7 +230,7 @@ class TuningOracle:
             space.Float(dimension.name, *dimension.ends, sampling=sampling)
 
     def ask(self) -> Proposal | None:
-        """Returns the next trial; None where there is nothing left to try."""
+        """Returns the next trial; None where there is nothing to try before one that is out is told."""
         trial = self._asked.ask()
         if trial is None:
             return None

@@ -33,9 +33,8 @@ class RunProgress:
         self._check = check
         self._log: TextIO | None = None
         self._bar: Progress | None = None
-        self._task: TaskID | None = None
-        self._label = ""
-        self._said: tuple[str, int] | None = None
+        self._tasks: dict[str, tuple[str, TaskID]] = {}
+        self._said: dict[str, int] = {}
         if log is not None:
             self._log = log.open("a", encoding="utf-8", errors="backslashreplace")
 
@@ -43,7 +42,7 @@ class RunProgress:
         """Says one line that stays."""
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
         self._write(text)
-        self._said = None
+        self._said.clear()
 
     def record(self, text: str) -> None:
         """Keeps lines in the log alone: what somebody else says on the console."""
@@ -53,10 +52,11 @@ class RunProgress:
         """Says that `done` of `total` units are finished, with figures worth seeing.
 
         What is said of the same unit again, as in a long epoch, is for a bar alone: lines and log would fill with it.
+        Labels that begin with `trial 3: ` have a bar for each trial.
         """
         self._check()
-        again = self._said == (label, done) and done < total
-        self._said = (label, done)
+        again = self._said.get(label) == done and done < total
+        self._said[label] = done
         told = "  ".join(f"{name} {_shown(value)}" for name, value in figures.items())
         line = f"    {label} {done}/{total}  {told}"
         if not again:
@@ -70,7 +70,8 @@ class RunProgress:
         """Takes the bar away, before something else is printed."""
         if self._bar is not None:
             self._bar.stop()
-            self._bar = self._task = None
+            self._bar = None
+            self._tasks.clear()
 
     def close(self) -> None:
         """Takes the bar away and closes the log.
@@ -91,11 +92,17 @@ class RunProgress:
             columns = (label_column, BarColumn(), TextColumn("{task.fields[told]}", markup=False))
             self._bar = Progress(*columns, console=self._console, transient=True)
             self._bar.start()
-        if self._task is None or self._label != label:
-            if self._task is not None:
-                self._bar.remove_task(self._task)
-            self._task, self._label = self._bar.add_task(label, total=total, told=""), label
-        self._bar.update(self._task, description=f"{label} {done}/{total}", completed=done, total=total, told=told)
+        trial, inner, _ = label.partition(": ")
+        place = trial if inner else ""
+        # What is said of no trial says that one has ended; those that are still on will speak up again.
+        for other, (shown, task) in list(self._tasks.items()):
+            if shown != label and (not place or other == place):
+                self._bar.remove_task(task)
+                del self._tasks[other]
+        if place not in self._tasks:
+            self._tasks[place] = label, self._bar.add_task(label, total=total, told="")
+        task = self._tasks[place][1]
+        self._bar.update(task, description=f"{label} {done}/{total}", completed=done, total=total, told=told)
 
     def _write(self, line: str) -> None:
         if self._log is not None:

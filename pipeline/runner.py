@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
@@ -14,13 +14,16 @@ from data.contract import ConfigError, DataError, PenjingError, Progress
 from pipeline.built_checks import check_built
 from pipeline.code_memory import CodeMemory
 from pipeline.config import RunConfig
+from pipeline.executors.local import LocalTrials, WorkerPool
 from pipeline.executors.serial import SerialTrials
+from pipeline.executors.steps import PlannedStep
 from pipeline.ledger import ClassicalRow
 from pipeline.planner import Plan, PlannedStage, Scope, check_start, stage_key
 from pipeline.refusals import explained
 from pipeline.source_digest import raw_digest
 from pipeline.stages.catalog import STAGES, Stage
 from pipeline.store import Artifact, Manifest, Store
+from pipeline.trials import Step, Trials
 from pipeline.workspace import Outcome, Workspace
 
 _STAGES = {stage.name: stage for stage in STAGES}
@@ -53,12 +56,14 @@ class Runner:
         store: where they are kept.
         listener: who is told.
         seed: the run's seed.
+        pool: processes that trials run in; in this one where None. Whoever made it closes it.
         clock: seconds, monotonic.
     """
 
     store: Store
     listener: Listener
     seed: int
+    pool: WorkerPool | None = None
     clock: Callable[[], float] = time.monotonic
     _verified: dict[tuple[str, str], Artifact] = field(default_factory=dict)
     _current: set[tuple[str, str]] = field(default_factory=set)
@@ -122,27 +127,56 @@ class Runner:
         self.listener.end(planned, found, True)
         return found, True
 
-    def trial(
-        self, name: str, config: Mapping[str, Any], inputs: Mapping[str, tuple[str, str]], *, again: bool
-    ) -> Artifact:
-        """Makes or finds the artifact of a stage outside the plan; see `executors.serial.Make`.
+    def _trials(self, inputs: Mapping[str, tuple[str, str]], *, again: bool) -> Trials:
+        """What runs the trials of a stage; `again`: what earlier runs made of them is not taken from the store."""
+        plan = partial(self._planned_steps, inputs=inputs, again=again)
+        return SerialTrials(plan, self.make_step) if self.pool is None else LocalTrials(self.pool, plan, self._find)
+
+    def _planned_steps(
+        self, steps: Sequence[Step], inputs: Mapping[str, tuple[str, str]], *, again: bool
+    ) -> tuple[PlannedStep, ...]:
+        """Computes the keys of a trial; `inputs`: role -> (stage, key) of the stage that asks."""
+        planned: list[PlannedStep] = []
+        for step in steps:
+            stage = _STAGES[step.stage]
+            sources = {
+                role: inputs[source] if isinstance(source, str)
+                else planned[source].artifact if isinstance(source, int)
+                else source
+                for role, source in step.roles.items()
+            }  # fmt: skip
+            raw = raw_digest(stage.reads, step.config, self._memory)
+            key, parts = stage_key(stage, step.config, sources, self.seed, raw, self._code.parts(stage.module))
+            planned.append(PlannedStep(stage.name, key, parts, step.config, sources))
+            self._count_as_current(stage.name, key, again=again)
+        return tuple(planned)
+
+    def _count_as_current(self, stage: str, key: str, *, again: bool) -> None:
+        """Takes note that this run uses an artifact; `again`: what an earlier run made of it is set aside first."""
+        if again and (stage, key) not in self._current:
+            with self.store.lock(stage, key):
+                self.store.set_aside(stage, key)
+                self.store.discard_scratch(stage, key)
+            self._verified.pop((stage, key), None)
+        self._current.add((stage, key))
+
+    def make_step(self, planned: PlannedStep, begun: Callable[[], object] = lambda: None) -> Artifact:
+        """Makes the artifact of a trial's step, or finds it.
 
         Args:
-            name: the stage.
-            config: the sections it reads.
-            inputs: role -> (stage, key).
-            again: the search was forced: what an earlier run made is set aside, unless the plan holds it too.
+            planned: the step.
+            begun: called once nobody else is making it.
+
+        Raises:
+            PenjingError: what the stage raised.
         """
-        stage = _STAGES[name]
-        source = raw_digest(stage.reads, config, self._memory)
-        key, parts = stage_key(stage, config, inputs, self.seed, source, self._code.parts(stage.module))
-        with self.store.lock(name, key):
-            if again and (name, key) not in self._current:
-                self.store.set_aside(name, key)
-                self.store.discard_scratch(name, key)
-            self._current.add((name, key))
-            found = self._find(name, key)
-            return self._make(stage, key, parts, config, inputs, again=again) if found is None else found
+        with self.store.lock(planned.stage, planned.key):
+            begun()
+            found = self._find(planned.stage, planned.key)
+            if found is not None:
+                return found
+            stage = _STAGES[planned.stage]
+            return self._make(stage, planned.key, planned.parts, planned.config, planned.inputs, again=False)
 
     def _find(self, stage: str, key: str) -> Artifact | None:
         """Finds an artifact, verified once a run."""
@@ -173,7 +207,7 @@ class Runner:
             scratch=self.store.scratch(stage.name, key),
             seed=self.seed,
             progress=self.listener,
-            trials=SerialTrials(partial(self.trial, again=again), inputs),
+            trials=self._trials(inputs, again=again),
         )
         loaded = {role: _load(role, self._input(*source)) for role, source in inputs.items()}
         with explained(staging):

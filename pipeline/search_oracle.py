@@ -15,7 +15,7 @@ import keras_tuner
 
 from models.compression_config import SearchConfig
 from pipeline.candidates import LOOKS, SPARSITY_STEP, Candidate, Look
-from pipeline.oracles import Asked, InMemory, oracle_arguments
+from pipeline.oracles import Asked, InRounds, oracle_arguments
 
 _FACTOR = 4
 """Candidates of which one is looked at longer."""
@@ -42,7 +42,7 @@ def rounds(looks: int) -> list[tuple[Look, int]]:
     return [(look, size) for look, size in sizes if size > 0]
 
 
-class _OneBracket(InMemory, keras_tuner.oracles.HyperbandOracle):  # type: ignore[misc]  # untyped base
+class _OneBracket(InRounds):
     """Hyperband's most careful bracket alone. Its others begin with longer looks, at candidates drawn blindly."""
 
     def __init__(self, shared_out: list[tuple[Look, int]], **arguments: Any) -> None:
@@ -86,7 +86,10 @@ class CompressionOracle:
         self._asked = Asked(oracle, "search")
 
     def ask(self) -> tuple[Candidate, Any] | None:
-        """Returns the next candidate and the trial to hand back to `tell`; None where there is nothing left to try."""
+        """Returns the next candidate and the trial to hand back to `tell`.
+
+        None where there is nothing to try before one that is out is told.
+        """
         trial = self._asked.ask()
         if trial is None:
             return None

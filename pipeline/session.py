@@ -13,6 +13,7 @@ from typing import Any
 
 from data.contract import ConfigError, PenjingError
 from pipeline.config_reading.file import LoadedConfig, load_config
+from pipeline.executors.local import worker_pool
 from pipeline.planner import Plan, Scope, check_start, make_plan
 from pipeline.publish import Published, publish
 from pipeline.refusals import explained
@@ -145,9 +146,13 @@ def run_request(request: Request, listener: Listener, loaded: LoadedConfig, plan
     workdir.write(run)
     state: RunState = "failed"
     try:
-        runner = Runner(workdir.store(listener.note), listener, loaded.config.seed)
-        with explained(runner.store.root), loaded.placed():
-            stages = tuple(runner.execute(plan, request.scope).values())
+        store, config = workdir.store(listener.note), loaded.config
+        with (
+            explained(store.root),
+            loaded.placed(),
+            worker_pool(config.engine, config.trials_at_once, store.root, config.seed, listener) as pool,
+        ):
+            stages = tuple(Runner(store, listener, config.seed, pool).execute(plan, request.scope).values())
         # Two runs of one name publish one after the other.
         with workdir.store(listener.note).lock("publish", run.name):
             published = publish(workdir, run, stages)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from data.contract import Checkpoints, Progress, derive_seed
 from pipeline.checkpoints import FileCheckpoints
 from pipeline.ledger import AnyRow
 
 if TYPE_CHECKING:
-    from pipeline.store import Artifact
+    from pipeline.trials import Trials
 
 
 @dataclass(frozen=True)
@@ -28,23 +28,6 @@ class Outcome:
     ledger: tuple[AnyRow, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
     parents: tuple[tuple[str, str], ...] = ()
-
-
-class Trials(Protocol):
-    """Runs a stage of the flow with another config, on the inputs of the stage that asks."""
-
-    def run(self, stage: str, roles: Mapping[str, str | tuple[str, str]], config: Mapping[str, Any]) -> Artifact:
-        """Returns the artifact of `stage` under `config`, made now or found in the store.
-
-        Args:
-            stage: name of the stage.
-            roles: role of the stage's input -> role of the asking stage's input it is taken from, or (stage, key) of
-                an earlier trial's artifact.
-            config: section name -> config object.
-
-        Raises:
-            PenjingError: what the stage raised.
-        """
 
 
 @dataclass(frozen=True)

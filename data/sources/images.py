@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,20 @@ from numpy.typing import NDArray
 from data.config import ImagesData, label_use
 from data.contract import SPLIT_NAMES, ConfigError, Progress
 from data.image_folders import ImageFile, image_files, is_image_name, loose_images
+from data.parallel import in_order, num_cores
 from data.paths import entries_of
 from data.pictures import NUM_LISTED, UnreadablePicture, read_picture, unreadable_error
+from data.scratch import Scratch, cut_to
 from data.sources.loaded import LoadedImages, Targets, no_targets
 
-PROGRESS_EVERY = 256
-"""Images between two words of progress."""
+DECODED_AT_ONCE = 128
+"""Most images that a thread decodes before it tells of them."""
+
+DECODED_BYTES = 16 * 2**20
+"""Most pixels of them, beside the one that is decoded."""
+
+REMEMBERED_EVERY = 2048
+"""Images between two checkpoints, at least."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +45,13 @@ class Decoded:
     unreadable: list[tuple[str, str]]
 
 
-def load_images(config: ImagesData, task: str, folder: Path, progress: Progress) -> LoadedImages:
+def load_images(config: ImagesData, task: str, scratch: Scratch, progress: Progress) -> LoadedImages:
     """Decodes a folder of images, each once.
 
     Args:
         config: folder, size, color.
         task: not `regression`: folders are classes.
-        folder: a folder on a disk with room for the decoded pixels, kept there while splits are written.
+        scratch: on a disk with room for the decoded pixels, kept there while splits are written.
         progress: told how many images are read.
 
     Returns:
@@ -57,7 +66,7 @@ def load_images(config: ImagesData, task: str, folder: Path, progress: Progress)
     root = Path(config.path)
     files = image_files(root, label_use(config, task))
     shape = (*config.size, 1 if config.color == "grey" else 3)
-    decoded = decode_images(files, root, shape, folder, progress)
+    decoded = decode_images(files, root, shape, scratch, progress)
     if decoded.unreadable and not config.skip_unreadable:
         raise unreadable_error(decoded.unreadable, "Remove or replace them, or set data.skip_unreadable: true.")
     kept = [files[position] for position in decoded.readable]
@@ -76,8 +85,14 @@ def load_images(config: ImagesData, task: str, folder: Path, progress: Progress)
         given,
         names=tuple(str(file.path.relative_to(root)) for file in kept),
         shape=shape,
-        read=lambda rows: decoded.pixels[rows],
+        read=partial(_gathered, decoded.pixels, scratch),
     )
+
+
+def _gathered(pixels: NDArray[np.uint8], scratch: Scratch, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+    block = pixels[rows]
+    scratch.release(pixels)
+    return block
 
 
 def _check_task(task: str) -> None:
@@ -111,34 +126,62 @@ def _left_out(files: Sequence[ImageFile], root: Path) -> list[Path]:
 
 
 def decode_images(
-    files: Sequence[ImageFile], root: Path, shape: tuple[int, int, int], folder: Path, progress: Progress
+    files: Sequence[ImageFile],
+    root: Path,
+    shape: tuple[int, int, int],
+    scratch: Scratch,
+    progress: Progress,
+    name: str = "images",
 ) -> Decoded:
-    """Decodes every file once, into a nameless file of the folder, which is then mapped.
+    """Decodes every file once, on all cores, into a file of the scratch folder, which is then mapped.
+
+    With checkpoints, a killed process goes on behind the last images that it remembers.
 
     Args:
         files: the images.
         root: from where those that cannot be read are named.
         shape: (height, width, channels) that every image gets.
-        folder: a folder on a disk with room for the pixels.
+        scratch: a folder on a disk with room for the pixels.
         progress: told how many images are read.
+        name: of the file and the checkpoint.
     """
-    unreadable: list[tuple[str, str]] = []
-    readable: list[int] = []
+    path = scratch.folder / f"{name}.pixels"
+    state = scratch.load(name)
+    if state is None or not cut_to(path, (state["done"] - len(state["unreadable"])) * math.prod(shape)):
+        state = {"done": 0, "unreadable": []}
+        path.write_bytes(b"")
+    done, unreadable = int(state["done"]), [(int(place), reason) for place, reason in state["unreadable"]]
+    size = max(1, min(DECODED_AT_ONCE, DECODED_BYTES // math.prod(shape)))
+    groups = (range(start, min(start + size, len(files))) for start in range(done, len(files), size))
+    remembered = done
     # Written, not mapped: on a full disk a write raises OSError, while a hole in a memory map kills the process.
-    with tempfile.TemporaryFile(dir=folder) as scratch:
-        for position, file in enumerate(files):
-            try:
-                scratch.write(read_picture(file.path, shape).tobytes())
-                readable.append(position)
-            except UnreadablePicture as error:
-                unreadable.append((str(file.path.relative_to(root)), str(error)))
-            if (position + 1) % PROGRESS_EVERY == 0 or position + 1 == len(files):
-                progress.step("read", position + 1, len(files), {"unreadable": float(len(unreadable))})
-        scratch.flush()
-        if not readable:
-            return Decoded(np.empty((0, *shape), np.uint8), readable, unreadable)
-        pixels = np.memmap(scratch, np.uint8, "r", shape=(len(readable), *shape))  # outlives the closed file
-    return Decoded(pixels, readable, unreadable)
+    with path.open("ab") as stream:
+        for group, (pixels, wrong) in in_order(partial(_decoded, files, shape), groups, num_cores()):
+            stream.write(pixels)
+            unreadable += wrong
+            done = group.stop
+            progress.step("read", done, len(files), {"unreadable": float(len(unreadable))})
+            if done - remembered >= REMEMBERED_EVERY:
+                remembered = done
+                stream.flush()
+                scratch.save(name, {"resumes_at": f"image {done + 1:,}", "done": done, "unreadable": unreadable})
+    missing = {place for place, _ in unreadable}
+    readable = [place for place in range(len(files)) if place not in missing]
+    named = [(str(files[place].path.relative_to(root)), reason) for place, reason in unreadable]
+    return Decoded(scratch.map(path, np.uint8).reshape(-1, *shape), readable, named)
+
+
+def _decoded(
+    files: Sequence[ImageFile], shape: tuple[int, int, int], group: range
+) -> tuple[range, tuple[bytes, list[tuple[int, str]]]]:
+    """Returns the group, the pixels of its readable images, and position and reason of the others."""
+    pixels, unreadable = [], []
+    for place in group:
+        try:
+            pixels.append(read_picture(files[place].path, shape).tobytes())
+        except UnreadablePicture as error:
+            unreadable.append((place, str(error)))
+    return group, (b"".join(pixels), unreadable)
 
 
 def _warnings(unreadable: Sequence[tuple[str, str]], files: Sequence[ImageFile], root: Path) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.recording import Roles
+from data.scratch import Scratch
 from data.windows import NO_WINDOWS, Windows
 
 ColumnKind = Literal[
@@ -39,10 +40,18 @@ class Column:
     distinct: int = 0
     why_left_out: str | None = None
 
-    def without_rows(self, keep: NDArray[np.bool_]) -> Column:
-        """Returns the column with only the rows that `keep` (rows,) marks; counts stay those of the source."""
-        values = None if self.values is None else self.values[keep]
-        return Column(self.name, self.kind, values, self.vocabulary, self.missing, self.distinct, self.why_left_out)
+    def without_rows(self, keep: NDArray[np.bool_], scratch: Scratch | None = None) -> Column:
+        """Returns the column with only the rows that `keep` (rows,) marks; counts stay those of the source.
+
+        The rows are moved into a file of `scratch`, if there is one.
+        """
+        return replace(self, values=None if self.values is None else self.values[keep]).kept(scratch)
+
+    def kept(self, scratch: Scratch | None) -> Column:
+        """Returns the column with its values in a file of `scratch`, if there is one."""
+        if self.values is None or scratch is None:
+            return self
+        return replace(self, values=scratch.keep(self.values))
 
 
 @dataclass(frozen=True)
@@ -116,15 +125,17 @@ class LoadedTable(Loaded):
         columns: every column of the source but target and group, inputs and left-out ones.
         max_categories: most categories a column keeps.
         binned: whether columns of numbers may get bins: not the samples of one signal, which bins would multiply.
+        scratch: in whose files the columns lie; None: in memory.
     """
 
     columns: tuple[Column, ...] = ()
     max_categories: int = 32
     binned: bool = True
+    scratch: Scratch | None = None
 
     def without_rows(self, keep: NDArray[np.bool_], warning: str) -> Self:
         """Returns the table with only the rows that `keep` (rows,) marks, and a warning that says so."""
-        columns = tuple(column.without_rows(keep) for column in self.columns)
+        columns = tuple(column.without_rows(keep, self.scratch) for column in self.columns)
         return replace(super().without_rows(keep, warning), columns=columns)
 
 

@@ -1,4 +1,4 @@
-"""Tables: CSV, TSV and Parquet files of rows and named columns."""
+"""Tables: CSV, TSV, Parquet and JSON lines files of rows and named columns."""
 
 from __future__ import annotations
 
@@ -8,25 +8,37 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.columns import COMMA_ADVICE, as_categories, as_numbers, comma_numbers, recognise, stripped
+from data.columns import (
+    COMMA_ADVICE,
+    as_categories,
+    as_numbers,
+    comma_numbers,
+    count_missing,
+    recognise,
+)
 from data.config import TableData, label_use
-from data.contract import ConfigError, DataError
+from data.contract import ConfigError, DataError, Progress
+from data.parallel import in_order, threads_for
 from data.paths import nearest
+from data.row_blocks import least_and_largest, mean_and_deviation
+from data.scratch import Scratch
 from data.source_files import table_file
 from data.sources.loaded import Column, LoadedTable, Targets, no_targets
-from data.table_files import read_frame
+from data.table_scan import scan_table
 from data.targets import classes_from_names, classes_from_numbers
 
 if TYPE_CHECKING:
     import pandas
 
 
-def load_table(config: TableData, task: str) -> LoadedTable:
+def load_table(config: TableData, task: str, scratch: Scratch, progress: Progress) -> LoadedTable:
     """Loads a table and recognises its columns.
 
     Args:
         config: path, target, and what else the config says of the columns.
         task: says whether the target is needed, and what it is.
+        scratch: where the columns are kept: the table may be larger than memory.
+        progress: told how far it is read.
 
     Returns:
         Every column but target and group, those left out with the reason.
@@ -34,14 +46,17 @@ def load_table(config: TableData, task: str) -> LoadedTable:
     Raises:
         ConfigError: the same column is asked for twice over, or a target is needed and none is named.
         DataError: the file is malformed, a column is missing, or values are not what the config says.
+        OSError: there is no room on the disk.
     """
     _check_config(config)
     target = _target(config, task)
     path = table_file(Path(config.path))
-    table = read_frame(path, [name for name, kind in config.types.items() if kind == "categorical"])
+    text_columns = [name for name, kind in config.types.items() if kind == "categorical"]
+    as_they_are = [name for name in (target, config.group) if name is not None]
+    table = scan_table(path, text_columns, as_they_are, scratch, progress)
     frame = table.frame
     _check_columns(config, [str(name) for name in frame.columns])
-    columns = [_column(config, str(name), frame[name]) for name in frame.columns if name not in _aside(config)]
+    columns = _columns(config, frame, scratch)
     with_target = np.ones(len(frame), bool) if target is None else _rows_with_target(config, target, frame)
     keep = with_target & ~_lacking(config, columns, with_target)
     if not keep.any():
@@ -50,18 +65,33 @@ def load_table(config: TableData, task: str) -> LoadedTable:
             "Set data.missing: impute."
         )
     if not keep.all():
-        frame, columns = frame[keep], [column.without_rows(keep) for column in columns]
+        columns = [column.without_rows(keep, scratch) for column in columns]
     description = {"source": "table", "file": path.name, "rows": len(keep), "dropped_rows": int((~keep).sum())}
     dropped = {"missing_target": int((~with_target).sum()), "missing": int((with_target & ~keep).sum())}
+    rows = slice(None) if keep.all() else keep
     return LoadedTable(
-        no_targets(len(frame)) if target is None else _targets(frame[target], target, task),
+        no_targets(int(keep.sum())) if target is None else _targets(frame[target][rows], target, task),
         description | {"target": target, "group": config.group, "missing": config.missing},
         np.flatnonzero(keep).astype(np.int64),
-        (*_reading_warnings(dropped, table.decimal_commas), *_column_warnings(columns, config.max_categories)),
-        groups=_groups(frame, config),
+        (*_reading_warnings(dropped, table.decimal_commas), *_column_warnings(columns, config.max_categories, scratch)),
+        groups=None if config.group is None else _groups(frame[config.group][rows], config.group),
         columns=tuple(columns),
         max_categories=config.max_categories,
+        scratch=scratch,
     )
+
+
+def _columns(config: TableData, frame: pandas.DataFrame, scratch: Scratch) -> list[Column]:
+    """Recognises the columns that are no target and no group, in threads as far as memory allows."""
+
+    def recognised(name: Any) -> Column:
+        column = _column(config, str(name), frame[name]).kept(scratch)
+        if column.values is not None:
+            scratch.release(column.values)
+        return column
+
+    names = [name for name in frame.columns if name not in _aside(config)]
+    return list(in_order(recognised, names, threads_for(8 * len(frame))))
 
 
 def _target(config: TableData, task: str) -> str | None:
@@ -112,10 +142,10 @@ def _check_columns(config: TableData, names: list[str]) -> None:
 def _column(config: TableData, name: str, series: pandas.Series[Any]) -> Column:
     """Recognises a column, unless the config leaves it out."""
     if name in config.drop:
-        return Column(name, "dropped", None, (), int(series.isna().sum()), 0, "dropped by data.drop")
+        return Column(name, "dropped", None, (), count_missing(series), 0, "dropped by data.drop")
     asked_for = config.features is not None and name in config.features
     if config.features is not None and not asked_for:
-        return Column(name, "dropped", None, (), int(series.isna().sum()), 0, "not in data.features")
+        return Column(name, "dropped", None, (), count_missing(series), 0, "not in data.features")
     column = recognise(name, series, config.types.get(name), asked_for)
     if asked_for and column.why_left_out is not None:
         raise DataError(
@@ -125,14 +155,16 @@ def _column(config: TableData, name: str, series: pandas.Series[Any]) -> Column:
     return column
 
 
-def _missing(series: pandas.Series[Any]) -> NDArray[np.bool_]:
+def _missing(series: pandas.Series[Any], name: str) -> NDArray[np.bool_]:
     import pyarrow
 
-    texts = stripped(series) if pyarrow.types.is_string(series.dtype.pyarrow_dtype) else series  # type: ignore[union-attr]
-    missing: NDArray[np.bool_] = texts.isna().to_numpy()
-    if pyarrow.types.is_floating(series.dtype.pyarrow_dtype):  # type: ignore[union-attr]
-        # Parquet tells NaN from null; here both are missing.
-        missing = missing | np.isnan(series.to_numpy(dtype=np.float64, na_value=np.nan))
+    arrow = series.dtype.pyarrow_dtype  # type: ignore[union-attr]
+    if pyarrow.types.is_string(arrow):
+        missing: NDArray[np.bool_] = as_categories(series, name)[0] < 0
+    elif pyarrow.types.is_floating(arrow):  # Parquet tells NaN from null; here both are missing
+        missing = np.isnan(series.to_numpy(dtype=np.float64, na_value=np.nan))
+    else:
+        missing = series.isna().to_numpy()
     return missing
 
 
@@ -142,7 +174,7 @@ def _rows_with_target(config: TableData, target: str, frame: pandas.DataFrame) -
     Raises:
         DataError: some lack it and the config does not drop them, or all lack it.
     """
-    missing = _missing(frame[target])
+    missing = _missing(frame[target], target)
     if missing.all():
         raise DataError(
             f"data.target: expected values in {target!r}, got none in {len(frame)} rows. Name another column."
@@ -209,16 +241,14 @@ def _first(series: pandas.Series[Any]) -> str:
     return str(texts.iloc[int(other.argmax())])[:40]
 
 
-def _groups(frame: pandas.DataFrame, config: TableData) -> NDArray[np.int64] | None:
-    if config.group is None:
-        return None
-    codes, _ = as_categories(frame[config.group], config.group)
+def _groups(series: pandas.Series[Any], name: str) -> NDArray[np.int64]:
+    codes, _ = as_categories(series, name)
     if (codes < 0).any():
         raise DataError(
-            f"data.group: expected a value in every row, got {int((codes < 0).sum())} missing in {config.group!r}. "
+            f"data.group: expected a value in every row, got {int((codes < 0).sum())} missing in {name!r}. "
             "Fill them in, or remove these rows."
         )
-    return codes
+    return codes.astype(np.int64)
 
 
 def _reading_warnings(dropped: dict[str, int], decimal_commas: tuple[str, ...]) -> list[str]:
@@ -242,7 +272,7 @@ def _reading_warnings(dropped: dict[str, int], decimal_commas: tuple[str, ...]) 
     return warnings
 
 
-def _column_warnings(columns: list[Column], max_categories: int) -> list[str]:
+def _column_warnings(columns: list[Column], max_categories: int, scratch: Scratch) -> list[str]:
     warnings = []
     for column in columns:
         if column.why_left_out is not None and column.kind != "dropped":
@@ -258,10 +288,10 @@ def _column_warnings(columns: list[Column], max_categories: int) -> list[str]:
                 "most frequent share one slot (data.max_categories)."
             )
         if column.kind == "numeric" and column.values is not None:
-            present = column.values[~np.isnan(column.values)]
-            lost = np.abs(present - present.astype(np.float32)).max(initial=0.0)
-            if len(present) and lost > 0.01 * present.std() > 0.0:
+            lost = least_and_largest(column.values, lambda block: np.abs(block - block.astype(np.float32)))
+            if lost is not None and lost[1] > 0.0 and lost[1] > 0.01 * mean_and_deviation(column.values)[1] > 0.0:
                 warnings.append(
-                    f"Column {column.name!r} loses precision in float32 (by up to {lost:.3g}): subtract an offset."
+                    f"Column {column.name!r} loses precision in float32 (by up to {lost[1]:.3g}): subtract an offset."
                 )
+            scratch.release(column.values)
     return warnings

@@ -33,7 +33,7 @@ from pipeline.config_reading.task_checks import (
     refinement_is_read,
     sections_fit_task,
 )
-from pipeline.config_reading.tuning_checks import tuned_lists, tuning_adds_up
+from pipeline.config_reading.tuning_checks import engine_has_work, tuned_lists, tuning_adds_up
 
 if TYPE_CHECKING:
     from pipeline.config import RunConfig
@@ -70,6 +70,7 @@ def disagreements(config: RunConfig) -> list[Disagreement]:
         recurrent_layers_can_do_it,
         search_is_alone,
         tuning_adds_up,
+        engine_has_work,
         _export_adds_up,
         _lists_hold_each_once,
     )

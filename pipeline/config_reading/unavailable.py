@@ -11,15 +11,13 @@ Location = tuple[str | int, ...]
 _REMOTE = "Reading from URLs is"
 
 UNAVAILABLE_KEYS: dict[str, str] = {
-    "engine": "Running trials on other processes or machines is",
     "data.augmentation": "Augmenting images is",
     "train.workers": "One training on several workers is",
-    "tune.workers": "Running trials on other processes or machines is",
-    "tune.batch_trials": "Running trials on other processes or machines is",
 }
 """Dotted key (`*`: any one key; list positions left out) -> what is not there, up to its verb."""
 
 UNAVAILABLE_VALUES: tuple[tuple[str, str, str], ...] = (
+    ("engine.kind", "ray", "Running trials on a Ray cluster is"),
     ("data.path", "*://*", _REMOTE),
     ("data.unlabeled.path", "*://*", _REMOTE),
     ("model.file", "*://*", _REMOTE),

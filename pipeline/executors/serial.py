@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from pipeline.executors.steps import PlannedStep
 from pipeline.store import Artifact
-
-Make = Callable[[str, Mapping[str, Any], Mapping[str, tuple[str, str]]], Artifact]
-"""(stage, sections of the config, role -> (stage, key)) -> the artifact, made or found."""
+from pipeline.trials import Made, Step
 
 
 @dataclass(frozen=True)
 class SerialTrials:
-    """The simplest executor; see `pipeline.workspace.Trials`.
+    """The simplest executor: a trial runs when its result is asked for; see `pipeline.trials.Trials`.
 
     Attributes:
-        make: makes an artifact, or finds it in the store.
-        inputs: role -> (stage, key) of the stage that asks.
+        plan: computes the keys of a trial's steps.
+        make: makes the artifact of a step, or finds it in the store.
     """
 
-    make: Make
-    inputs: Mapping[str, tuple[str, str]]
+    plan: Callable[[Sequence[Step]], tuple[PlannedStep, ...]]
+    make: Callable[[PlannedStep], Artifact]
 
-    def run(self, stage: str, roles: Mapping[str, str | tuple[str, str]], config: Mapping[str, Any]) -> Artifact:
-        """Returns the artifact of `stage` under `config`; see `Trials.run`."""
-        inputs = {role: self.inputs[own] if isinstance(own, str) else own for role, own in roles.items()}
-        return self.make(stage, config, inputs)
+    def start(self, steps: Sequence[Step], label: str) -> SerialTrial:  # noqa: ARG002 -- nothing else is told meanwhile
+        """Puts a trial out; see `Trials.start`."""
+        return SerialTrial(self, tuple(steps))
+
+
+@dataclass(frozen=True)
+class SerialTrial:
+    """A trial that waits for its turn; see `pipeline.trials.Pending`."""
+
+    trials: SerialTrials
+    steps: tuple[Step, ...]
+
+    def result(self) -> Made:
+        """Runs the trial; see `Pending.result`."""
+        return Made(tuple(self.trials.make(planned) for planned in self.trials.plan(self.steps)))

@@ -20,6 +20,7 @@ from pipeline.report.markup import (
     Content,
     Markup,
     TableColumn,
+    bullets,
     disclosure,
     join,
     paragraph,
@@ -53,8 +54,17 @@ def search_section(record: RunRecord, plots: Plots) -> Markup:
             ),
             join([_point(record, number, trials[number], number == search["best"]) for number in search["front"]]),
         ),
+        _failures(trials),
         disclosure("Every candidate as a table", _table(trials, search["best"], metric)),
     )
+
+
+def _failures(trials: Sequence[Mapping[str, Any]]) -> Markup:
+    """Says why candidates failed, or had to be tried once more."""
+    failed = [f"{candidate_name(trial)} failed: {trial['cause']}" for trial in trials if trial.get("cause")]
+    lost = [(candidate_name(trial), cause) for trial in trials for cause in trial.get("losses", ())]
+    failed += [f"{name} was tried once more: its process {cause}." for name, cause in lost]
+    return subsection("What failed", bullets([wording.capital(each) for each in failed])) if failed else NOTHING
 
 
 def _outcome(search: Mapping[str, Any], best: Mapping[str, Any]) -> Markup:

@@ -42,6 +42,8 @@ def tuning_section(record: RunRecord, plots: Plots) -> Markup:
     objective = tune.get("objective", "score")
     parts = [paragraph(_outcome(trials, best, objective)), *_figures(tune, metric, objective, plots)]
     failed = [f"Trial {trial['trial']} failed: {trial['cause']}" for trial in trials if trial.get("cause")]
+    lost = [(trial["trial"], cause) for trial in trials for cause in trial.get("losses", ())]
+    failed += [f"Trial {number} was tried once more: its process {cause}." for number, cause in lost]
     if failed:
         parts.append(subsection("What failed", bullets(failed)))
     parts.append(disclosure("Every trial as a table", _trials(tune, record.metric, objective)))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from data.config import DataConfig
 from data.ingest import ingest as ingest_source
+from data.scratch import Scratch
 from models.config import TaskName
 from pipeline.workspace import Outcome, Workspace
 
@@ -26,8 +27,12 @@ class Config:
 def ingest(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:  # noqa: ARG001 -- one signature for all
     """Reads the raw data, splits it, fits the preprocessing and writes memory-mapped arrays.
 
+    Tables and image files are read piece by piece; killed in the middle, they are read on behind the last piece.
+
     Raises:
         DataError: the data cannot be used as the config asks.
     """
-    ingest_source(config.data, config.task, workspace.output, workspace.seed_for("ingest"), workspace.progress)
+    scratch = Scratch(workspace.scratch, workspace.checkpoints)
+    seed = workspace.seed_for("ingest")
+    ingest_source(config.data, config.task, workspace.output, seed, workspace.progress, scratch)
     return Outcome()

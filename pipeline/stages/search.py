@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import shutil
+from collections import deque
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,7 @@ from pipeline.config import TargetConfig
 from pipeline.lessons import validation
 from pipeline.search_oracle import CompressionOracle
 from pipeline.targets import judge
+from pipeline.trials import Pending, Source, Step, TrialLostError
 from pipeline.workspace import Outcome, Workspace
 
 TRIED_STAGES = (
@@ -98,6 +100,14 @@ def _dense_score(inputs: Inputs, task: Task) -> float:
     return task.score(y, predict(inputs.dense.load(), x))
 
 
+@dataclass(frozen=True)
+class _Out:
+    """A candidate that is out."""
+
+    candidate: Candidate
+    pending: Pending
+
+
 class _Search:
     """The search as it goes: what was tried, and what is tried next."""
 
@@ -115,23 +125,33 @@ class _Search:
                 f"most {self.held_drop:g} below the dense model's (set target.max_score_drop to choose)"
             )
         self.target = target
+        # One at a time where latency decides: a machine that does other work meanwhile would time them wrongly.
+        self.at_once = config.search.candidates if target.max_latency_us is None else 1
 
     def look_at_all(self) -> None:
         """The dense model first, then what the oracle asks for, then the best chain at other sparsities."""
-        for precision in self.config.search.precision:
-            self._look(Candidate("none", "global", 0.0, precision, "full"))
-        oracle = CompressionOracle(self.config.search, self.workspace.seed_for("search", "oracle"))
-        for _ in range(self.config.search.candidates):
-            asked = oracle.ask()
-            if asked is None:
-                break
-            candidate, handle = asked
-            oracle.tell(handle, self._merit(self._look(candidate)))
+        self._look([Candidate("none", "global", 0.0, precision, "full") for precision in self.config.search.precision])
+        self._look_as_asked()
         for _ in range(self.config.search.refinements):
             refined = self._refinement()
             if refined is None:
                 break
-            self._look(refined)
+            self._look([refined])
+
+    def _look_as_asked(self) -> None:
+        """All candidates of a round are out at once; the oracle is told of them in the order it asked for them."""
+        search = self.config.search
+        oracle = CompressionOracle(search, self.workspace.seed_for("search", "oracle"))
+        out: deque[tuple[Any, _Out]] = deque()
+        put_out = 0
+        while True:
+            while put_out < search.candidates and len(out) < self.at_once and (asked := oracle.ask()) is not None:
+                put_out += 1
+                out.append((asked[1], self._put_out(asked[0], len(self.trials) + len(out))))
+            if not out:
+                return
+            handle, candidate = out.popleft()
+            oracle.tell(handle, self._merit(self._ended(candidate)))
 
     def _refinement(self) -> Candidate | None:
         """The best chain at a sparsity between the highest that meets the target and the next that does not.
@@ -162,42 +182,53 @@ class _Search:
         largest = max(float(each.measured["max_model_bytes"] or 1) for each in self.trials if each.state == "done")
         return math.log2(largest / float(trial.measured["max_model_bytes"] or 1)) - lacking
 
-    def _look(self, candidate: Candidate) -> Trial:
-        """Makes a candidate, measures it and keeps what was found."""
+    def _look(self, candidates: list[Candidate]) -> None:
+        """Makes candidates, measures them and keeps what was found."""
+        for start in range(0, len(candidates), self.at_once):
+            first = len(self.trials)
+            chosen = candidates[start : start + self.at_once]
+            for each in [self._put_out(candidate, first + place) for place, candidate in enumerate(chosen)]:
+                self._ended(each)
+
+    def _put_out(self, candidate: Candidate, number: int) -> _Out:
+        return _Out(candidate, self.workspace.trials.start(self._steps(candidate), f"candidate {number}"))
+
+    def _ended(self, out: _Out) -> Trial:
+        """Waits for a candidate, measures it and keeps what was found."""
         try:
-            trial = self._measured(candidate, self._chain(candidate))
-        except (ConfigError, ConversionError, TrainingError) as error:
-            self.workspace.progress.note(f"search: {named(candidate)} failed: {error}")
-            trial = Trial(candidate)
+            made = out.pending.result()
+            trial = replace(self._measured(out.candidate, made.artifacts), losses=made.losses)
+        except (ConfigError, ConversionError, TrainingError, TrialLostError) as error:
+            self.workspace.progress.note(f"search: {named(out.candidate)} failed: {error}")
+            trial = Trial(out.candidate, cause=str(error))
         self.trials.append(trial)
-        figures: dict[str, float | str] = {"candidate": named(candidate), "state": trial.state}
+        figures: dict[str, float | str] = {"candidate": named(out.candidate), "state": trial.state}
         if trial.state == "done":
             figures |= {self.task.metric: float(trial.measured["min_score"] or 0), "bytes": file_bytes(trial)}
         total = self.config.search.candidates + len(self.config.search.precision) + self.config.search.refinements
         self.workspace.progress.step("search", len(self.trials), max(total, len(self.trials)), figures)
         return trial
 
-    def _chain(self, candidate: Candidate, *, final: bool = False) -> tuple[Artifact, ...]:
-        """Runs the candidate's stages; `final`: with every variant that the config asks for."""
+    def _steps(self, candidate: Candidate, *, final: bool = False) -> list[Step]:
+        """The candidate's stages; `final`: with every variant that the config asks for."""
         config = self.config
-        made: list[Artifact] = []
+        steps: list[Step] = []
         short_epochs = config.search.short_epochs
 
-        def run(stage: str, model_role: str | None, sections: dict[str, Any]) -> None:
-            model = (made[-1].manifest.stage, made[-1].manifest.key) if made else "dense"
-            roles: dict[str, str | tuple[str, str]] = {"dataset": "dataset"}
+        def add(stage: str, model_role: str | None, sections: dict[str, Any]) -> None:
+            roles: dict[str, Source] = {"dataset": "dataset"}
             roles |= {"dense": "dense"} if stage != "convert" else {}
-            roles |= {} if model_role is None else {model_role: model}
-            made.append(self.workspace.trials.run(stage, roles, sections))
+            roles |= {} if model_role is None else {model_role: len(steps) - 1 if steps else "dense"}
+            steps.append(Step(stage, roles, sections))
 
         if candidate.unit != "none":
-            run("prune", None, {"prune": prune_section(candidate, config.prune, short_epochs)})
+            add("prune", None, {"prune": prune_section(candidate, config.prune, short_epochs)})
         if candidate.clusters:
-            run("cluster", "pruned", {"cluster": cluster_section(candidate, config.cluster, short_epochs)})
+            add("cluster", "pruned", {"cluster": cluster_section(candidate, config.cluster, short_epochs)})
         aware = aware_section(candidate, config.aware, short_epochs)
         if aware is not None:
             rows = config.convert.calibration_rows
-            run("quantize", "clustered", {"quantize.aware": aware, "convert.calibration_rows": rows})
+            add("quantize", "clustered", {"quantize.aware": aware, "convert.calibration_rows": rows})
         bits = QuantizeConfig(precision=candidate.precision, encoding=candidate.encoding, aware=aware)
         variants = config.convert.variants if final else (bits.variant,)
         sections = {
@@ -205,8 +236,8 @@ class _Search:
             "convert": config.convert.model_copy(update={"variants": variants}),
             "target.max_arena_bytes": config.target.max_arena_bytes,
         }
-        run("convert", "model", sections)
-        return tuple(made)
+        add("convert", "model", sections)
+        return steps
 
     def _measured(self, candidate: Candidate, chain: tuple[Artifact, ...]) -> Trial:
         details = chain[-1].manifest.details
@@ -223,7 +254,7 @@ class _Search:
 
     def outcome(self, best: Trial) -> Outcome:
         """Writes the best model and its variants into the stage's output."""
-        chain = self._chain(best.candidate, final=True)
+        chain = self.workspace.trials.start(self._steps(best.candidate, final=True), "the chosen").result().artifacts
         made = chain[-2] if len(chain) > 1 else None
         model = self.inputs.dense if made is None else SavedModel.open(made.folder, made.manifest.stage)
         model.copy_to(self.workspace.output)
@@ -248,7 +279,9 @@ class _Search:
 
 def _told(trial: Trial) -> dict[str, Any]:
     missed = [target["name"] for target in trial.targets if not target["met"]]
-    return {**asdict(trial.candidate), "state": trial.state, "met": trial.met, "missed": missed, **trial.measured}
+    told = {**asdict(trial.candidate), "state": trial.state, "met": trial.met, "missed": missed, **trial.measured}
+    told |= {} if trial.cause is None else {"cause": trial.cause}
+    return told | ({"losses": list(trial.losses)} if trial.losses else {})
 
 
 def _record(artifact: Artifact) -> dict[str, Any]:

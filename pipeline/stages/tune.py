@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +20,8 @@ from pipeline.ledger import LedgerRow
 from pipeline.measure import measure
 from pipeline.oracles import Proposal, TuningOracle
 from pipeline.stages.train import weights_details
-from pipeline.tuning_chain import Chain, Trained
+from pipeline.trials import TrialLostError
+from pipeline.tuning_chain import Chain, Out, Trained
 from pipeline.tuning_path import coefficient_paths
 from pipeline.tuning_space import brackets, described, grid_size, num_trainings, own_values
 from pipeline.workspace import Outcome, Workspace
@@ -83,19 +85,7 @@ def tune(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:
     task = inputs.trained.record.as_task()
     chain = Chain(config, workspace)
     search = _begun(inputs, config, chain, task)
-    oracle = TuningOracle(config.tune, workspace.seed_for("tune", "oracle"), config.epochs)
-    total = _planned(config, workspace)
-    for number in range(1, total + 1):
-        proposal = oracle.ask()
-        if proposal is None:
-            workspace.progress.note(f"tune: the search space is exhausted after {number - 1} trials")
-            break
-        oracle.tell(proposal, _try(search, number, proposal, config, chain))
-        told = search.trials[-1]
-        merit = told[search.objective]
-        judged = task.metric if search.objective == "score" else f"pruned {task.metric}"
-        figures = {"tried": described(told), judged: "failed" if merit is None else merit}
-        workspace.progress.step("tune", number, total, figures | {"best": search.best_merit})
+    _try_all(search, config, chain, task)
     _say_what_is_kept(search, task, workspace)
     return _outcome(search, inputs, config, task, workspace)
 
@@ -117,27 +107,61 @@ def _begun(inputs: Inputs, config: Config, chain: Chain, task: Task) -> _Search:
     return _Search(config.tune.objective, inputs.trained, [entry], parents=parents)
 
 
-def _try(search: _Search, number: int, proposal: Proposal, config: Config, chain: Chain) -> float | None:
-    """Runs one trial and notes it; returns what it is judged by, None where it failed."""
+def _try_all(search: _Search, config: Config, chain: Chain, task: Task) -> None:
+    """Puts trials out, `tune.batch_trials` at a time, and tells the oracle of them in the order it proposed them.
+
+    What it knows when it proposes one then depends on neither how many run at once nor which of them ends first.
+    """
+    progress = chain.workspace.progress
+    oracle = TuningOracle(config.tune, chain.workspace.seed_for("tune", "oracle"), config.epochs)
+    total = _planned(config, chain.workspace)
+    out: deque[tuple[Proposal, dict[str, Any], Out]] = deque()
+    put_out = 0
+    while True:
+        while put_out < total and len(out) < config.tune.batch_trials and (proposal := oracle.ask()) is not None:
+            put_out += 1
+            entry = _proposed(put_out, proposal, config)
+            out.append((proposal, entry, chain.start(proposal, entry["epochs"], f"trial {put_out}")))
+        if not out:
+            break
+        proposal, entry, trial = out.popleft()
+        oracle.tell(proposal, _ended(search, entry, trial, chain))
+        merit = entry[search.objective]
+        judged = task.metric if search.objective == "score" else f"pruned {task.metric}"
+        figures = {"tried": described(entry), judged: "failed" if merit is None else merit}
+        progress.step("tune", entry["trial"], total, figures | {"best": search.best_merit})
+    if put_out < total:
+        progress.note(f"tune: the search space is exhausted after {put_out} trials")
+
+
+def _proposed(number: int, proposal: Proposal, config: Config) -> dict[str, Any]:
+    """What is told of a trial that is put out."""
     own = config.train.regularization
     entry = _entry(number, own if proposal.regularization is None else proposal.regularization)
     epochs = config.epochs if proposal.epochs is None else proposal.epochs
     entry |= {"values": proposal.values, "epochs": epochs, "short": epochs < config.epochs}
     if proposal.regularization is not None:
         entry["kind"] = proposal.kind
+    return entry
+
+
+def _ended(search: _Search, entry: dict[str, Any], trial: Out, chain: Chain) -> float | None:
+    """Waits for a trial and notes it; returns what it is judged by, None where it failed."""
     search.trials.append(entry)
     try:
-        made = chain.run(proposal, epochs)
-    except (ConfigError, TrainingError) as error:
-        chain.workspace.progress.note(f"tune: trial {number} failed ({described(entry)}): {error}")
+        made = trial.result()
+    except (ConfigError, TrainingError, TrialLostError) as error:
+        chain.workspace.progress.note(f"tune: trial {entry['trial']} failed ({described(entry)}): {error}")
         entry["cause"] = str(error)
         return None
     manifest = made.trained.manifest
     entry |= {"state": "done", "score": manifest.ledger[0].score, "pruned_score": made.pruned_score}
     entry |= {"seconds": made.seconds, "weights": manifest.details["weights"]}
+    if made.losses:
+        entry["losses"] = list(made.losses)
     search.parents += made.parents
     if entry[search.objective] > search.best_merit:
-        _keep(search, number, made)
+        _keep(search, entry["trial"], made)
     merit: float = entry[search.objective]
     return merit
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,8 +84,24 @@ def test_the_same_search_is_cached(penjing: Run, searched: Searched) -> None:
     before = made(searched)
     told = penjing("search", searched.config, "--workdir", searched.workdir)
     assert told.returncode == 0, told.stderr
-    assert "search   cached" in told.stdout
+    assert "search    cached" in told.stdout
     assert made(searched) == before
+
+
+def test_candidates_from_two_workers_are_the_same(penjing: Run, searched: Searched, tmp_path: Path) -> None:
+    for stage in ("ingest", "build", "train"):
+        shutil.copytree(searched.workdir / "store" / stage, tmp_path / "store" / stage)
+    told = penjing("search", searched.config, "engine={workers: 2}", "--workdir", tmp_path)
+    assert told.returncode == 0, told.stdout + told.stderr
+    assert "candidate 1: " in told.stdout
+    again = Searched(searched.config, tmp_path)
+    timed = {"max_latency_us": None}
+    one, two = ([trial | timed for trial in each.details["trials"]] for each in (searched, again))  # type: ignore[attr-defined]
+    assert one == two
+    assert manifest(searched, "search")["key"] == manifest(again, "search")["key"]
+    assert made(searched).keys() - made(again).keys() == set()
+    model = Path("searched") / "export" / "model.tflite"
+    assert digest(searched.workdir / model) == digest(tmp_path / model)
 
 
 def test_a_wider_search_repeats_nothing_and_an_impossible_target_ends_with_4(penjing: Run, searched: Searched) -> None:

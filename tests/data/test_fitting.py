@@ -10,8 +10,9 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from data.column_transforms import CategoricalColumn, NumericColumn, SignedLog
 from data.contract import DataError
-from data.fitting import bins_for, fit_column, fit_numeric, moments
+from data.fitting import bins_for, fit_column, fit_numeric
 from data.preprocessing import CLIP, Preprocessing
+from data.row_blocks import moments
 from data.sources.loaded import Column
 
 
@@ -121,7 +122,7 @@ def test_categories_are_one_hot_as_scikit_learns():
     fitted = categorical(codes)
     names = np.array(["a", "b", "c"])[codes]
     expected = OneHotEncoder(sparse_output=False).fit_transform(names[:, None])
-    assert np.array_equal(fitted.transform.encode(fitted.raw, CLIP), expected)
+    assert np.array_equal(fitted.transform.encode(fitted.raw(slice(None)), CLIP), expected)
 
 
 def test_without_rare_categories_an_unseen_one_is_the_average_category():
@@ -134,8 +135,8 @@ def test_without_rare_categories_an_unseen_one_is_the_average_category():
 def test_rare_categories_share_the_unseen_slot_and_missing_has_its_own():
     fitted = categorical([0, 0, 1, 1, 2, np.nan], max_categories=2)
     assert fitted.transform.slots == ("a", "b", "<missing>", "<unseen>")
-    assert fitted.raw[:5].tolist() == [0, 0, 1, 1, -1]
-    encoded = fitted.transform.encode(fitted.raw, CLIP)
+    assert fitted.raw(slice(5)).tolist() == [0, 0, 1, 1, -1]
+    encoded = fitted.transform.encode(fitted.raw(slice(None)), CLIP)
     assert encoded[4].tolist() == [0, 0, 0, 1]
     assert encoded[5].tolist() == [0, 0, 1, 0]
 

@@ -51,8 +51,8 @@ def test_decoded_images_need_room(small_disk, tmp_path):
             Image.fromarray(np.full((8, 8), number, np.uint8)).save(tmp_path / "pets" / name / f"{number}.png")
     code = (
         "from pathlib import Path; from unittest.mock import Mock; from data.config import ImagesData; "
-        "from data.sources.images import load_images; "
+        "from data.scratch import Scratch; from data.sources.images import load_images; "
         "config = ImagesData(source='images', path=sys.argv[1], size=(256, 256)); "
-        "load_images(config, 'classification', Path(sys.argv[2]), Mock())"
+        "load_images(config, 'classification', Scratch(Path(sys.argv[2])), Mock())"
     )
     assert errno_of(code, str(tmp_path / "pets"), str(small_disk)) == "28"

@@ -12,8 +12,12 @@ import pytest
 from PIL import Image
 
 from data.contract import ConfigError, DataError
+from data.image_folders import image_files
 from data.pictures import GREY_WEIGHTS, UnreadablePicture, read_picture
 from data.reading import read_input
+from data.scratch import Scratch
+from data.sources import images as source_of_images
+from tests.data.conftest import Silence
 
 
 @pytest.fixture
@@ -271,3 +275,42 @@ def test_fractions_are_not_read_as_black_by_a_model_of_bytes(ingested, folder, t
     assert read_input(preprocessing, tmp_path / "bytes.npy").raw.max() > 200
     np.save(tmp_path / "black.npy", np.zeros((1, 10, 12, 3)))
     assert not read_input(preprocessing, tmp_path / "black.npy").raw.any()
+
+
+def test_decoding_goes_on_behind_the_images_that_it_remembers(folder, tmp_path, monkeypatch):
+    """Killed after some images, readable and not: the same pixels, and no file that is remembered is read again."""
+    (folder / "cat" / "2.png").write_bytes(b"no image")
+    files = image_files(folder, "needed")
+    whole = source_of_images.decode_images(files, folder, (4, 4, 1), Scratch(tmp_path / "whole"), Silence())
+    assert [name for name, _ in whole.unreadable] == ["cat/2.png"]
+    monkeypatch.setattr(source_of_images, "DECODED_AT_ONCE", 2)
+    monkeypatch.setattr(source_of_images, "REMEMBERED_EVERY", 4)
+    kept, read = {}, []
+    decoded = source_of_images.read_picture
+
+    class Checkpoint:
+        def save(self, arrays, state):
+            kept.update(state)
+
+        def load(self):
+            return ({}, dict(kept)) if kept else None
+
+    def killed(path, shape):
+        read.append(path)
+        if len(read) == 7:
+            raise KeyboardInterrupt
+        return decoded(path, shape)
+
+    monkeypatch.setattr(source_of_images, "read_picture", killed)
+    monkeypatch.setattr(source_of_images, "num_cores", lambda: 1)
+    for _ in range(2):
+        with_checkpoints = Scratch(tmp_path / "scratch", lambda name: {"images": Checkpoint()}[name])
+        if read:
+            resumed = source_of_images.decode_images(files, folder, (4, 4, 1), with_checkpoints, Silence())
+        else:
+            with pytest.raises(KeyboardInterrupt):
+                source_of_images.decode_images(files, folder, (4, 4, 1), with_checkpoints, Silence())
+            assert kept["resumes_at"] == "image 5"
+    assert read[7:] == [file.path for file in files[4:]]
+    assert np.array_equal(resumed.pixels, whole.pixels)
+    assert (resumed.readable, resumed.unreadable) == (whole.readable, whole.unreadable)

@@ -542,7 +542,8 @@ def test_folders_that_are_wrong(ingested, tmp_path, folder):
     (folder / "empty").mkdir()
     refused(
         ingested,
-        "data.path: expected files that end in .csv, .tsv, .csv.gz, .tsv.gz, .parquet in 'recordings', got none in "
+        "data.path: expected files that end in .csv, .tsv, .csv.gz, .tsv.gz, .parquet, "
+        ".jsonl, .ndjson, .jsonl.gz, .ndjson.gz in 'recordings', got none in "
         "'empty'. Add files, or remove the folder.",
         path=str(folder),
     )
@@ -550,7 +551,8 @@ def test_folders_that_are_wrong(ingested, tmp_path, folder):
     (tmp_path / "log.txt").write_text("a\n1\n")
     refused(
         ingested,
-        "data.path: expected a folder, or a file that ends in .csv, .tsv, .csv.gz, .tsv.gz, .parquet, got 'log.txt'. "
+        "data.path: expected a folder, or a file that ends in .csv, .tsv, .csv.gz, .tsv.gz, .parquet, "
+        ".jsonl, .ndjson, .jsonl.gz, .ndjson.gz, got 'log.txt'. "
         "Convert it.",
         path=str(tmp_path / "log.txt"),
     )

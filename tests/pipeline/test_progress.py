@@ -163,3 +163,33 @@ def test_what_is_said_of_the_same_unit_again_is_for_a_bar_alone(tmp_path: Path, 
     assert [line.strip() for line in (tmp_path / "run.log").read_text().splitlines()] == lines
     if not terminal:
         assert [line.strip() for line in stream.getvalue().splitlines()] == lines
+
+
+def test_trials_that_run_side_by_side_are_told_apart(tmp_path: Path) -> None:
+    stream = io.StringIO()
+    console = Console(file=stream, width=100, force_terminal=True, color_system=None)
+    progress = RunProgress(console, tmp_path / "run.log")
+    for batch in ("32 of 96", "64 of 96"):
+        for trial in (1, 2):
+            progress.step(f"trial {trial}: train", 0, 2, {"batch": batch})
+    progress.step("trial 1: train", 1, 2, {"loss": 0.5})
+    assert bars(progress) == ["trial 1: train 1/2", "trial 2: train 0/2"]
+    progress.step("trial 1: prune", 1, 1, {})
+    assert bars(progress) == ["trial 2: train 0/2", "trial 1: prune 1/1"]
+    progress.step("tune", 1, 2, {})
+    assert bars(progress) == ["tune 1/2"]
+    progress.step("trial 2: train", 1, 2, {})
+    assert bars(progress) == ["tune 1/2", "trial 2: train 1/2"]
+    progress.close()
+    lines = ["trial 1: train 0/2  batch 32 of 96", "trial 2: train 0/2  batch 32 of 96"]
+    assert [line.strip() for line in (tmp_path / "run.log").read_text().splitlines()][:3] == [
+        *lines,
+        "trial 1: train 1/2  loss 0.5",
+    ]
+
+
+def bars(progress: RunProgress) -> list[str]:
+    """What is drawn at the moment, from above."""
+    drawn = progress._bar
+    assert drawn is not None
+    return [task.description for task in drawn.tasks]

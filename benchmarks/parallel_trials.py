@@ -1,0 +1,181 @@
+"""Seconds of twelve trials of `tune`: one worker, two workers, the run's own process, and keras-tuner's own loop.
+
+Run from the root of the repository:
+
+    .venv/bin/python -m benchmarks.parallel_trials [--repeats 3] [--quick]
+
+Each measurement is a process of its own, all sides in turn. The trials are the same everywhere: 784-300-100-10 under
+twelve strengths of L2 on a grid, the same rows, epochs, batch size and Adam. What is measured on Penjing's side is the
+whole stage: workers that start and import TensorFlow, checkpoints each epoch, every model saved and measured, the best
+one handed on. keras-tuner's side is `GridSearch.search` on Keras 3, which it needs, without its imports.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+TRIALS = 12
+SIDES = {"keras-tuner": "", "own process": "null", "one worker": "{workers: 1}", "two workers": "{workers: 2}"}
+LEAST = {("one worker", "two workers"): 1.7, ("keras-tuner", "two workers"): 1.5}
+"""(slower, faster) -> how many times faster it must be."""
+
+CONFIG = """\
+name: trials
+seed: 1
+task: classification
+data: {{source: arrays, path: pictures.npz, validation_fraction: {validation}, test_fraction: {test}}}
+model: {{family: mlp, units: [300, 100]}}
+train: {{epochs: {epochs}, batch_size: 128, optimizer: {{learning_rate: 0.002, schedule: constant}}}}
+tune: {{trials: 12, oracle: grid, penalties: [l2], grid_points: 12, batch_trials: 4}}
+"""
+
+
+def prepare(folder: Path, rows: int, epochs: int) -> None:
+    """Makes pictures of ten classes, each one noisy pattern, and runs the stages before `tune` on them.
+
+    Args:
+        folder: where the config and its store will lie.
+        rows: pictures for training; 1,000 more are for validation and 100 for the test split.
+        epochs: of each trial.
+    """
+    generator = np.random.default_rng(1)
+    total = rows + 1_100
+    codes = np.arange(total) % 10
+    noisy = generator.integers(0, 200, (10, 28, 28, 1))[codes] + generator.integers(0, 56, (total, 28, 28, 1))
+    np.savez(folder / "pictures.npz", x=noisy.astype(np.uint8), y=codes)
+    text = CONFIG.format(validation=1_000 / total, test=100 / total, epochs=epochs)
+    (folder / "trials.yaml").write_text(text, encoding="utf-8")
+    execute(folder, folder / "store", "null", last="train")
+
+
+def execute(folder: Path, store: Path, engine: str, last: str) -> Any:
+    """Runs the config up to a stage; returns the manifest of that one."""
+    from pipeline.config_reading.file import load_config
+    from pipeline.executors.local import worker_pool
+    from pipeline.planner import Scope, make_plan
+    from pipeline.runner import Runner
+    from pipeline.store import Store
+    from pipeline.terminal import TerminalListener
+
+    config = load_config(folder / "trials.yaml", [f"engine={engine}"]).config
+    scope, place = Scope(last=last), Store(store)
+    with (folder / "console.txt").open("a", encoding="utf-8") as stream:
+        listener = TerminalListener(Console(file=stream))
+        with worker_pool(config.engine, config.trials_at_once, store, config.seed, listener) as pool:
+            plan = make_plan(config, place, scope, {}, rehash=False)
+            made = Runner(place, listener, config.seed, pool).execute(plan, scope)
+    return made[last][0].manifest
+
+
+def run_tune(folder: Path, engine: str) -> float:
+    """Runs the stage on a copy of the store that holds no trials; returns its seconds."""
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        shutil.copytree(folder / "store", Path(name) / "store")
+        manifest = execute(folder, Path(name) / "store", engine, last="tune")
+    states = [trial["state"] for trial in manifest.details["trials"]]
+    if states != ["done"] * (TRIALS + 1):
+        raise RuntimeError(f"benchmark: expected {TRIALS} trials, got {states}.")
+    return float(manifest.seconds)
+
+
+def run_keras_tuner(folder: Path) -> float:
+    """Runs the same trials in keras-tuner's own loop; returns its seconds."""
+    import keras
+    import keras_tuner
+
+    from models.tuning_config import TuneConfig
+    from pipeline.config_reading.file import load_config
+    from pipeline.tuning_space import strengths
+
+    config = load_config(folder / "trials.yaml").config
+    section = TuneConfig(oracle="grid", grid_points=TRIALS)
+    choices = [float(f"{each:.3g}") for each in strengths(section).grid(TRIALS)]
+    dataset = next((folder / "store" / "ingest").iterdir())
+    x, y, validation_x, validation_y = (
+        np.load(dataset / f"{name}.npy") for name in ("train_x", "train_y", "validation_x", "validation_y")
+    )
+    started = time.perf_counter()
+
+    def build(space: Any) -> Any:
+        penalty = keras.regularizers.L2(space.Choice("l2", choices))
+        layers = [keras.layers.Dense(units, "relu", kernel_regularizer=penalty) for units in (300, 100)]
+        output = keras.layers.Dense(10, "softmax", kernel_regularizer=penalty)
+        model = keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten(), *layers, output])
+        model.compile(keras.optimizers.Adam(0.002), "sparse_categorical_crossentropy", metrics=["accuracy"])
+        return model
+
+    class Loop(keras_tuner.GridSearch):  # type: ignore[misc]  # untyped base
+        def _configure_tensorboard_dir(self, *arguments: Any) -> None:
+            """Does nothing: the original imports tensorboard, which is not installed, whatever is asked for."""
+
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        tuner = Loop(build, "val_accuracy", max_trials=TRIALS, directory=name, project_name="trials")
+        tuner.search(
+            np.float32(x) / np.float32(255),
+            y,
+            batch_size=config.train.batch_size,
+            epochs=config.train.epochs,
+            validation_data=(np.float32(validation_x) / np.float32(255), validation_y),
+            verbose=0,
+        )
+        seconds = time.perf_counter() - started
+        if len(tuner.oracle.trials) != TRIALS:
+            raise RuntimeError(f"benchmark: expected {TRIALS} trials, got {len(tuner.oracle.trials)}.")
+    return seconds
+
+
+def main() -> int:
+    """Measures the sides in turn and prints medians and ratios; 1 if a ratio is below what it must be."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=3, help="measurements of each side")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the rows, two epochs")
+    parser.add_argument("--measure", nargs=2, metavar=("SIDE", "FOLDER"), help="one measurement, here")
+    arguments = parser.parse_args()
+    if arguments.measure is not None:
+        side, folder = arguments.measure
+        print(json.dumps(run_tune(Path(folder), SIDES[side]) if SIDES[side] else run_keras_tuner(Path(folder))))
+        return 0
+    rows, epochs = (3_000, 2) if arguments.quick else (30_000, 12)
+    seconds: dict[str, list[float]] = {side: [] for side in SIDES}
+    with tempfile.TemporaryDirectory() as name:
+        prepare(Path(name), rows, epochs)
+        for _ in range(arguments.repeats):
+            for side in SIDES:
+                seconds[side].append(_measured_in_child(side, Path(name)))
+    medians = {side: statistics.median(values) for side, values in seconds.items()}
+    cores = len(os.sched_getaffinity(0))
+    print(f"{TRIALS} trials, {rows} rows, {epochs} epochs, {cores} cores, {arguments.repeats} repeats in turn")
+    for side, values in seconds.items():
+        spread = f"{min(values):.1f} to {max(values):.1f}"
+        print(f"  {side:12} {medians[side]:6.1f} s ({spread})  {60 * TRIALS / medians[side]:5.1f} trials a minute")
+    ratios = {pair: medians[pair[0]] / medians[pair[1]] for pair in LEAST}
+    for (slower, faster), ratio in ratios.items():
+        print(f"{faster} over {slower}: {ratio:.2f} times faster (at least {LEAST[slower, faster]})")
+    return int(any(ratio < LEAST[pair] for pair, ratio in ratios.items()))
+
+
+def _measured_in_child(side: str, folder: Path) -> float:
+    command = [sys.executable, "-m", "benchmarks.parallel_trials", "--measure", side, str(folder)]
+    environment = {name: value for name, value in os.environ.items() if name != "TF_USE_LEGACY_KERAS"}
+    child = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if child.returncode != 0:
+        raise RuntimeError(f"benchmark: expected {side} to run its trials, got an error. See it here:\n{child.stderr}")
+    measured: float = json.loads(child.stdout.splitlines()[-1])
+    return measured
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,54 @@
+"""Work in threads, results in order, with a bound on how much is under way at once."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+MEMORY_BYTES = 512 * 2**20
+"""Memory that columns in work may take together, as far as it holds one at all."""
+
+
+def num_cores() -> int:
+    """Returns how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def threads_for(column_bytes: int) -> int:
+    """Returns in how many threads columns of this size are worked on: each takes some three times their memory."""
+    return max(1, min(num_cores(), MEMORY_BYTES // (3 * column_bytes + 1)))
+
+
+def in_order(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
+    """Yields `function(item)` of each item, in the order of the items.
+
+    Args:
+        function: called in threads; NumPy and Arrow let other threads work while they compute.
+        items: taken one by one, no more than `workers + 1` ahead of what is yielded.
+        workers: threads; with one, everything is done in this thread.
+
+    Raises:
+        Exception: what the function raised for the first item that it failed on.
+    """
+    if workers <= 1:
+        yield from map(function, items)
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        waiting: deque[Future[Result]] = deque()
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) > workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()

@@ -1,0 +1,220 @@
+"""Reads CSV and TSV strictly: every row whole, every byte text; and says which line is at fault."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import re
+import zlib
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.contract import DataError
+
+EXTRA_MISSING = ("?", "None", "none", "NONE", "NaT", "nil")
+"""Words for a missing value beside pyarrow's own (empty, NA, N/A, NaN, null, …)."""
+
+
+def read_text(path: Path, text_columns: Collection[str]) -> Any:
+    """Reads a CSV or TSV file whole, into an Arrow table.
+
+    Args:
+        path: the file.
+        text_columns: columns that are text, whatever they look like.
+
+    Raises:
+        DataError: the file is empty, ragged or cut short, or is not UTF-8.
+    """
+    import pyarrow
+
+    separator = separator_of(path)
+    try:
+        with open_bytes(path) as stream:
+            table = parse_text(stream, separator, dict.fromkeys(text_columns, pyarrow.string()))
+    except (pyarrow.ArrowException, UnicodeDecodeError) as error:
+        raise unreadable_text(path, separator, error) from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise unreadable(path, error) from error
+    if any(pyarrow.types.is_binary(field.type) for field in table.schema) or _quotes_are_odd(path):
+        explain_text(path, separator)
+    return table
+
+
+def parse_text(
+    stream: IO[bytes],
+    separator: str,
+    types: Mapping[str, Any],
+    names: Sequence[str] | None = None,
+    only: Sequence[str] | None = None,
+    *,
+    quotes: bool = True,
+) -> Any:
+    """Parses CSV into an Arrow table.
+
+    Args:
+        stream: whole rows.
+        separator: what stands between the values.
+        types: column -> Arrow type; the others are found.
+        names: of the columns, where the rows have no header.
+        only: columns that are looked at; all when left out.
+        quotes: whether there may be quotes in the rows, and line breaks within them.
+
+    Raises:
+        pyarrow.ArrowException: the rows are ragged, or a value is not of its column's type.
+    """
+    import pyarrow.csv
+
+    return pyarrow.csv.read_csv(
+        stream,
+        read_options=pyarrow.csv.ReadOptions(column_names=None if names is None else list(names)),
+        parse_options=pyarrow.csv.ParseOptions(delimiter=separator, newlines_in_values=quotes),
+        convert_options=pyarrow.csv.ConvertOptions(
+            strings_can_be_null=True,
+            null_values=[*pyarrow.csv.ConvertOptions().null_values, *EXTRA_MISSING],
+            column_types=dict(types),
+            include_columns=None if only is None else list(only),
+        ),
+    )
+
+
+def whole_records(block: bytes, separator: str) -> int:
+    """Returns how many bytes of a block of CSV, that begins with a record, are whole records; 0 if none is whole.
+
+    A line break within quotes ends no record. A quote opens a value at its beginning alone.
+    """
+    newline = b"\n" if b"\n" in block else b"\r"
+    if b'"' not in block:
+        return block.rfind(newline) + 1
+    turns = _turns(block, separator.encode())
+    end = block.rfind(newline)
+    while end >= 0:
+        before = int(np.searchsorted(turns, end))
+        if before % 2 == 0:
+            return end + 1
+        end = block.rfind(newline, 0, int(turns[before - 1]))
+    return 0
+
+
+def _turns(block: bytes, separator: bytes) -> NDArray[np.int64]:
+    """Returns the positions of the quotes that open and close values, in turn."""
+    data = np.frombuffer(block, np.uint8)
+    quotes = np.flatnonzero(data == ord('"'))
+    opening = quotes[::2]
+    before = data[np.maximum(opening - 1, 0)]
+    usual = np.isin(before, np.frombuffer(separator + b'\r\n"', np.uint8)) | (opening == 0)
+    usual |= (opening == 3) & block.startswith(b"\xef\xbb\xbf")
+    if usual.all():
+        return quotes
+    # Quotes within unquoted values, as in 5" pipe: the values have to be told apart one by one.
+    quoted = re.compile(rb"(?:(?<=[" + re.escape(separator) + rb'\r\n])|\A(?:\xef\xbb\xbf)?)"[^"]*(?:""[^"]*)*(?:"|\Z)')
+    ends = [(match.start(), match.end() - 1) for match in quoted.finditer(block)]
+    return np.array(ends, np.int64).reshape(-1)
+
+
+def open_bytes(path: Path) -> IO[bytes]:
+    """Opens a file, decompressed where its name ends in .gz."""
+    if path.name.lower().endswith(".gz"):
+        return cast("IO[bytes]", gzip.open(path))
+    return path.open("rb")
+
+
+def unreadable(path: Path, error: Exception) -> DataError:
+    """Returns the error for a file that cannot be read or decompressed to its end."""
+    return DataError(
+        f"data.path: expected a whole file, got {path.name!r}, which cannot be read ({first_line(error)}). "
+        "Copy or compress it again."
+    )
+
+
+def unreadable_text(path: Path, separator: str, error: Exception) -> DataError:
+    """Returns the error for a file that is no CSV: with the line that is at fault, if one is found."""
+    try:
+        explain_text(path, separator)
+    except DataError as explained:
+        return explained
+    return DataError(
+        f"data.path: expected a table with a header, got {path.name!r}, which cannot be read "
+        f"({first_line(error)}). Correct the file."
+    )
+
+
+def separator_of(path: Path) -> str:
+    """Returns what stands between the values: a tab in .tsv, else a comma, or a semicolon by the header.
+
+    Raises:
+        DataError: the file is empty, cannot be read, or is no text.
+    """
+    try:
+        with open_bytes(path) as stream:
+            header = stream.readline()
+    except (OSError, EOFError, zlib.error) as error:
+        raise unreadable(path, error) from error
+    if not header:
+        raise DataError(
+            f"data.path: expected a table with a header, got {path.name!r}, which is empty. Check the file."
+        )
+    if b"\x00" in header:
+        raise DataError(
+            f"data.path: expected UTF-8 text, got {path.name!r}, whose header has zero bytes (UTF-16, or no text). "
+            "Save the file as UTF-8."
+        )
+    if ".tsv" in path.name.lower():
+        return "\t"
+    return ";" if b";" in header and b"," not in header else ","
+
+
+def _quotes_are_odd(path: Path) -> bool:
+    """Says whether some quote may have been left open; a value would then run to the end of the file."""
+    count = 0
+    with open_bytes(path) as stream:
+        while block := stream.read(2**22):
+            count += block.count(b'"')
+    return count % 2 == 1
+
+
+def explain_text(path: Path, separator: str) -> None:
+    """Reads the file again, slowly, and raises for the first line that is at fault; returns if none is.
+
+    Raises:
+        DataError: with the number of the line.
+    """
+    with open_bytes(path) as stream:
+        for number, line in enumerate(stream, start=1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError as error:
+                raise DataError(
+                    f"data.path: expected UTF-8 text, got byte 0x{line[error.start]:02x} in line {number} of "
+                    f"{path.name!r}. Save the file as UTF-8."
+                ) from error
+    # A field may be as long as the file where a quote is left open; the module's own limit is 128 KiB.
+    csv.field_size_limit(2**31 - 1)
+    with open_bytes(path) as stream:
+        lines = (line.decode("utf-8-sig") for line in stream)
+        reader = csv.reader(lines, delimiter=separator, strict=True)
+        width, start = 0, 1
+        try:
+            for row in reader:
+                if row and not width:
+                    width = len(row)
+                if row and len(row) != width:
+                    raise DataError(
+                        f"data.path: expected {width} values in every row, got {len(row)} in line {start} of "
+                        f"{path.name!r}. Correct the line, or the end of the file if it was cut short."
+                    )
+                start = reader.line_num + 1
+        except csv.Error as error:
+            raise DataError(
+                f"data.path: expected quotes in pairs, got {error} in the value that starts in line {start} of "
+                f"{path.name!r}. Correct the line, or the end of the file if it was cut short."
+            ) from error
+
+
+def first_line(error: Exception) -> str:
+    """Returns the first line of what an error says."""
+    text = str(error).strip()
+    return text.splitlines()[0][:200] if text else type(error).__name__

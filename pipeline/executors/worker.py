@@ -1,0 +1,125 @@
+"""What a worker process runs: it makes trials, one after the other, until its socket is closed.
+
+`python -m pipeline.executors.worker DESCRIPTOR`; started by `pipeline.executors.process`.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Mapping
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from data.contract import PenjingError
+from pipeline.executors.process import Setup
+from pipeline.executors.steps import PlannedStep
+from pipeline.planner import PlannedStage
+from pipeline.runner import Runner
+from pipeline.store import Artifact, Store
+
+
+class Teller:
+    """Tells the run what happens here; see `pipeline.runner.Listener`.
+
+    Args:
+        connection: to the run.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def tell(self, *message: Any) -> None:
+        """Sends one message."""
+        self._connection.send(message)
+
+    def step(self, label: str, done: int, total: int, figures: Mapping[str, float | str]) -> None:
+        """Says how far a stage is."""
+        self.tell("step", label, done, total, dict(figures))
+
+    def note(self, text: str) -> None:
+        """Says one line that stays."""
+        self.tell("note", text)
+
+    def begin(self, planned: PlannedStage) -> None:
+        """Says nothing: stages of a plan are the run's own."""
+
+    def end(self, planned: PlannedStage, artifact: Artifact, cached: bool) -> None:
+        """Says nothing, as `begin`."""
+
+
+def main() -> None:
+    """Makes what it is told to make."""
+    serve(_prepared)
+
+
+def _prepared(setup: Setup, teller: Teller) -> Runner:
+    _load_libraries(setup.cores)
+    return Runner(Store(setup.root, teller.note), teller, setup.seed)
+
+
+def serve(prepare: Callable[[Setup, Teller], Runner]) -> None:
+    """Makes one trial after the other for the process at the other end of the socket.
+
+    Args:
+        prepare: makes ready for work, and returns what makes steps.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    connection: Connection = Connection(int(sys.argv[1]))
+    setup: Setup = connection.recv()
+    orders: queue.SimpleQueue[tuple[PlannedStep, ...]] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(connection, orders), daemon=True).start()
+    teller = Teller(connection)
+    runner = prepare(setup, teller)
+    teller.tell("ready")
+    while True:
+        _make(runner, orders.get(), teller)
+
+
+def _listen(connection: Connection, orders: queue.SimpleQueue[tuple[PlannedStep, ...]]) -> None:
+    """Hands on what the run asks for; ends this process and its children as soon as the run is gone."""
+    while True:
+        try:
+            orders.put(connection.recv())
+        except (EOFError, OSError):
+            os.killpg(os.getpgrp(), signal.SIGKILL)
+
+
+def _load_libraries(cores: tuple[int, ...]) -> None:
+    """Imports TensorFlow, then keeps to some cores.
+
+    In that order: how many threads TensorFlow's pools have shapes how sums are split, and so the last bits of what a
+    convolution learns. They have as many as in the run's own process, whatever cores they share.
+    """
+    from models.legacy_keras import tf
+
+    tf.config.list_logical_devices()  # the pools are made here
+    if cores:
+        for thread in Path("/proc/self/task").iterdir():
+            os.sched_setaffinity(int(thread.name), cores)
+
+
+def _make(runner: Runner, steps: tuple[PlannedStep, ...], teller: Teller) -> None:
+    """Makes the artifacts of one trial; ends this process where that crashes."""
+    try:
+        for step in steps:
+            teller.tell("waits")
+            runner.make_step(step, lambda: teller.tell("makes"))
+    except PenjingError as error:
+        kind = next(each for each in type(error).__mro__ if each.__module__ == PenjingError.__module__)
+        teller.tell("refused", kind.__name__, str(error))
+    except Exception as error:
+        traceback.print_exc()  # into the run's log
+        teller.tell("crashed", " ".join(f"{type(error).__name__}: {error}".split()))
+        raise SystemExit(1) from error
+    else:
+        teller.tell("made")
+
+
+if __name__ == "__main__":
+    main()

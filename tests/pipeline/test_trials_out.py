@@ -1,0 +1,152 @@
+"""Trials that are out at once: what oracles propose meanwhile, how cores are divided, what a config may ask for."""
+
+from __future__ import annotations
+
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from models.compression_config import SearchConfig
+from models.config import RegularizationConfig
+from models.tuning_config import SpaceConfig, TuneConfig
+from pipeline.candidates import Candidate
+from pipeline.config import EngineConfig
+from pipeline.executors.local import shares_of
+from pipeline.oracles import TuningOracle
+from pipeline.search_oracle import CompressionOracle
+from tests.pipeline.test_config_file import IRIS, load, problems
+from tests.pipeline.test_oracles import score_of
+
+Tried = tuple[RegularizationConfig | None, tuple[tuple[str, Any], ...], int | None]
+
+
+def tried(config: TuneConfig, batch: int, failed: frozenset[int] = frozenset()) -> list[Tried]:
+    """Runs a whole search with so many trials out at once, told in the order they were proposed."""
+    oracle, found, told = TuningOracle(config, 7, 9), [], 0
+    out: deque[Any] = deque()
+    while True:
+        while len(out) < batch and (proposal := oracle.ask()) is not None:
+            found.append((proposal.regularization, tuple(sorted(proposal.values.items())), proposal.epochs))
+            out.append(proposal)
+        if not out:
+            return found
+        proposal = out.popleft()
+        oracle.tell(proposal, None if told in failed else score_of(proposal.regularization))
+        told += 1
+
+
+@pytest.mark.parametrize("failed", [frozenset(), frozenset({0, 3})])
+@pytest.mark.parametrize(
+    "config",
+    [
+        TuneConfig(oracle="random", trials=9),
+        TuneConfig(oracle="grid", trials=30, grid_points=3, space=SpaceConfig(activation=("relu", "elu"))),
+        TuneConfig(oracle="hyperband", trials=24),
+    ],
+    ids=lambda config: config.oracle,
+)
+def test_what_is_tried_does_not_hang_on_how_many_are_out(config: TuneConfig, failed: frozenset[int]) -> None:
+    one_by_one = tried(config, 1, failed)
+    assert len(one_by_one) == {"random": 9, "grid": 30, "hyperband": 13 + 7 + 3}[config.oracle]
+    for batch in (2, 3, 100):
+        assert tried(config, batch, failed) == one_by_one
+
+
+def test_the_bayesian_oracle_proposes_the_same_again_and_nothing_twice() -> None:
+    several = tried(TuneConfig(oracle="bayesian", trials=9), 2)
+    assert several == tried(TuneConfig(oracle="bayesian", trials=9), 2)
+    assert len(set(several)) == 9
+    # Six are drawn at random whatever was told; the seventh is too, since only five are told when it is asked for.
+    assert several[:7] == tried(TuneConfig(oracle="bayesian", trials=7), 3)
+    assert several[:6] == tried(TuneConfig(oracle="bayesian", trials=6), 1)
+
+
+def looked_at(config: SearchConfig, batch: int) -> list[Candidate]:
+    oracle, found = CompressionOracle(config, 5), []
+    out: deque[Any] = deque()
+    while True:
+        while len(found) < config.candidates and len(out) < batch and (asked := oracle.ask()) is not None:
+            found.append(asked[0])
+            out.append(asked)
+        if not out:
+            return found
+        candidate, trial = out.popleft()
+        oracle.tell(trial, -candidate.sparsity)
+
+
+def test_candidates_of_a_round_may_all_be_out() -> None:
+    config = SearchConfig(candidates=20)
+    one_by_one = looked_at(config, 1)
+    assert [each.look for each in one_by_one] == ["one_shot"] * 15 + ["short"] * 4 + ["full"]
+    for batch in (2, 20):
+        assert looked_at(config, batch) == one_by_one
+
+
+@pytest.mark.parametrize(
+    ("workers", "most_at_once", "cores", "expected"),
+    [
+        ("auto", 8, [0, 1, 2], [(0,), (1,), (2,)]),
+        ("auto", 2, [0, 1, 2, 3, 4], [(0, 1), (2, 3, 4)]),
+        ("auto", 1, [0, 1], [()]),
+        (1, 8, [0, 1], [()]),
+        (2, 8, [4, 6], [(4,), (6,)]),
+        (3, 8, [0, 1], [(0,), (1,), (0,)]),
+        (3, 8, [0, 1, 2, 3, 4, 5, 6], [(0, 1), (2, 3), (4, 5, 6)]),
+    ],
+)
+def test_cores_are_divided(workers: Any, most_at_once: int, cores: list[int], expected: list[tuple[int, ...]]) -> None:
+    assert shares_of(EngineConfig(workers=workers), most_at_once, cores) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "engine: {}\n",
+            "engine: expected it with a section tune or search alone, got it without. Nothing would run there.",
+        ),
+        (
+            "engine: {workers: 2}\ntune: {}\n",
+            "engine.workers: expected at most 1, the trials that are out at once, got 2. Take auto, or say "
+            "`tune: {batch_trials: 2}`.",
+        ),
+        (
+            "engine: {workers: 2}\nsearch: {}\ntarget: {max_latency_us: 3}\n",
+            "engine.workers: expected at most 1, the trials that are out at once; candidates are timed one by one with "
+            "target.max_latency_us, got 2. Take auto.",
+        ),
+        (
+            "engine: {workers: 50}\nsearch: {candidates: 40}\ntune: {batch_trials: 3}\n",
+            "engine.workers: expected at most 40, the trials that are out at once, got 50. Take auto, or say "
+            "`tune: {batch_trials: 50}`.",
+        ),
+        ("engine: {workers: 0}\ntune: {}\n", "engine.workers: expected "),
+        (
+            "engine: {silence_seconds: 0}\ntune: {}\n",
+            "engine.silence_seconds: expected a number above 0 or null, got 0.",
+        ),
+        (
+            "engine: {kind: ray}\ntune: {}\n",
+            "engine.kind: expected 'local', got 'ray'. Running trials on a Ray",
+        ),
+        ("engine: {threads: 2}\ntune: {}\n", "engine.threads: expected a key of 'engine', got 'threads'."),
+        ("tune: {batch_trials: 0}\n", "tune.batch_trials: expected a whole number from 1 to 10000, got 0."),
+        ("tune: {workers: 2}\n", "tune.workers: expected a key of 'tune', got 'workers'."),
+    ],
+)
+def test_what_no_engine_can_do_is_refused(text: str, message: str, tmp_path: Path) -> None:
+    (problem,) = problems(tmp_path, IRIS + text)
+    assert problem.partition(": ")[2].startswith(message), problem
+
+
+def test_trials_at_once(tmp_path: Path) -> None:
+    for text, expected in (
+        ("", 0),
+        ("tune: {}\n", 1),
+        ("tune: {batch_trials: 3}\n", 3),
+        ("search: {candidates: 20}\ntune: {batch_trials: 3}\n", 20),
+        ("search: {candidates: 20}\ntune: {batch_trials: 3}\ntarget: {max_latency_us: 9}\n", 3),
+    ):
+        assert load(tmp_path, IRIS + text).config.trials_at_once == expected
