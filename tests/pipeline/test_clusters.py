@@ -12,6 +12,7 @@ import pytest
 import run_pipeline
 from pipeline.bundle_layout import cluster_name
 from pipeline.report.collapsed import collapsed_sentence
+from pipeline.report.findings import guess_caution
 from pipeline.report.figures import Plots
 from pipeline.report.findings import verdict, yardstick
 from pipeline.report.record import RunRecord, StageRecord
@@ -125,8 +126,9 @@ def test_two_clusters_or_a_single_row_are_no_collapse(sizes: tuple[int, ...]) ->
 
 
 def test_the_terminal_says_that_a_clustering_has_collapsed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    figures = clustering_record(None, sizes=(15, 0), score=-1.0).summary
-    published = SimpleNamespace(summary=figures, report="report.html", has_earlier_bundle=False, bundle=None)
+    record = clustering_record(None, sizes=(15, 0), score=-1.0)
+    told_first = {"summary": record.summary, "guess_caution": guess_caution(record), "report": "report.html"}
+    published = SimpleNamespace(**told_first, has_earlier_bundle=False, bundle=None)
     result: Any = SimpleNamespace(stages=(), published=published, name="kinds")
     run_pipeline._print_result(result, "silhouette", Workdir(tmp_path))
     told = capsys.readouterr().out
