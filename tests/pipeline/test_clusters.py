@@ -12,9 +12,8 @@ import pytest
 import run_pipeline
 from pipeline.bundle_layout import cluster_name
 from pipeline.report.collapsed import collapsed_sentence
-from pipeline.report.findings import guess_caution
 from pipeline.report.figures import Plots
-from pipeline.report.findings import verdict, yardstick
+from pipeline.report.findings import guess_caution, verdict, yardstick
 from pipeline.report.record import RunRecord, StageRecord
 from pipeline.report.section_clusters import clusters_section
 from pipeline.runner import StageError
