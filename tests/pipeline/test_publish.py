@@ -12,6 +12,7 @@ import threading
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -133,9 +134,13 @@ def test_a_model_no_better_than_a_guess_is_told(workdir: Workdir, published: Don
     printed = StringIO()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run_pipeline, "out", Console(file=printed, width=200))
-        told = RunResult("digits", "classification", "accuracy", tuple(stages), result)
+        searched: Any = SimpleNamespace(
+            manifest=SimpleNamespace(stage="search", ledger=(), details={"metric": "accuracy", "held_drop": 0.01})
+        )
+        told = RunResult("digits", "classification", "accuracy", (*stages, (searched, False)), result)
         run_pipeline._print_result(told, "accuracy", workdir)
         assert printed.getvalue().count(result.guess_caution) == 1
+        assert "so the search held the validation accuracy to at most 0.01 below" in printed.getvalue()
 
 
 def test_second_time_writes_nothing(workdir: Workdir, published: Done) -> None:
