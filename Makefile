@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 run: $(VENV)/.installed
 	$(BIN)/python run_pipeline.py
 
-test: lint
+test: lint $(VENV)/.installed-for-tests
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: $(VENV)/.installed
@@ -17,7 +17,7 @@ lint: $(VENV)/.installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.installed
+bench: $(VENV)/.installed-for-tests
 	$(BIN)/python -m benchmarks.main_job
 	$(BIN)/python -m benchmarks.table_against_forest
 	$(BIN)/python -m benchmarks.training_speed
@@ -29,9 +29,21 @@ $(VENV)/.installed: requirements.txt
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet -r requirements.txt
 	touch $@
 
-# Anew from requirements.in, after a change there: what pip finds together, pinned.
+$(VENV)/.installed-for-tests: $(VENV)/.installed requirements-ray.txt requirements-test.txt
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -r requirements-ray.txt -r requirements-test.txt
+	touch $@
+
+# Anew after a change of a requirements*.in: what pip finds together, pinned; each file holds what those before it lack.
+PIP_LOCK := .venv-lock/bin/python -m pip
 lock:
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
-	.venv-lock/bin/python -m pip install --quiet -r requirements.in
-	{ echo "# Exact pins of requirements.in and all it needs. Made by: make lock"; .venv-lock/bin/python -m pip freeze; } > requirements.txt
+	$(PIP_LOCK) install --quiet -r requirements.in
+	$(PIP_LOCK) freeze > .venv-lock/main
+	$(PIP_LOCK) install --quiet -c .venv-lock/main -r requirements-ray.in
+	$(PIP_LOCK) freeze > .venv-lock/ray
+	$(PIP_LOCK) install --quiet -c .venv-lock/ray -r requirements-test.in
+	$(PIP_LOCK) freeze > .venv-lock/test
+	{ echo "# Exact pins of requirements.in and all it needs. Made by: make lock"; cat .venv-lock/main; } > requirements.txt
+	{ echo "# Exact pins of what requirements-ray.in needs beside requirements.txt. Made by: make lock"; grep -vxFf .venv-lock/main .venv-lock/ray; } > requirements-ray.txt
+	{ echo "# Exact pins of what requirements-test.in needs beside those two. Made by: make lock"; grep -vxFf .venv-lock/ray .venv-lock/test; } > requirements-test.txt
 	rm -rf .venv-lock
