@@ -18,6 +18,7 @@ from pipeline.own_model.copying import copy_model
 from pipeline.own_model.foreign_code import foreign_code, refuse_foreign_code
 from pipeline.own_model.formats import Architecture, read_architecture
 from pipeline.own_model.rebuilding import rebuild
+from pipeline.own_model.wiring import check_wiring
 
 _NAMES = {"keras": "model.keras", "h5": "model.h5", "saved_model": "model"}
 
@@ -65,7 +66,8 @@ def load_own_model(config: FileModelConfig, folder: Path) -> LoadedModel:
         folder: scratch; what is looked at is a copy in it, so that it is what is loaded.
 
     Raises:
-        ConfigError: it is damaged, holds code that is not allowed, or tf_keras cannot make it.
+        ConfigError: it is damaged, holds code that is not allowed, its layers cannot be connected, or tf_keras cannot
+            make it.
     """
     copy = folder / "own_model"
     shutil.rmtree(copy, ignore_errors=True)
@@ -75,6 +77,7 @@ def load_own_model(config: FileModelConfig, folder: Path) -> LoadedModel:
         copy_model(config.file, looked_at)
         architecture = read_architecture(looked_at)
         allowed = refuse_foreign_code(foreign_code(architecture.configs), config.allow)
+        check_wiring(architecture.configs)
         # Keras tells formats apart by name; a name that lies would send it the wrong way.
         path = looked_at.rename(copy / _NAMES[architecture.format])
         return LoadedModel(_loaded(path, architecture, safe=not allowed), architecture, allowed)

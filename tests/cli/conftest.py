@@ -5,23 +5,36 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.cli.small_run import ROOT, SMALL, Finished, Run
+from tests.cli.warm_process import WarmProcess
+
+ENVIRONMENT = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
 
 
 @pytest.fixture(scope="session")
-def penjing() -> Callable[..., subprocess.CompletedProcess[str]]:
+def warm() -> Iterator[WarmProcess]:
+    """Lends a process that has imported what a run needs."""
+    process = WarmProcess(ENVIRONMENT)
+    yield process
+    process.close()
+
+
+@pytest.fixture(scope="session")
+def penjing(request: pytest.FixtureRequest) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Returns a function that runs `python run_pipeline.py ...` and returns what came of it."""
 
     def run(*arguments: str | Path, cwd: Path = ROOT, timeout: float = 300) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, str(ROOT / "run_pipeline.py"), *map(str, arguments)]
-        environment = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
+        words = list(map(str, arguments))
+        if words[:1] in (["run"], ["search"]):
+            return request.getfixturevalue("warm").run(words, cwd, timeout)
+        command = [sys.executable, str(ROOT / "run_pipeline.py"), *words]
         return subprocess.run(
-            command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=timeout, check=False
+            command, cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, timeout=timeout, check=False
         )
 
     return run

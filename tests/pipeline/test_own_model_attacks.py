@@ -265,6 +265,38 @@ def test_odd_values_of_an_architecture_get_one_message(saved: Path, tmp_path: Pa
     assert refused > 10
 
 
+def test_layers_that_wait_for_one_another_are_refused(saved: Path, tmp_path: Path) -> None:
+    first = architecture(saved)["config"]["layers"][0]["name"]
+    for odd in (["hidden", 0, 0, {}], ["answer", 0, 0, {}], [first, 0, 0, {"mask": ["answer", 0, 0]}]):
+        document = architecture(saved)
+        document["config"]["layers"][1]["inbound_nodes"] = [[odd]]
+        told = refusal(archive_with(saved, document, tmp_path / "m.keras"), tmp_path / "scratch")
+        assert told == (
+            "model.file: expected layers that can be connected one after another, got layer 'hidden', whose input never "
+            "comes to be. Save the model anew from the code that made it."
+        )
+    document = architecture(saved)
+    document["config"]["layers"][2]["inbound_nodes"][0][0][1] = 1  # there is no second call of 'hidden'
+    assert "got layer 'answer'" in refusal(archive_with(saved, document, tmp_path / "m.keras"), tmp_path / "scratch")
+
+
+def test_layers_and_networks_called_several_times_are_connected(tmp_path: Path) -> None:
+    inner_input = keras.Input((3,))
+    inner = keras.Model(inner_input, layers.Dense(3, name="inside")(inner_input), name="inner")
+    chains = [keras.Sequential([keras.Input((3,)), layers.Dense(3)]), keras.Sequential([layers.Dense(3)])]
+    shared = layers.Dense(3, name="shared")
+    inputs = keras.Input((3,))
+    x = shared(inner(inner(shared(inputs))))
+    for chain in chains:
+        x = layers.Add()([chain(chain(x)), inputs])
+    model = keras.Model(inputs, x)
+    rows = np.eye(3, dtype=np.float32)
+    for name in ("m.keras", "m.h5", "m"):
+        model.save(tmp_path / name)
+        loaded = load(tmp_path / name, tmp_path / "scratch")
+        np.testing.assert_array_equal(predict(loaded, rows), predict(model, rows))
+
+
 @pytest.mark.parametrize("packing", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2, zipfile.ZIP_DEFLATED])
 @pytest.mark.parametrize("entry", ["config.json", "model.weights.h5", "assets/x"])
 def test_a_damaged_entry_is_told(saved: Path, tmp_path: Path, packing: int, entry: str) -> None:
