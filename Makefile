@@ -9,7 +9,7 @@ run: $(VENV)/.installed
 	$(BIN)/python run_pipeline.py
 
 test: lint $(VENV)/.installed-for-tests
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
