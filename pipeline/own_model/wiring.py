@@ -35,7 +35,7 @@ def check_wiring(configs: Iterable[Any]) -> None:
         if waiting is not None:
             raise ConfigError(
                 "model.file: expected layers that can be connected one after another, got layer "
-                f"{str(waiting)[:200]!r}, whose input never comes to be. Save the model anew from the code that made it."
+                f"{str(waiting)[:200]!r}, whose input never comes to be. Save it anew from the code that made it."
             )
 
 

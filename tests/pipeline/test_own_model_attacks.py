@@ -272,8 +272,8 @@ def test_layers_that_wait_for_one_another_are_refused(saved: Path, tmp_path: Pat
         document["config"]["layers"][1]["inbound_nodes"] = [[odd]]
         told = refusal(archive_with(saved, document, tmp_path / "m.keras"), tmp_path / "scratch")
         assert told == (
-            "model.file: expected layers that can be connected one after another, got layer 'hidden', whose input never "
-            "comes to be. Save the model anew from the code that made it."
+            "model.file: expected layers that can be connected one after another, got layer 'hidden', whose input "
+            "never comes to be. Save it anew from the code that made it."
         )
     document = architecture(saved)
     document["config"]["layers"][2]["inbound_nodes"][0][0][1] = 1  # there is no second call of 'hidden'
