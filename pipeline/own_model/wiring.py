@@ -52,7 +52,9 @@ def _left_over(layers: list[dict[str, Any]]) -> str | None:
     """Goes through Keras's rounds; returns a layer that is left when a round connects nothing more."""
     inputs = {each["name"] for each in layers if each.get("class_name") == "InputLayer"}
     calls_made = {each["name"]: range(_calls_before(each), _calls_before(each)) for each in layers}
-    waiting = {each["name"]: [list(_references(node)) for node in _nodes(each)] for each in layers}
+    waiting: dict[str, list[list[Reference]]] = {
+        each["name"]: [list(_references(node)) for node in _nodes(each)] for each in layers
+    }
     while any(waiting.values()):
         progress = False
         for name, calls in waiting.items():
