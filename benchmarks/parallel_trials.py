@@ -64,7 +64,7 @@ def prepare(folder: Path, rows: int, epochs: int) -> None:
 def execute(folder: Path, store: Path, engine: str, last: str) -> Any:
     """Runs the config up to a stage; returns the manifest of that one."""
     from pipeline.config_reading.file import load_config
-    from pipeline.executors.local import worker_pool
+    from pipeline.executors.engine import lent_engine
     from pipeline.planner import Scope, make_plan
     from pipeline.runner import Runner
     from pipeline.store import Store
@@ -74,9 +74,9 @@ def execute(folder: Path, store: Path, engine: str, last: str) -> Any:
     scope, place = Scope(last=last), Store(store)
     with (folder / "console.txt").open("a", encoding="utf-8") as stream:
         listener = TerminalListener(Console(file=stream))
-        with worker_pool(config.engine, config.trials_at_once, store, config.seed, listener) as pool:
+        with lent_engine(config, place, listener) as lent:
             plan = make_plan(config, place, scope, {}, rehash=False)
-            made = Runner(place, listener, config.seed, pool).execute(plan, scope)
+            made = Runner(place, listener, config.seed, lent).execute(plan, scope)
     return made[last][0].manifest
 
 

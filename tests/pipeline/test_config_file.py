@@ -142,7 +142,6 @@ def test_nothing_is_told_that_only_follows_from_another_fault(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("engine: {kind: ray}\ntune: {}", "engine.kind: expected 'local', got 'ray'."),
         ("train: {workers: 2}", "train.workers: expected a key of 'train', got 'workers'."),
     ],
 )

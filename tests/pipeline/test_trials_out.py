@@ -12,7 +12,7 @@ from models.compression_config import SearchConfig
 from models.config import RegularizationConfig
 from models.tuning_config import SpaceConfig, TuneConfig
 from pipeline.candidates import Candidate
-from pipeline.config import EngineConfig
+from pipeline.engine_config import LocalEngineConfig
 from pipeline.executors.local import shares_of
 from pipeline.oracles import TuningOracle
 from pipeline.search_oracle import CompressionOracle
@@ -97,7 +97,7 @@ def test_candidates_of_a_round_may_all_be_out() -> None:
     ],
 )
 def test_cores_are_divided(workers: Any, most_at_once: int, cores: list[int], expected: list[tuple[int, ...]]) -> None:
-    assert shares_of(EngineConfig(workers=workers), most_at_once, cores) == expected
+    assert shares_of(LocalEngineConfig(workers=workers), most_at_once, cores) == expected
 
 
 @pytest.mark.parametrize(
@@ -126,10 +126,6 @@ def test_cores_are_divided(workers: Any, most_at_once: int, cores: list[int], ex
         (
             "engine: {silence_seconds: 0}\ntune: {}\n",
             "engine.silence_seconds: expected a number above 0 or null, got 0.",
-        ),
-        (
-            "engine: {kind: ray}\ntune: {}\n",
-            "engine.kind: expected 'local', got 'ray'. Running trials on a Ray",
         ),
         ("engine: {threads: 2}\ntune: {}\n", "engine.threads: expected a key of 'engine', got 'threads'."),
         ("tune: {batch_trials: 0}\n", "tune.batch_trials: expected a whole number from 1 to 10000, got 0."),
