@@ -9,7 +9,7 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +17,7 @@ from typing import Any
 
 from data.contract import PenjingError
 from pipeline.code_digest import ROOMS, ROOT
+from pipeline.ray_messages import messages_of_ray_to_stderr
 
 CONNECT_SECONDS = 5.0
 """How long a cluster may take to answer the first call: it is there, or it is not."""
@@ -34,6 +35,7 @@ class RayConnection:
     Args:
         address: `engine.address`.
         note: told one line where a cluster is started.
+        rooms: folders of this project that its nodes are given.
 
     Raises:
         PenjingError: at an address that is named, nothing answers.
@@ -44,8 +46,8 @@ class RayConnection:
         ...     ray.get(ray.remote(work).remote())
     """
 
-    def __init__(self, address: str, note: Callable[[str], object]) -> None:
-        self._address, self._note = address, note
+    def __init__(self, address: str, note: Callable[[str], object], rooms: Iterable[str] = ROOMS) -> None:
+        self._address, self._note, self._rooms = address, note, tuple(rooms)
         self._ray: Any = None
         self._closing = ExitStack()
 
@@ -72,6 +74,7 @@ class RayConnection:
 
     def _connected(self) -> Any:
         self._closing.enter_context(_environment(_QUIET))
+        self._closing.enter_context(messages_of_ray_to_stderr())
         import ray
 
         address = self._address if self._address != "auto" else _running_cluster()
@@ -82,7 +85,7 @@ class RayConnection:
         if address is None:
             self._note("engine: no Ray cluster runs on this machine; one is started for this run")
         with tempfile.TemporaryDirectory() as name:
-            code = _copy_of_code(Path(name) / "code")
+            code = _copy_of_code(self._rooms, Path(name) / "code")
             try:
                 ray.init(
                     address="local" if address is None else address,
@@ -172,9 +175,9 @@ def _answers(address: str) -> str | None:
     return None
 
 
-def _copy_of_code(folder: Path) -> Path:
-    """Copies this project's modules, and nothing that lies beside them, to be sent to the nodes."""
-    for room in ROOMS:
+def _copy_of_code(rooms: Iterable[str], folder: Path) -> Path:
+    """Copies some folders of this project, and nothing that lies beside them, to be sent to the nodes."""
+    for room in rooms:
         shutil.copytree(ROOT / room, folder / room, ignore=shutil.ignore_patterns("__pycache__"))
     return folder
 

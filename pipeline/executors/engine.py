@@ -10,6 +10,8 @@ from pipeline.config import RunConfig
 from pipeline.engine_config import RayEngineConfig
 from pipeline.executors.local import local_pool
 from pipeline.executors.pooled import Engine, SharedFolder
+from pipeline.executors.ray_pool import ray_engine
+from pipeline.ray_cluster import RayConnection
 from pipeline.store import Store
 
 
@@ -30,9 +32,8 @@ def lent_engine(config: RunConfig, store: Store, progress: Progress) -> Iterator
         if section is None:
             yield None
         elif isinstance(section, RayEngineConfig):
-            from pipeline.executors.ray_pool import ray_engine
-
-            yield stack.enter_context(ray_engine(section, most, store, config.seed, progress))
+            connection = stack.enter_context(RayConnection(section.address, progress.note))
+            yield stack.enter_context(ray_engine(section, connection, most, store, config.seed, progress))
         else:
             pool = stack.enter_context(local_pool(section, most, store.root, config.seed, progress))
             yield Engine(pool, SharedFolder())

@@ -88,6 +88,7 @@ class _Nodes:
 @contextmanager
 def ray_engine(
     engine: RayEngineConfig,
+    connection: RayConnection,
     most_at_once: int,
     store: Store,
     seed: int,
@@ -98,6 +99,7 @@ def ray_engine(
 
     Args:
         engine: the section.
+        connection: to the cluster.
         most_at_once: trials that are out at a time, at most.
         store: the run's store.
         seed: the run's seed.
@@ -105,7 +107,7 @@ def ray_engine(
         module: what a worker runs.
 
     Raises:
-        PenjingError: nothing answers at the address, or the place where artifacts are to pass cannot be opened.
+        StoreError: the place where artifacts are to pass cannot be opened.
     """
     exchange: Exchange | None = None
     passage: Passage = SharedFolder()
@@ -115,13 +117,12 @@ def ray_engine(
     # As many threads as here, whatever a node has: see `pipeline.executors.worker`.
     setup = Setup(store.root.absolute(), seed, threads=len(os.sched_getaffinity(0)), exchange=exchange)
     size = most_at_once if engine.workers == "auto" else engine.workers
-    with RayConnection(engine.address, progress.note) as connection:
-        nodes = _Nodes(engine, connection, progress, module)
-        pool = WorkerPool(setup, [()] * size, engine.silence_seconds, progress, nodes.start)
-        try:
-            yield Engine(pool, passage)
-        finally:
-            pool.close()
+    nodes = _Nodes(engine, connection, progress, module)
+    pool = WorkerPool(setup, [()] * size, engine.silence_seconds, progress, nodes.start)
+    try:
+        yield Engine(pool, passage)
+    finally:
+        pool.close()
 
 
 def resources_of(engine: RayEngineConfig) -> dict[str, float]:
