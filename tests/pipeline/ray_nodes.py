@@ -24,22 +24,34 @@ def cluster_of_three(folder: Path) -> Iterator[Any]:
     """Lends a cluster of three nodes, each of one processor; its workers keep their copies in `folder`."""
     from ray.cluster_utils import Cluster
 
+    with _variables(folder):
+        head = {"num_cpus": 1, "include_dashboard": False, "_system_config": QUICK}
+        cluster = Cluster(initialize_head=True, head_node_args=head)
+    try:
+        for _ in range(2):
+            add_node(cluster, folder)
+        yield cluster
+    finally:
+        cluster.shutdown()
+
+
+def add_node(cluster: Any, folder: Path) -> None:
+    """Adds a node of one processor; `folder` as for the cluster."""
+    with _variables(folder):
+        cluster.add_node(num_cpus=1)
+
+
+@contextmanager
+def _variables(folder: Path) -> Iterator[None]:
     # Ray's sockets lie below its own folder: their paths may not be longer than 107 bytes.
     during = {"TMPDIR": str(folder), "RAY_TMPDIR": tempfile.gettempdir(), "RAY_USAGE_STATS_ENABLED": "0"}
     before = {name: os.environ.get(name) for name in during}
     os.environ.update(during)
     try:
-        head = {"num_cpus": 1, "include_dashboard": False, "_system_config": QUICK}
-        cluster = Cluster(initialize_head=True, head_node_args=head)
-        for _ in range(2):
-            cluster.add_node(num_cpus=1)
+        yield
     finally:
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
-    try:
-        yield cluster
-    finally:
-        cluster.shutdown()
 
 
 def workers(folder: Path) -> list[int]:

@@ -28,7 +28,7 @@ from pipeline.ray_cluster import RayConnection
 from pipeline.runner import Runner
 from pipeline.store import Artifact, Store
 from tests.cli.small_run import ROOT
-from tests.pipeline.ray_nodes import cluster_of_three, until, workers
+from tests.pipeline.ray_nodes import add_node, cluster_of_three, until, workers
 from tests.pipeline.test_worker_pool import Heard, log, outcome, submit
 from tests.pipeline.test_worker_processes import Listener, files, trials
 
@@ -126,7 +126,7 @@ def test_a_killed_node_s_trial_goes_on_elsewhere_to_the_same_bytes(nodes: tuple[
         shutil.rmtree(tmp_path / "ray" / "store" / trial[0] / trial[1])
     again = run(tmp_path / "ray", engine, Listener())
     assert trials(again) == expected
-    nodes[0].add_node(num_cpus=1)
+    add_node(*nodes)
 
 
 @pytest.fixture
