@@ -21,8 +21,10 @@ from pipeline.code_digest import ROOMS
 from pipeline.config_reading.file import load_config
 from pipeline.engine_config import RayEngineConfig
 from pipeline.executors.engine import lent_engine
+from pipeline.executors.handle import Loss
 from pipeline.executors.pool import WorkerPool
 from pipeline.executors.ray_pool import ray_engine
+from pipeline.executors.ray_worker import loss_of
 from pipeline.planner import Scope, make_plan
 from pipeline.ray_cluster import RayConnection
 from pipeline.runner import Runner
@@ -178,6 +180,41 @@ def test_a_node_with_other_libraries_is_refused(
     expected = r"^engine: expected nodes with the libraries of this machine, got numpy \d\S+ in place of 1\.0, python 3"
     with pytest.raises(PenjingError, match=expected):
         outcome(pool, submit(pool, "a", "ok"))
+
+
+def test_a_node_that_does_not_see_the_store_is_refused(nodes: tuple[Any, Path], tmp_path: Path) -> None:
+    section, heard = RayEngineConfig(kind="ray", address=nodes[0].address), Heard()
+    elsewhere = Store(tmp_path / "elsewhere")
+    with (
+        RayConnection(section.address, heard.note) as connection,
+        ray_engine(section, connection, 1, elsewhere, 1, heard) as engine,
+        pytest.raises(PenjingError) as refused,
+    ):
+        outcome(engine.pool, submit(engine.pool, "a", "ok"))
+    assert str(refused.value) == (
+        "engine.store_url: expected it, or a work directory that every node sees under the same path, got "
+        f"{socket.gethostname()} without {elsewhere.root}. Say a URL that all of them reach."
+    )
+
+
+def test_what_ray_says_of_a_worker() -> None:
+    from ray import exceptions
+
+    assert loss_of(exceptions, exceptions.OutOfMemoryError("x")) == Loss(
+        "was killed by Ray, since its node ran out of memory", killed=True
+    )
+    lost = Loss("was lost with its node", node=True)
+    assert loss_of(exceptions, exceptions.NodeDiedError("x")) == lost
+    died = "The actor died.\nThe actor died because its node has died. Node Id: 5"
+    assert loss_of(exceptions, exceptions.RayActorError(error_msg=died)) == lost
+    crashed = (
+        "The actor is dead. Worker exit type: SYSTEM_ERROR Worker exit detail: Worker\n left. Some common causes x"
+    )
+    told = loss_of(exceptions, exceptions.RayActorError(error_msg=crashed))
+    assert told == Loss("ended under Ray: Worker left.")
+    told = loss_of(exceptions, exceptions.RuntimeEnvSetupError("no space"))
+    assert told.cause.startswith("could not be given this project's code: ")
+    assert "no space" in told.cause
 
 
 @pytest.mark.parametrize(
