@@ -129,8 +129,8 @@ class Runner:
 
     def _trials(self, inputs: Mapping[str, tuple[str, str]], *, again: bool) -> Trials:
         """What runs the trials of a stage; `again`: what earlier runs made of them is not taken from the store."""
-        plan = partial(self._planned_steps, inputs=inputs, again=again)
-        return SerialTrials(plan, self.make_step) if self.engine is None else PooledTrials(self.engine, plan, self._find)
+        plan, engine = partial(self._planned_steps, inputs=inputs, again=again), self.engine
+        return SerialTrials(plan, self.make_step) if engine is None else PooledTrials(engine, plan, self._find)
 
     def _planned_steps(
         self, steps: Sequence[Step], inputs: Mapping[str, tuple[str, str]], *, again: bool
