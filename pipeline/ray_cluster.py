@@ -104,16 +104,22 @@ class RayConnection:
         return ray
 
 
-def environment_of_workers(node: Mapping[str, str], shaping: Mapping[str, str]) -> dict[str, str]:
+def environment_of_workers(node: Mapping[str, str], shaping: Mapping[str, str], gpus: float) -> dict[str, str]:
     """Returns the environment of a process on a node that is to compute the same bits as the run's own.
 
-    Ray sets OMP_NUM_THREADS in what it starts, and with it how many threads TensorFlow splits sums over.
+    Ray sets OMP_NUM_THREADS in what it starts, which may alter how many threads TensorFlow splits sums over. It hides
+    other GPUs from a process that it gives some, and none from one that it gives none.
 
     Args:
         node: the environment that Ray gives.
         shaping: `shaping_environment()` of the run.
+        gpus: how many Ray has set apart for it.
     """
     kept = {name: value for name, value in node.items() if not name.startswith(_SHAPING)}
+    if gpus == 0.0:
+        kept["CUDA_VISIBLE_DEVICES"] = ""
+    elif gpus < 1.0:  # TensorFlow would take all memory of it
+        kept["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"
     return {**kept, **shaping}
 
 

@@ -79,7 +79,12 @@ class _Nodes:
         _check_nodes(needed, [node["Resources"] for node in ray.nodes() if node["Alive"]])
         libraries = tuple(sorted({name for stage in STAGES for name in stage.libraries}))
         order = Order(
-            setup, self._engine.cpus_per_trial, shaping_environment(), versions_of(libraries), module=self._module
+            setup,
+            cpus=self._engine.cpus_per_trial,
+            gpus=self._engine.gpus_per_trial,
+            shaping=shaping_environment(),
+            versions=versions_of(libraries),
+            module=self._module,
         )
         options = {"num_cpus": needed["CPU"], "num_gpus": needed.get("GPU", 0), "memory": needed.get("memory")}
         return RayWorker(ray, order, options, self._waiting)

@@ -38,6 +38,7 @@ class Order:
     Attributes:
         setup: of the worker; its cores, and its store where that is one of copies, are found out on the node.
         cpus: cores it may compute on.
+        gpus: GPUs that Ray has set apart for it.
         shaping: variables of the run's environment that shape how numbers are computed.
         versions: library -> version, on the machine of the run.
         module: what the worker runs.
@@ -45,6 +46,7 @@ class Order:
 
     setup: Setup
     cpus: int
+    gpus: float
     shaping: Mapping[str, str]
     versions: Mapping[str, str]
     module: str = "pipeline.executors.worker"
@@ -79,7 +81,7 @@ class Relay:
                 return [*placed, ("unfit", _unseen(setup.root, self._host))]
         except StoreError as error:
             return [*placed, ("unfit", str(error))]
-        environment = environment_of_workers(os.environ, self._order.shaping)
+        environment = environment_of_workers(os.environ, self._order.shaping, self._order.gpus)
         self._process = WorkerProcess(setup, self._order.module, environment)
         return placed
 

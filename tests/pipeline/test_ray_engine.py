@@ -21,10 +21,8 @@ from pipeline.code_digest import ROOMS
 from pipeline.config_reading.file import load_config
 from pipeline.engine_config import RayEngineConfig
 from pipeline.executors.engine import lent_engine
-from pipeline.executors.handle import Loss
 from pipeline.executors.pool import WorkerPool
 from pipeline.executors.ray_pool import ray_engine
-from pipeline.executors.ray_worker import loss_of
 from pipeline.planner import Scope, make_plan
 from pipeline.ray_cluster import RayConnection
 from pipeline.runner import Runner
@@ -113,7 +111,7 @@ def test_a_killed_node_s_trial_goes_on_elsewhere_to_the_same_bytes(nodes: tuple[
     label = f"trial {lost[0]}: train"
     before = [done for each, done in listener.steps[: listener.lost_at] if each == label]
     after = [done for each, done in listener.steps[listener.lost_at :] if each == label]
-    assert before == list(range(1, before[-1] + 1))
+    assert before == list(range(1, len(before) + 1))
     assert after == list(range(after[0], 61))
     assert after[0] > 1
     # What passed the exchange is what the trials took and made; checkpoints are gone with what they were for.
@@ -195,26 +193,6 @@ def test_a_node_that_does_not_see_the_store_is_refused(nodes: tuple[Any, Path], 
         "engine.store_url: expected it, or a work directory that every node sees under the same path, got "
         f"{socket.gethostname()} without {elsewhere.root}. Say a URL that all of them reach."
     )
-
-
-def test_what_ray_says_of_a_worker() -> None:
-    from ray import exceptions
-
-    assert loss_of(exceptions, exceptions.OutOfMemoryError("x")) == Loss(
-        "was killed by Ray, since its node ran out of memory", killed=True
-    )
-    lost = Loss("was lost with its node", node=True)
-    assert loss_of(exceptions, exceptions.NodeDiedError("x")) == lost
-    died = "The actor died.\nThe actor died because its node has died. Node Id: 5"
-    assert loss_of(exceptions, exceptions.RayActorError(error_msg=died)) == lost
-    crashed = (
-        "The actor is dead. Worker exit type: SYSTEM_ERROR Worker exit detail: Worker\n left. Some common causes x"
-    )
-    told = loss_of(exceptions, exceptions.RayActorError(error_msg=crashed))
-    assert told == Loss("ended under Ray: Worker left.")
-    told = loss_of(exceptions, exceptions.RuntimeEnvSetupError("no space"))
-    assert told.cause.startswith("could not be given this project's code: ")
-    assert "no space" in told.cause
 
 
 @pytest.mark.parametrize(
