@@ -27,18 +27,12 @@ def cluster_of_three(folder: Path) -> Iterator[Any]:
     with _variables(folder):
         head = {"num_cpus": 1, "include_dashboard": False, "_system_config": QUICK}
         cluster = Cluster(initialize_head=True, head_node_args=head)
-    try:
         for _ in range(2):
-            add_node(cluster, folder)
+            cluster.add_node(num_cpus=1)
+    try:
         yield cluster
     finally:
         cluster.shutdown()
-
-
-def add_node(cluster: Any, folder: Path) -> None:
-    """Adds a node of one processor; `folder` as for the cluster."""
-    with _variables(folder):
-        cluster.add_node(num_cpus=1)
 
 
 @contextmanager

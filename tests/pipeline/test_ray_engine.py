@@ -28,7 +28,7 @@ from pipeline.ray_cluster import RayConnection
 from pipeline.runner import Runner
 from pipeline.store import Artifact, Store
 from tests.cli.small_run import ROOT
-from tests.pipeline.ray_nodes import add_node, cluster_of_three, until, workers
+from tests.pipeline.ray_nodes import cluster_of_three, until, workers
 from tests.pipeline.test_worker_pool import Heard, log, outcome, submit
 from tests.pipeline.test_worker_processes import Listener, files, trials
 
@@ -60,73 +60,6 @@ def run(folder: Path, engine: str, listener: Listener) -> dict[str, Artifact]:
         plan = make_plan(config, store, scope, {}, rehash=False)
         made = Runner(store, listener, config.seed, lent).execute(plan, scope)
     return {name: artifact for name, (artifact, _) in made.items()}
-
-
-class NodeKiller(Listener):
-    """Kills a node that is not the head, once a checkpoint of a trial that runs there is in the exchange."""
-
-    def __init__(self, cluster: Any, exchange: Path, copies: Path) -> None:
-        super().__init__()
-        self.cluster, self.exchange, self.copies = cluster, exchange, copies
-        self.killed: str | None = None
-        self.lost_at = 0
-
-    def note(self, text: str) -> None:
-        super().note(text)
-        if "was lost with its node" in text:
-            self.lost_at = len(self.steps)
-
-    def step(self, label: str, done: int, total: int, figures: Mapping[str, float | str]) -> None:
-        super().step(label, done, total, figures)
-        for node in list(self.cluster.worker_nodes) if self.killed is None else ():
-            there = self.copies / f"penjing-{os.getuid()}" / "copies" / node.node_id / ".scratch" / "train"
-            at_work = {path.parent.name for path in there.glob("*/*.checkpoint")}
-            safe = {path.parent.name for path in (self.exchange / ".scratch" / "train").glob("*/*.checkpoint")}
-            if at_work & safe:
-                self.killed = node.node_id
-                self.cluster.remove_node(node, allow_graceful=False)
-                return
-
-
-def test_a_killed_node_s_trial_goes_on_elsewhere_to_the_same_bytes(nodes: tuple[Any, Path], tmp_path: Path) -> None:
-    for name in ("serial", "ray"):
-        (tmp_path / name).mkdir()
-    serial = run(tmp_path / "serial", "null", Listener())
-    for stage in ("ingest", "build"):
-        shutil.copytree(tmp_path / "serial" / "store" / stage, tmp_path / "ray" / "store" / stage)
-    exchange = tmp_path / "exchange"
-    listener = NodeKiller(nodes[0], exchange, nodes[1])
-    address = f"kind: ray, address: '{nodes[0].address}'"
-    engine = f"{{{address}, store_url: 'file://{exchange}', checkpoint_seconds: 0.2}}"
-    made = run(tmp_path / "ray", engine, listener)
-    assert listener.killed is not None
-    told, expected = trials(made), trials(serial)
-    lost = [trial["trial"] for trial in told if trial.pop("losses", None) == ["was lost with its node"]]
-    assert len(lost) == 1
-    assert told == expected
-    assert files(tmp_path / "ray") == files(tmp_path / "serial")
-    assert made["tune"].manifest.key == serial["tune"].manifest.key
-    assert made["tune"].manifest.parents == serial["tune"].manifest.parents
-    # It went on from its last checkpoint, on another node: no epoch before that was repeated.
-    label = f"trial {lost[0]}: train"
-    before = [done for each, done in listener.steps[: listener.lost_at] if each == label]
-    after = [done for each, done in listener.steps[listener.lost_at :] if each == label]
-    assert before == list(range(1, len(before) + 1))
-    assert after == list(range(after[0], 61))
-    assert after[0] > 1
-    # What passed the exchange is what the trials took and made; checkpoints are gone with what they were for.
-    passed = {(path.parent.name, path.stem) for path in exchange.glob("*/*.tar")}
-    own = ("train", made["train"].manifest.key)
-    assert passed == {each for each in made["tune"].manifest.parents if each != own}
-    assert list(exchange.glob(".scratch/*/*")) == []
-    assert until(lambda: workers(nodes[1]) == [], 10)
-    # What workers brought to the exchange needs no worker, nor a cluster, to be had again.
-    shutil.rmtree(tmp_path / "ray" / "store" / "tune")
-    for trial in made["tune"].manifest.parents[-3:]:
-        shutil.rmtree(tmp_path / "ray" / "store" / trial[0] / trial[1])
-    again = run(tmp_path / "ray", engine, Listener())
-    assert trials(again) == expected
-    add_node(*nodes)
 
 
 @pytest.fixture
@@ -279,3 +212,70 @@ def test_a_killed_run_started_again_goes_on_and_an_interrupted_one_leaves_nothin
             told = log_file.stat().st_size
     # The second run went on from where the first was.
     assert min(map(int, re.findall(r"trial 1: train (\d+)/", log_file.read_text()[told:]))) > 1
+
+
+class NodeKiller(Listener):
+    """Kills a node that is not the head, once a checkpoint of a trial that runs there is in the exchange."""
+
+    def __init__(self, cluster: Any, exchange: Path, copies: Path) -> None:
+        super().__init__()
+        self.cluster, self.exchange, self.copies = cluster, exchange, copies
+        self.killed: str | None = None
+        self.lost_at = 0
+
+    def note(self, text: str) -> None:
+        super().note(text)
+        if "was lost with its node" in text:
+            self.lost_at = len(self.steps)
+
+    def step(self, label: str, done: int, total: int, figures: Mapping[str, float | str]) -> None:
+        super().step(label, done, total, figures)
+        for node in list(self.cluster.worker_nodes) if self.killed is None else ():
+            there = self.copies / f"penjing-{os.getuid()}" / "copies" / node.node_id / ".scratch" / "train"
+            at_work = {path.parent.name for path in there.glob("*/*.checkpoint")}
+            safe = {path.parent.name for path in (self.exchange / ".scratch" / "train").glob("*/*.checkpoint")}
+            if at_work & safe:
+                self.killed = node.node_id
+                self.cluster.remove_node(node, allow_graceful=False)
+                return
+
+
+# The last one: the node is gone for good.
+def test_a_killed_node_s_trial_goes_on_elsewhere_to_the_same_bytes(nodes: tuple[Any, Path], tmp_path: Path) -> None:
+    for name in ("serial", "ray"):
+        (tmp_path / name).mkdir()
+    serial = run(tmp_path / "serial", "null", Listener())
+    for stage in ("ingest", "build"):
+        shutil.copytree(tmp_path / "serial" / "store" / stage, tmp_path / "ray" / "store" / stage)
+    exchange = tmp_path / "exchange"
+    listener = NodeKiller(nodes[0], exchange, nodes[1])
+    address = f"kind: ray, address: '{nodes[0].address}'"
+    engine = f"{{{address}, store_url: 'file://{exchange}', checkpoint_seconds: 0.2}}"
+    made = run(tmp_path / "ray", engine, listener)
+    assert listener.killed is not None
+    told, expected = trials(made), trials(serial)
+    lost = [trial["trial"] for trial in told if trial.pop("losses", None) == ["was lost with its node"]]
+    assert len(lost) == 1
+    assert told == expected
+    assert files(tmp_path / "ray") == files(tmp_path / "serial")
+    assert made["tune"].manifest.key == serial["tune"].manifest.key
+    assert made["tune"].manifest.parents == serial["tune"].manifest.parents
+    # It went on from its last checkpoint, on another node: no epoch before that was repeated.
+    label = f"trial {lost[0]}: train"
+    before = [done for each, done in listener.steps[: listener.lost_at] if each == label]
+    after = [done for each, done in listener.steps[listener.lost_at :] if each == label]
+    assert before == list(range(1, len(before) + 1))
+    assert after == list(range(after[0], 61))
+    assert after[0] > 1
+    # What passed the exchange is what the trials took and made; checkpoints are gone with what they were for.
+    passed = {(path.parent.name, path.stem) for path in exchange.glob("*/*.tar")}
+    own = ("train", made["train"].manifest.key)
+    assert passed == {each for each in made["tune"].manifest.parents if each != own}
+    assert list(exchange.glob(".scratch/*/*")) == []
+    assert until(lambda: workers(nodes[1]) == [], 10)
+    # What workers brought to the exchange needs no worker, nor a cluster, to be had again.
+    shutil.rmtree(tmp_path / "ray" / "store" / "tune")
+    for trial in made["tune"].manifest.parents[-3:]:
+        shutil.rmtree(tmp_path / "ray" / "store" / trial[0] / trial[1])
+    again = run(tmp_path / "ray", engine, Listener())
+    assert trials(again) == expected
