@@ -1,4 +1,4 @@
-"""Seconds of twelve trials of `tune`: one worker, two workers, the run's own process, and keras-tuner's own loop.
+"""Seconds of twelve trials of `tune`: one worker, two, two on Ray, the run's own process, and keras-tuner's own loop.
 
 Run from the root of the repository:
 
@@ -7,7 +7,8 @@ Run from the root of the repository:
 Each measurement is a process of its own, all sides in turn. The trials are the same everywhere: 784-300-100-10 under
 twelve strengths of L2 on a grid, the same rows, epochs, batch size and Adam. What is measured on Penjing's side is the
 whole stage: workers that start and import TensorFlow, checkpoints each epoch, every model saved and measured, the best
-one handed on. keras-tuner's side is `GridSearch.search` on Keras 3, which it needs, without its imports.
+one handed on. Ray's side runs on a cluster of one node that is up already; what it takes to start one is told besides.
+keras-tuner's side is `GridSearch.search` on Keras 3, which it needs, without its imports.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +31,18 @@ import numpy as np
 from rich.console import Console
 
 TRIALS = 12
-SIDES = {"keras-tuner": "", "own process": "null", "one worker": "{workers: 1}", "two workers": "{workers: 2}"}
+SIDES = {
+    "keras-tuner": "",
+    "own process": "null",
+    "one worker": "{workers: 1}",
+    "two workers": "{workers: 2}",
+    "two on Ray": "{kind: ray, workers: 2}",
+}
 LEAST = {("one worker", "two workers"): 1.7, ("keras-tuner", "two workers"): 1.5}
 """(slower, faster) -> how many times faster it must be."""
+
+MOST_RAY_OVERHEAD = 1.15
+"""How many times as long two workers on Ray may take as two local ones."""
 
 CONFIG = """\
 name: trials
@@ -64,7 +76,7 @@ def prepare(folder: Path, rows: int, epochs: int) -> None:
 def execute(folder: Path, store: Path, engine: str, last: str) -> Any:
     """Runs the config up to a stage; returns the manifest of that one."""
     from pipeline.config_reading.file import load_config
-    from pipeline.executors.local import worker_pool
+    from pipeline.executors.engine import lent_engine
     from pipeline.planner import Scope, make_plan
     from pipeline.runner import Runner
     from pipeline.store import Store
@@ -74,9 +86,9 @@ def execute(folder: Path, store: Path, engine: str, last: str) -> Any:
     scope, place = Scope(last=last), Store(store)
     with (folder / "console.txt").open("a", encoding="utf-8") as stream:
         listener = TerminalListener(Console(file=stream))
-        with worker_pool(config.engine, config.trials_at_once, store, config.seed, listener) as pool:
+        with lent_engine(config, place, listener) as lent:
             plan = make_plan(config, place, scope, {}, rehash=False)
-            made = Runner(place, listener, config.seed, pool).execute(plan, scope)
+            made = Runner(place, listener, config.seed, lent).execute(plan, scope)
     return made[last][0].manifest
 
 
@@ -152,9 +164,10 @@ def main() -> int:
     seconds: dict[str, list[float]] = {side: [] for side in SIDES}
     with tempfile.TemporaryDirectory() as name:
         prepare(Path(name), rows, epochs)
-        for _ in range(arguments.repeats):
-            for side in SIDES:
-                seconds[side].append(_measured_in_child(side, Path(name)))
+        with _cluster() as (address, starting):
+            for _ in range(arguments.repeats):
+                for side in SIDES:
+                    seconds[side].append(_measured_in_child(side, Path(name), address))
     medians = {side: statistics.median(values) for side, values in seconds.items()}
     cores = len(os.sched_getaffinity(0))
     print(f"{TRIALS} trials, {rows} rows, {epochs} epochs, {cores} cores, {arguments.repeats} repeats in turn")
@@ -164,12 +177,33 @@ def main() -> int:
     ratios = {pair: medians[pair[0]] / medians[pair[1]] for pair in LEAST}
     for (slower, faster), ratio in ratios.items():
         print(f"{faster} over {slower}: {ratio:.2f} times faster (at least {LEAST[slower, faster]})")
-    return int(any(ratio < LEAST[pair] for pair, ratio in ratios.items()))
+    overhead = medians["two on Ray"] / medians["two workers"]
+    print(f"two on Ray over two workers: {overhead:.2f} times as long (at most {MOST_RAY_OVERHEAD})")
+    print(f"  a cluster of one node took {starting:.1f} s to start")
+    return int(overhead > MOST_RAY_OVERHEAD or any(ratio < LEAST[pair] for pair, ratio in ratios.items()))
 
 
-def _measured_in_child(side: str, folder: Path) -> float:
+@contextmanager
+def _cluster() -> Iterator[tuple[str, float]]:
+    """Starts a Ray cluster of one node on this machine; lends its address, and the seconds it took."""
+    import ray
+    from ray.cluster_utils import Cluster
+
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    started = time.perf_counter()
+    head = {"num_cpus": len(os.sched_getaffinity(0)), "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    try:
+        yield cluster.address, time.perf_counter() - started
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+
+
+def _measured_in_child(side: str, folder: Path, address: str) -> float:
     command = [sys.executable, "-m", "benchmarks.parallel_trials", "--measure", side, str(folder)]
     environment = {name: value for name, value in os.environ.items() if name != "TF_USE_LEGACY_KERAS"}
+    environment["RAY_ADDRESS"] = address
     child = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if child.returncode != 0:
         raise RuntimeError(f"benchmark: expected {side} to run its trials, got an error. See it here:\n{child.stderr}")

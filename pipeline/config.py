@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
@@ -15,6 +15,7 @@ from models.task_config import ClusteringConfig, ReconstructionConfig
 from models.tuning_config import TuneConfig
 from pipeline.config_reading.checks import disagreements
 from pipeline.config_reading.disagreement import DisagreementError
+from pipeline.engine_config import LocalEngineConfig, RayEngineConfig
 
 
 class ExportConfig(FrozenConfig):
@@ -50,21 +51,6 @@ class TargetConfig(FrozenConfig):
 
     max_latency_us: Annotated[float, Field(gt=0.0)] | None = None
     """Longest median inference in microseconds: LiteRT, one thread, this machine."""
-
-
-class EngineConfig(FrozenConfig):
-    """Where trials of `tune` and candidates of `search` run. Nothing that is made depends on it, and no key."""
-
-    kind: Literal["local"] = "local"
-    """`local`: worker processes on this machine, each with a share of its cores. One that crashes, hangs or is killed
-    takes nothing else along."""
-
-    workers: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = "auto"
-    """Processes that work at a time; `auto`: one a core, but no more than there are trials out at once
-    (`tune.batch_trials`; all candidates of a round of `search`)."""
-
-    silence_seconds: Annotated[float, Field(gt=0.0)] | None = 1800.0
-    """A trial that shows no progress for so long counts as hung; `null`: none does."""
 
 
 def _implied_pretrain(validated: dict[str, Any]) -> PretrainConfig | None:
@@ -143,8 +129,8 @@ class RunConfig(FrozenConfig):
     target: TargetConfig = TargetConfig()
     """Limits the model must meet; none when left out."""
 
-    engine: EngineConfig | None = None
-    """Worker processes for trials; when left out, they run one after the other in the run's own process."""
+    engine: LocalEngineConfig | RayEngineConfig | None = Field(default=None, discriminator="kind")
+    """Where trials run; when left out, one after the other in the run's own process."""
 
     @property
     def trials_at_once(self) -> int:
@@ -179,6 +165,11 @@ class RunConfig(FrozenConfig):
         """Weight of each class that the run's own model learns with."""
         own: ClassWeights | None = getattr(self.model, "class_weights", None)
         return self.train.class_weights if own is None else own
+
+    @field_validator("engine", mode="before")
+    @classmethod
+    def _local_unless_said(cls, value: Any) -> Any:
+        return {"kind": "local", **value} if isinstance(value, dict) else value
 
     @field_validator("name")
     @classmethod

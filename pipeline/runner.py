@@ -14,7 +14,7 @@ from data.contract import ConfigError, DataError, PenjingError, Progress
 from pipeline.built_checks import check_built
 from pipeline.code_memory import CodeMemory
 from pipeline.config import RunConfig
-from pipeline.executors.local import LocalTrials, WorkerPool
+from pipeline.executors.pooled import Engine, PooledTrials
 from pipeline.executors.serial import SerialTrials
 from pipeline.executors.steps import PlannedStep
 from pipeline.ledger import ClassicalRow
@@ -56,14 +56,14 @@ class Runner:
         store: where they are kept.
         listener: who is told.
         seed: the run's seed.
-        pool: processes that trials run in; in this one where None. Whoever made it closes it.
+        engine: where trials run; in this process where None. Whoever made it closes it.
         clock: seconds, monotonic.
     """
 
     store: Store
     listener: Listener
     seed: int
-    pool: WorkerPool | None = None
+    engine: Engine | None = None
     clock: Callable[[], float] = time.monotonic
     _verified: dict[tuple[str, str], Artifact] = field(default_factory=dict)
     _current: set[tuple[str, str]] = field(default_factory=set)
@@ -129,8 +129,8 @@ class Runner:
 
     def _trials(self, inputs: Mapping[str, tuple[str, str]], *, again: bool) -> Trials:
         """What runs the trials of a stage; `again`: what earlier runs made of them is not taken from the store."""
-        plan = partial(self._planned_steps, inputs=inputs, again=again)
-        return SerialTrials(plan, self.make_step) if self.pool is None else LocalTrials(self.pool, plan, self._find)
+        plan, engine = partial(self._planned_steps, inputs=inputs, again=again), self.engine
+        return SerialTrials(plan, self.make_step) if engine is None else PooledTrials(engine, plan, self._find)
 
     def _planned_steps(
         self, steps: Sequence[Step], inputs: Mapping[str, tuple[str, str]], *, again: bool
@@ -157,6 +157,8 @@ class Runner:
             with self.store.lock(stage, key):
                 self.store.set_aside(stage, key)
                 self.store.discard_scratch(stage, key)
+            if self.engine is not None:
+                self.engine.passage.forget(stage, key)
             self._verified.pop((stage, key), None)
         self._current.add((stage, key))
 

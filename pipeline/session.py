@@ -13,7 +13,7 @@ from typing import Any
 
 from data.contract import ConfigError, PenjingError
 from pipeline.config_reading.file import LoadedConfig, load_config
-from pipeline.executors.local import worker_pool
+from pipeline.executors.engine import lent_engine
 from pipeline.planner import Plan, Scope, check_start, make_plan
 from pipeline.publish import Published, publish
 from pipeline.refusals import explained
@@ -150,9 +150,9 @@ def run_request(request: Request, listener: Listener, loaded: LoadedConfig, plan
         with (
             explained(store.root),
             loaded.placed(),
-            worker_pool(config.engine, config.trials_at_once, store.root, config.seed, listener) as pool,
+            lent_engine(config, store, listener) as engine,
         ):
-            stages = tuple(Runner(store, listener, config.seed, pool).execute(plan, request.scope).values())
+            stages = tuple(Runner(store, listener, config.seed, engine).execute(plan, request.scope).values())
         # Two runs of one name publish one after the other.
         with workdir.store(listener.note).lock("publish", run.name):
             published = publish(workdir, run, stages)

@@ -21,6 +21,7 @@ from pipeline.config_reading.compression_checks import (
     search_is_alone,
 )
 from pipeline.config_reading.disagreement import Disagreement, Location, is_chosen, split_location
+from pipeline.config_reading.engine_checks import engine_can_be_had, engine_has_work
 from pipeline.config_reading.label_checks import labels_are_there, normal_fits_task, unlabeled_rows_are_used
 from pipeline.config_reading.layer_checks import layers_are_there
 from pipeline.config_reading.own_model_checks import file_stands_for_training, own_model_fits_task
@@ -33,7 +34,7 @@ from pipeline.config_reading.task_checks import (
     refinement_is_read,
     sections_fit_task,
 )
-from pipeline.config_reading.tuning_checks import engine_has_work, tuned_lists, tuning_adds_up
+from pipeline.config_reading.tuning_checks import tuned_lists, tuning_adds_up
 
 if TYPE_CHECKING:
     from pipeline.config import RunConfig
@@ -71,6 +72,7 @@ def disagreements(config: RunConfig) -> list[Disagreement]:
         search_is_alone,
         tuning_adds_up,
         engine_has_work,
+        engine_can_be_had,
         _export_adds_up,
         _lists_hold_each_once,
     )

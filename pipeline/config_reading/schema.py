@@ -54,10 +54,8 @@ class Slot:
     @property
     def tags(self) -> tuple[str, ...]:
         """The words that a user writes after the discriminator to choose a class."""
-        declared = (each for each in self.sections if self.discriminator is not None)
-        return tuple(
-            tag_of(each, str(self.discriminator)) for each in declared if not is_implied(each, self.discriminator)
-        )
+        key = self.discriminator
+        return tuple(tag_of(each, key) for each in self.sections if key is not None and not is_implied(each, key))
 
     @property
     def implying_keys(self) -> tuple[str, ...]:
@@ -113,13 +111,25 @@ def section_at(slot: Slot, value: Any) -> type[BaseModel] | None:
         return slot.sections[0] if slot.sections else None
     if not isinstance(value, dict):
         return None
-    implied = next((key for key in slot.implying_keys if key in value), None)
+    implied = next((key for key in slot.implying_keys if key in value), default_tag(slot))
     tag = value.get(slot.discriminator, implied)
     return next((each for each in slot.sections if tag_of(each, slot.discriminator) == tag), None)
 
 
 def is_implied(declared: type[BaseModel], discriminator: str | None) -> bool:
-    """Whether a class of a union need not be named: it has a key of the name of its word, which tells it apart."""
+    """Whether a class of a union is chosen by a key that it has, of the name of its word."""
+    return _goes_unnamed(declared, discriminator) and tag_of(declared, str(discriminator)) in declared.model_fields
+
+
+def default_tag(slot: Slot) -> str | None:
+    """Returns the word of the class that a section is which names none; None where one must be named."""
+    unnamed = (each for each in slot.sections if _goes_unnamed(each, slot.discriminator))
+    return next(
+        (tag_of(each, str(slot.discriminator)) for each in unnamed if not is_implied(each, slot.discriminator)), None
+    )
+
+
+def _goes_unnamed(declared: type[BaseModel], discriminator: str | None) -> bool:
     return discriminator is not None and not declared.model_fields[discriminator].is_required()
 
 

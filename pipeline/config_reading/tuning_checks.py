@@ -45,22 +45,6 @@ def tuning_adds_up(config: RunConfig) -> Iterator[Disagreement]:
         yield from found or _space_fits_model(config, tune.space)
 
 
-def engine_has_work(config: RunConfig) -> Iterator[Disagreement]:
-    """A section `engine` has trials to run, and no more workers than are ever busy."""
-    engine, most = config.engine, config.trials_at_once
-    if engine is None:
-        return
-    if most == 0:
-        message = "expected it with a section tune or search alone, got it without. Nothing would run there."
-        yield Disagreement(("engine",), message, (("tune",), ("search",)))
-    elif engine.workers != "auto" and engine.workers > most:
-        searched = config.search is not None and config.target.max_latency_us is not None
-        reason = "; candidates are timed one by one with target.max_latency_us" if searched else ""
-        advice = "Take auto" if config.tune is None else f"Take auto, or say `tune: {{batch_trials: {engine.workers}}}`"
-        message = f"expected at most {most}, the trials that are out at once{reason}, got {engine.workers}. {advice}."
-        yield Disagreement(("engine", "workers"), message, (("tune",), ("search",), ("target",)))
-
-
 def _objective_has_its_pruning(config: RunConfig, tune: TuneConfig) -> Iterator[Disagreement]:
     if tune.objective == "score":
         return

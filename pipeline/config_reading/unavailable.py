@@ -17,7 +17,6 @@ UNAVAILABLE_KEYS: dict[str, str] = {
 """Dotted key (`*`: any one key; list positions left out) -> what is not there, up to its verb."""
 
 UNAVAILABLE_VALUES: tuple[tuple[str, str, str], ...] = (
-    ("engine.kind", "ray", "Running trials on a Ray cluster is"),
     ("data.path", "*://*", _REMOTE),
     ("data.unlabeled.path", "*://*", _REMOTE),
     ("model.file", "*://*", _REMOTE),

@@ -1,4 +1,4 @@
-"""One worker process, as the run that started it sees it."""
+"""One worker process on this machine, as the one that started it sees it."""
 
 from __future__ import annotations
 
@@ -7,47 +7,22 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
 
+from pipeline.executors.handle import Loss, Setup, Worker
 from pipeline.executors.steps import PlannedStep
 
 _ROOT = Path(__file__).resolve().parents[2]
-
-_START_SECONDS = 300.0
-"""How long a process may take to start: it imports TensorFlow, from a slow disk perhaps."""
 
 _LAST_SECONDS = 10.0
 """How long a process may take to end once its socket is closed: a system that writes a core dump takes its time."""
 
 
-@dataclass(frozen=True)
-class Setup:
-    """What a worker is started with.
-
-    Attributes:
-        root: folder of the store.
-        seed: the run's seed.
-        cores: numbers of the cores it computes on; all the run may use where it is empty.
-    """
-
-    root: Path
-    seed: int
-    cores: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True)
-class Loss:
-    """Why a process is no more, as the end of a sentence that begins with it; and whether it was killed."""
-
-    cause: str
-    killed: bool = False
-
-
-class WorkerProcess:
+class WorkerProcess(Worker):
     """A process that makes trials, in a process group of its own: a terminal's Ctrl-C is the run's affair.
 
     It imports TensorFlow once, and ends, with all children of its own, when its socket is closed. What is sent
@@ -56,17 +31,21 @@ class WorkerProcess:
     Args:
         setup: what it is to know.
         module: what it runs.
+        environment: its variables; this process's own where it is None.
     """
 
-    def __init__(self, setup: Setup, module: str = "pipeline.executors.worker") -> None:
-        self.setup = setup
-        self.ready = False
+    def __init__(
+        self,
+        setup: Setup,
+        module: str = "pipeline.executors.worker",
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(setup)
         self._crash: str | None = None
-        self._quiet_since: float | None = time.monotonic()
         self.connection, theirs = Pipe()
         self._process = subprocess.Popen(  # noqa: S603 -- this interpreter, a module of this repository
             [sys.executable, "-P", "-m", module, str(theirs.fileno())],
-            env={**os.environ, "PYTHONPATH": str(_ROOT)},
+            env={**(os.environ if environment is None else environment), "PYTHONPATH": str(_ROOT)},
             stdin=subprocess.DEVNULL,
             stdout=2,  # what libraries print goes where their errors go, into the run's log
             pass_fds=[theirs.fileno()],
@@ -77,30 +56,17 @@ class WorkerProcess:
 
     def give(self, steps: tuple[PlannedStep, ...]) -> None:
         """Hands a trial over."""
-        self._quiet_since = time.monotonic()
+        self.listen_anew()
         self._send(steps)
 
     def _send(self, message: Any) -> None:
         with suppress(BrokenPipeError, ConnectionResetError):  # it is gone: `hear` will say so
             self.connection.send(message)
 
-    def hear(self) -> tuple[Any, ...] | None:
-        """Returns the next message; None where there will be no more."""
-        try:
-            message: tuple[Any, ...] = self.connection.recv()
-        except (EOFError, OSError):
-            return None
-        # Who waits for another run's lock, or has nothing to do, is not hung.
-        self._quiet_since = None if message[0] in ("waits", "made", "refused") else time.monotonic()
-        self.ready = True
+    def _take(self, message: tuple[Any, ...]) -> tuple[Any, ...] | None:
         if message[0] == "crashed":
             self._crash = message[1]
-        return message
-
-    def is_silent(self, seconds: float | None) -> bool:
-        """Whether it has something to do, and has said nothing for longer than so many seconds (None: for ever)."""
-        limit = seconds if self.ready else _START_SECONDS
-        return limit is not None and self._quiet_since is not None and time.monotonic() - self._quiet_since > limit
+        return super()._take(message)
 
     def gone(self) -> Loss:
         """Clears away a process whose socket is closed, and says what it ended with."""

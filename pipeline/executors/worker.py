@@ -14,10 +14,11 @@ import traceback
 from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from data.contract import PenjingError
-from pipeline.executors.process import Setup
+from pipeline.executors.courier import Courier
+from pipeline.executors.handle import Setup
 from pipeline.executors.steps import PlannedStep
 from pipeline.planner import PlannedStage
 from pipeline.runner import Runner
@@ -33,10 +34,12 @@ class Teller:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._one_at_a_time = threading.Lock()
 
     def tell(self, *message: Any) -> None:
-        """Sends one message."""
-        self._connection.send(message)
+        """Sends one message; from any thread."""
+        with self._one_at_a_time:
+            self._connection.send(message)
 
     def step(self, label: str, done: int, total: int, figures: Mapping[str, float | str]) -> None:
         """Says how far a stage is."""
@@ -58,12 +61,21 @@ def main() -> None:
     serve(_prepared)
 
 
-def _prepared(setup: Setup, teller: Teller) -> Runner:
-    _load_libraries(setup.cores)
-    return Runner(Store(setup.root, teller.note), teller, setup.seed)
+class Maker(Protocol):
+    """What makes the steps of trials; see `pipeline.runner.Runner.make_step`."""
+
+    def make_step(self, planned: PlannedStep, begun: Callable[[], object]) -> object:
+        """Makes the artifact of a step, or finds it."""
 
 
-def serve(prepare: Callable[[Setup, Teller], Runner]) -> None:
+def _prepared(setup: Setup, teller: Teller) -> Maker:
+    _load_libraries(setup.cores, setup.threads)
+    store = Store(setup.root, teller.note)
+    runner = Runner(store, teller, setup.seed)
+    return runner if setup.exchange is None else Courier(runner, store, setup.exchange, teller.note)
+
+
+def serve(prepare: Callable[[Setup, Teller], Maker]) -> None:
     """Makes one trial after the other for the process at the other end of the socket.
 
     Args:
@@ -75,10 +87,10 @@ def serve(prepare: Callable[[Setup, Teller], Runner]) -> None:
     orders: queue.SimpleQueue[tuple[PlannedStep, ...]] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(connection, orders), daemon=True).start()
     teller = Teller(connection)
-    runner = prepare(setup, teller)
+    maker = prepare(setup, teller)
     teller.tell("ready")
     while True:
-        _make(runner, orders.get(), teller)
+        _make(maker, orders.get(), teller)
 
 
 def _listen(connection: Connection, orders: queue.SimpleQueue[tuple[PlannedStep, ...]]) -> None:
@@ -90,7 +102,7 @@ def _listen(connection: Connection, orders: queue.SimpleQueue[tuple[PlannedStep,
             os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
-def _load_libraries(cores: tuple[int, ...]) -> None:
+def _load_libraries(cores: tuple[int, ...], threads: int | None) -> None:
     """Imports TensorFlow, then keeps to some cores.
 
     In that order: how many threads TensorFlow's pools have shapes how sums are split, and so the last bits of what a
@@ -98,24 +110,27 @@ def _load_libraries(cores: tuple[int, ...]) -> None:
     """
     from models.legacy_keras import tf
 
+    if threads is not None:
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.list_logical_devices()  # the pools are made here
     if cores:
         for thread in Path("/proc/self/task").iterdir():
             os.sched_setaffinity(int(thread.name), cores)
 
 
-def _make(runner: Runner, steps: tuple[PlannedStep, ...], teller: Teller) -> None:
+def _make(maker: Maker, steps: tuple[PlannedStep, ...], teller: Teller) -> None:
     """Makes the artifacts of one trial; ends this process where that crashes."""
     try:
         for step in steps:
             teller.tell("waits")
-            runner.make_step(step, lambda: teller.tell("makes"))
+            maker.make_step(step, lambda: teller.tell("makes"))
     except PenjingError as error:
         kind = next(each for each in type(error).__mro__ if each.__module__ == PenjingError.__module__)
         teller.tell("refused", kind.__name__, str(error))
     except Exception as error:
-        traceback.print_exc()  # into the run's log
-        teller.tell("crashed", " ".join(f"{type(error).__name__}: {error}".split()))
+        traceback.print_exc()  # into the run's log, or that of the node
+        teller.tell("crashed", " ".join(f"{type(error).__name__}: {error}".split()), traceback.format_exc())
         raise SystemExit(1) from error
     else:
         teller.tell("made")

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 from data.contract import ConfigError
-from pipeline.executors.process import Setup
+from pipeline.executors.handle import Setup
 from pipeline.executors.steps import PlannedStep
 from pipeline.executors.worker import Teller, serve
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from models.compression_config import SearchConfig
 from models.config import RegularizationConfig
 from models.tuning_config import SpaceConfig, TuneConfig
 from pipeline.candidates import Candidate
-from pipeline.config import EngineConfig
+from pipeline.engine_config import LocalEngineConfig, RayEngineConfig
 from pipeline.executors.local import shares_of
 from pipeline.oracles import TuningOracle
 from pipeline.search_oracle import CompressionOracle
@@ -97,7 +98,7 @@ def test_candidates_of_a_round_may_all_be_out() -> None:
     ],
 )
 def test_cores_are_divided(workers: Any, most_at_once: int, cores: list[int], expected: list[tuple[int, ...]]) -> None:
-    assert shares_of(EngineConfig(workers=workers), most_at_once, cores) == expected
+    assert shares_of(LocalEngineConfig(workers=workers), most_at_once, cores) == expected
 
 
 @pytest.mark.parametrize(
@@ -128,9 +129,40 @@ def test_cores_are_divided(workers: Any, most_at_once: int, cores: list[int], ex
             "engine.silence_seconds: expected a number above 0 or null, got 0.",
         ),
         (
-            "engine: {kind: ray}\ntune: {}\n",
-            "engine.kind: expected 'local', got 'ray'. Running trials on a Ray",
+            "engine: {kind: rey}\ntune: {}\n",
+            "engine.kind: expected one of 'local', 'ray', got 'rey'.",
         ),
+        (
+            "engine: {kind: ray}\n",
+            "engine: expected it with a section tune or search alone, got it without. Nothing would run there.",
+        ),
+        ("engine: {kind: ray, workers: 2}\ntune: {}\n", "engine.workers: expected at most 1, the trials that are out"),
+        (
+            "engine: {kind: ray, address: ray//here}\ntune: {}\n",
+            "engine.address: expected text that matches (auto|ray://[^/\\s]+:[0-9]{1,5}|[^/:\\s]+:[0-9]{1,5}), got ",
+        ),
+        (
+            "engine: {kind: ray, gpus_per_trial: 1.5}\ntune: {}\n",
+            "engine.gpus_per_trial: expected a whole number or a fraction below 1, got 1.5. Trials share one GPU, not "
+            "several.",
+        ),
+        (
+            "engine: {kind: ray, store_url: 'memory://x'}\ntune: {}\n",
+            "engine.store_url: expected a place that all nodes reach, got 'memory://x'. Each process has its own "
+            "memory.",
+        ),
+        ("engine: {kind: ray, store_url: ../shared}\ntune: {}\n", "engine.store_url: expected text that matches "),
+        (
+            "engine: {kind: ray, checkpoint_seconds: 3}\ntune: {}\n",
+            "engine.checkpoint_seconds: expected it with engine.store_url alone, got it without. Nothing would read "
+            "it: take it out.",
+        ),
+        (
+            "engine: {kind: ray}\nsearch: {}\ntarget: {max_latency_us: 3}\n",
+            "engine.kind: expected 'local' with section search and target.max_latency_us, got 'ray'. The limit is this "
+            "machine's, and candidates must be timed on it.",
+        ),
+        ("engine: {cpus_per_trial: 2}\ntune: {}\n", "engine.cpus_per_trial: expected a key of 'engine', got "),
         ("engine: {threads: 2}\ntune: {}\n", "engine.threads: expected a key of 'engine', got 'threads'."),
         ("tune: {batch_trials: 0}\n", "tune.batch_trials: expected a whole number from 1 to 10000, got 0."),
         ("tune: {workers: 2}\n", "tune.workers: expected a key of 'tune', got 'workers'."),
@@ -139,6 +171,25 @@ def test_cores_are_divided(workers: Any, most_at_once: int, cores: list[int], ex
 def test_what_no_engine_can_do_is_refused(text: str, message: str, tmp_path: Path) -> None:
     (problem,) = problems(tmp_path, IRIS + text)
     assert problem.partition(": ")[2].startswith(message), problem
+
+
+def test_without_ray_a_config_that_asks_for_it_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)  # as if it were not there
+    assert problems(tmp_path, IRIS + "engine: {kind: ray}\ntune: {}\n") == [
+        "run.yaml:5: engine.kind: expected ray to be installed, got 'ray' without it. Run: pip install -r "
+        "requirements-ray.txt (on every node of the cluster too)."
+    ]
+    load(tmp_path, IRIS + "engine: {}\ntune: {}\n")
+
+
+def test_an_engine_that_names_no_kind_is_local(tmp_path: Path) -> None:
+    loaded = load(tmp_path, IRIS + "engine: {workers: 1}\ntune: {}\n")
+    assert loaded.config.engine == LocalEngineConfig(workers=1)
+    assert loaded.resolved["engine"] == {"kind": "local", "workers": 1, "silence_seconds": 1800.0}
+    remote = load(
+        tmp_path, IRIS + "engine: {kind: ray, address: 'ray://head:10001', memory_bytes_per_trial: 9}\ntune: {}\n"
+    )
+    assert remote.config.engine == RayEngineConfig(kind="ray", address="ray://head:10001", memory_bytes_per_trial=9)
 
 
 def test_trials_at_once(tmp_path: Path) -> None:

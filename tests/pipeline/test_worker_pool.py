@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from data.contract import ConfigError, PenjingError
-from pipeline.executors.local import Job, WorkerPool
-from pipeline.executors.process import Setup, WorkerProcess
+from pipeline.executors.handle import Setup
+from pipeline.executors.pool import Job, WorkerPool
+from pipeline.executors.process import WorkerProcess
 from pipeline.executors.steps import PlannedStep
 from pipeline.trials import TrialLostError
 

@@ -13,9 +13,8 @@ import pytest
 
 from models.tflite.convert import convert
 from pipeline.artifacts import SavedModel
-from pipeline.config import EngineConfig
 from pipeline.config_reading.file import load_config
-from pipeline.executors.local import worker_pool
+from pipeline.executors.engine import lent_engine
 from pipeline.planner import Scope, make_plan
 from pipeline.runner import Runner
 from pipeline.store import Artifact, Store
@@ -73,13 +72,14 @@ class Listener:
         return [done for each, done in self.steps if each == label]
 
 
-def run(folder: Path, engine: EngineConfig | None, listener: Listener) -> dict[str, Artifact]:
+def run(folder: Path, engine: str, listener: Listener) -> dict[str, Artifact]:
     path = folder / "small.yaml"
     path.write_text(TEXT)
-    scope, config, store = Scope(last="tune"), load_config(path).config, Store(folder / "store", listener.note)
-    with worker_pool(engine, config.trials_at_once, store.root, config.seed, listener) as pool:
+    config = load_config(path, [f"engine={engine}"]).config
+    scope, store = Scope(last="tune"), Store(folder / "store", listener.note)
+    with lent_engine(config, store, listener) as lent:
         plan = make_plan(config, store, scope, {}, rehash=False)
-        made = Runner(store, listener, config.seed, pool).execute(plan, scope)
+        made = Runner(store, listener, config.seed, lent).execute(plan, scope)
     return {name: artifact for name, (artifact, _) in made.items()}
 
 
@@ -94,7 +94,7 @@ def files(folder: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def serial(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Artifact]]:
     folder = tmp_path_factory.mktemp("serial")
-    return folder, run(folder, None, Listener())
+    return folder, run(folder, "null", Listener())
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def trials(made: dict[str, Artifact]) -> list[dict[str, Any]]:
 
 def test_two_workers_make_what_one_process_does(serial: tuple[Path, dict[str, Artifact]], begun: Path) -> None:
     listener = Listener()
-    made = run(begun, EngineConfig(workers=2), listener)
+    made = run(begun, "{workers: 2}", listener)
     assert made["tune"].manifest.key == serial[1]["tune"].manifest.key
     assert trials(made) == trials(serial[1])
     assert made["tune"].manifest.parents == serial[1]["tune"].manifest.parents
@@ -125,13 +125,13 @@ def test_two_workers_make_what_one_process_does(serial: tuple[Path, dict[str, Ar
     # What is there already needs no process.
     shutil.rmtree(begun / "store" / "tune")
     again = Listener()
-    run(begun, EngineConfig(workers=2), again)
+    run(begun, "{workers: 2}", again)
     assert {label for label, _ in again.steps} == {"tune"}
 
 
 def test_a_killed_worker_s_trial_goes_on_in_another(serial: tuple[Path, dict[str, Artifact]], begun: Path) -> None:
     listener = Listener({"trial 2: train": [signal.SIGKILL]})
-    made = run(begun, EngineConfig(workers=1), listener)
+    made = run(begun, "{workers: 1}", listener)
     told = trials(made)
     assert told[2].pop("losses") == ["was killed (SIGKILL), as systems do that run out of memory"]
     assert told == trials(serial[1])

@@ -1,0 +1,57 @@
+"""What the section `engine` must agree on with the others, and with what is installed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from pipeline.config_reading.disagreement import Disagreement, is_chosen
+from pipeline.engine_config import RayEngineConfig
+
+if TYPE_CHECKING:
+    from pipeline.config import RunConfig
+
+
+def engine_has_work(config: RunConfig) -> Iterator[Disagreement]:
+    """A section `engine` has trials to run, and no more workers than are ever busy."""
+    engine, most = config.engine, config.trials_at_once
+    if engine is None:
+        return
+    if most == 0:
+        message = "expected it with a section tune or search alone, got it without. Nothing would run there."
+        yield Disagreement(("engine",), message, (("tune",), ("search",)))
+    elif engine.workers != "auto" and engine.workers > most:
+        searched = config.search is not None and config.target.max_latency_us is not None
+        reason = "; candidates are timed one by one with target.max_latency_us" if searched else ""
+        advice = "Take auto" if config.tune is None else f"Take auto, or say `tune: {{batch_trials: {engine.workers}}}`"
+        message = f"expected at most {most}, the trials that are out at once{reason}, got {engine.workers}. {advice}."
+        yield Disagreement(("engine", "workers"), message, (("tune",), ("search",), ("target",)))
+
+
+def engine_can_be_had(config: RunConfig) -> Iterator[Disagreement]:
+    """Ray is installed where trials run on it, and is told nothing that it would not read."""
+    engine = config.engine
+    if not isinstance(engine, RayEngineConfig):
+        return
+    if not is_installed("ray"):
+        message = (
+            "expected ray to be installed, got 'ray' without it. Run: pip install -r requirements-ray.txt (on every "
+            "node of the cluster too)."
+        )
+        yield Disagreement(("engine", "kind"), message)
+    if engine.store_url is None and is_chosen(engine, "checkpoint_seconds"):
+        message = "expected it with engine.store_url alone, got it without. Nothing would read it: take it out."
+        yield Disagreement(("engine", "checkpoint_seconds"), message, (("engine", "store_url"),))
+    if config.search is not None and config.target.max_latency_us is not None:
+        message = (
+            "expected 'local' with section search and target.max_latency_us, got 'ray'. The limit is this machine's, "
+            "and candidates must be timed on it."
+        )
+        yield Disagreement(("engine", "kind"), message, (("search",), ("target", "max_latency_us")))
+
+
+def is_installed(package: str) -> bool:
+    """Whether a package can be imported; it is not."""
+    found = find_spec(package)
+    return found is not None and found.origin is not None  # a folder of that name has no origin

@@ -1,0 +1,106 @@
+"""Makes steps where the run's store is not: takes what they need from an exchange, and brings there what it made."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from data.contract import PenjingError, StoreError
+from pipeline.executors.exchange import ArtifactExchange
+from pipeline.executors.handle import Exchange
+from pipeline.executors.steps import PlannedStep
+from pipeline.runner import Runner
+from pipeline.store import Artifact, Store
+
+_SIGN_SECONDS = 1.0
+"""How often bytes that pass are told as a sign of life, at most."""
+
+
+class Courier:
+    """Makes steps in a store of copies; see `pipeline.runner.Runner.make_step`.
+
+    Args:
+        runner: makes them.
+        store: its store.
+        exchange: where artifacts come from and go to.
+        note: told one line where there is something to tell.
+    """
+
+    def __init__(self, runner: Runner, store: Store, exchange: Exchange, note: Callable[[str], object]) -> None:
+        self._runner, self._store, self._note = runner, store, note
+        self._seconds = exchange.seconds
+        self._exchange = ArtifactExchange(exchange.url, note, self._sign)
+        self._begun: Callable[[], object] = lambda: None
+        self._signed = time.monotonic()
+        self._here: set[tuple[str, str]] = set()
+
+    def make_step(self, planned: PlannedStep, begun: Callable[[], object]) -> None:
+        """Makes the artifact of a step and brings it to the exchange, unless it is there.
+
+        Args:
+            planned: the step.
+            begun: called once nobody else is making it, and as a sign of life while bytes pass.
+
+        Raises:
+            PenjingError: what the stage raised; or an input is nowhere.
+        """
+        self._begun = begun
+        begun()
+        if self._exchange.has(*planned.artifact) and self._exchange.pull(*planned.artifact, self._store) is not None:
+            self._here.add(planned.artifact)
+            return
+        # The exchange is what counts: a copy of it may be what a run was told to make again.
+        if self._store.find(*planned.artifact) is not None:
+            self._store.set_aside(*planned.artifact)
+        for source in planned.inputs.values():
+            self._fetch(*source)
+        self._exchange.pull_scratch(*planned.artifact, self._store.scratch(*planned.artifact))
+        with self._kept_safe(planned):
+            artifact: Artifact = self._runner.make_step(planned, begun)
+        begun()
+        self._exchange.push(artifact)
+        self._exchange.drop_scratch(*planned.artifact)
+        self._here.add(planned.artifact)
+
+    def _fetch(self, stage: str, key: str) -> None:
+        """Makes sure that an input is in the store; verified once."""
+        if (stage, key) in self._here:
+            return
+        if self._exchange.pull(stage, key, self._store) is None:
+            raise PenjingError(
+                f"engine.store_url: expected {stage} {key[:12]} to be there, got none. Start the run again."
+            )
+        self._here.add((stage, key))
+
+    @contextmanager
+    def _kept_safe(self, planned: PlannedStep) -> Iterator[None]:
+        """Copies the checkpoints of a step to the exchange, now and then, while it is made."""
+        done = threading.Event()
+        thread = threading.Thread(target=self._copy_checkpoints, args=(planned, done), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+
+    def _copy_checkpoints(self, planned: PlannedStep, done: threading.Event) -> None:
+        copied: dict[str, tuple[int, int]] = {}
+        while not done.wait(self._seconds):
+            for path in sorted(self._store.scratch(*planned.artifact).glob("*.checkpoint")):
+                try:
+                    status = path.stat()
+                    if copied.get(path.name) != (status.st_mtime_ns, status.st_ino):
+                        self._exchange.push_checkpoint(*planned.artifact, path)
+                        copied[path.name] = (status.st_mtime_ns, status.st_ino)
+                except FileNotFoundError:  # the step is done with it
+                    continue
+                except StoreError as error:  # the trial goes on; only a lost node would lose more
+                    self._note(f"its checkpoint was not copied: {error}")
+
+    def _sign(self) -> None:
+        if time.monotonic() - self._signed > _SIGN_SECONDS:
+            self._signed = time.monotonic()
+            self._begun()
