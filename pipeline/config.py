@@ -15,6 +15,7 @@ from models.task_config import ClusteringConfig, ReconstructionConfig
 from models.tuning_config import TuneConfig
 from pipeline.config_reading.checks import disagreements
 from pipeline.config_reading.disagreement import DisagreementError
+from pipeline.remote.config import RemoteConfig
 
 
 class ExportConfig(FrozenConfig):
@@ -142,6 +143,9 @@ class RunConfig(FrozenConfig):
 
     target: TargetConfig = TargetConfig()
     """Limits the model must meet; none when left out."""
+
+    remote: RemoteConfig = RemoteConfig()
+    """How sources at URLs are read; with defaults when left out."""
 
     engine: EngineConfig | None = None
     """Worker processes for trials; when left out, they run one after the other in the run's own process."""
