@@ -12,6 +12,9 @@ from pipeline.remote.listing import AbsentError, RefusedError, RemoteError, Remo
 S3_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 """Variables of the environment that name the server of s3:// URLs, the first that is set; pyarrow reads neither."""
 
+S3_ATTEMPTS = 3
+"""Times that S3 is asked the same before it counts as out of reach: it answers some requests with "slow down"."""
+
 _REFUSALS = ("ACCESS_DENIED", "INVALID_ACCESS_KEY", "SIGNATURE_DOES_NOT_MATCH", "EXPIRED", "403", "401", "FORBIDDEN")
 _ABSENCES = ("NO_SUCH_BUCKET", "NO_SUCH_KEY", "RESOURCE_NOT_FOUND", "404")
 
@@ -106,9 +109,10 @@ def s3_files(path: str, config: RemoteConfig) -> ArrowFiles:
             endpoint_override=None if endpoint is None else endpoint.rstrip("/"),
             region=region,
             anonymous=config.anonymous,
-            connect_timeout=config.timeout_seconds,
-            request_timeout=config.timeout_seconds,
-            retry_strategy=AwsStandardS3RetryStrategy(max_attempts=3),
+            # All attempts together take the time that is allowed: a process does not end before an open request.
+            connect_timeout=config.timeout_seconds / S3_ATTEMPTS,
+            request_timeout=config.timeout_seconds / S3_ATTEMPTS,
+            retry_strategy=AwsStandardS3RetryStrategy(max_attempts=S3_ATTEMPTS),
         )
     except (OSError, ValueError) as error:
         raise ArrowFiles(None, path).explained(error) from error

@@ -8,6 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from data.contract import Progress
 from pipeline.files import sync_folder
@@ -127,31 +128,34 @@ class Download:
             RemoteError: it cannot be read, is not as long as it was said to be, or changes meanwhile.
             OSError: it cannot be written.
         """
-        size = chunks = 0
-        with partial.open("wb") as sink, remote.open(file) as source:
-            before = remote.version_in(source)
-            while not self._stop.is_set():
-                try:
-                    chunk = source.read(CHUNK_BYTES)
-                except Exception as error:  # each storage has its own errors
-                    raise remote.explained(error) from error
-                if not chunk:
-                    break
-                sink.write(chunk)
-                size, chunks = size + len(chunk), chunks + 1
-                with self._lock:
-                    self._received += len(chunk)
-            sink.flush()
-            os.fsync(sink.fileno())
-        if self._stop.is_set():
-            return size
+        sizes: list[int] = []
         try:
-            if file.size is not None and size != file.size:
-                raise UnreachableError(f"{size:,} of {file.size:,} bytes of {file.name or 'the file'}")
-            if chunks > 1 and remote.version(file) != before:
+            with partial.open("wb") as sink, remote.open(file) as source:
+                version = remote.version_in(source)
+                while chunk := self._chunk(remote, source):
+                    sink.write(chunk)
+                    sizes.append(len(chunk))
+                    self._count(len(chunk))
+                sink.flush()
+                os.fsync(sink.fileno())
+            if self._stop.is_set():
+                return sum(sizes)
+            if file.size is not None and sum(sizes) != file.size:
+                raise UnreachableError(f"{sum(sizes):,} of {file.size:,} bytes of {file.name or 'the file'}")
+            if len(sizes) > 1 and remote.version(file) != version:
                 raise UnreachableError(f"other bytes of {file.name or 'the file'} than a moment before")
         except RemoteError:
-            with self._lock:
-                self._received -= size
+            self._count(-sum(sizes))
             raise
-        return size
+        return sum(sizes)
+
+    def _chunk(self, remote: Remote, source: Any) -> bytes:
+        """Returns the next bytes; none at the end, and where another thread has failed."""
+        try:
+            return b"" if self._stop.is_set() else source.read(CHUNK_BYTES)
+        except Exception as error:  # each storage has its own errors
+            raise remote.explained(error) from error
+
+    def _count(self, received: int) -> None:
+        with self._lock:
+            self._received += received

@@ -103,7 +103,7 @@ def fsspec_files(address: Address, config: RemoteConfig) -> FsspecFiles:
         return FsspecFiles(filesystem, path, {})
     from aiohttp import ClientTimeout
 
-    patience = config.timeout_seconds
+    patience = config.timeout_seconds / 2  # fsspec asks twice what a file is: HEAD, then GET
     timeout = ClientTimeout(total=None, connect=patience, sock_connect=patience, sock_read=patience)
     filesystem = fsspec.filesystem(
         address.scheme,
