@@ -71,8 +71,9 @@ class Gathering:
         if self._scratch is not None:
             values = _moved([each.values for each in self._waiting], self._scratch)
             labels = _moved([each.labels for each in self._waiting], self._scratch)
-            pairs = zip(self._waiting, values, labels, strict=True)
-            self._waiting = [replace(each, values=kept, labels=label) for each, kept, label in pairs]
+            rows = _moved([each.rows for each in self._waiting], self._scratch)
+            all_moved = zip(self._waiting, values, labels, rows, strict=True)
+            self._waiting = [replace(each, values=v, labels=y, rows=row) for each, v, y, row in all_moved]
         self._settled += self._waiting
         self._waiting, self._bytes = [], 0
 
@@ -82,9 +83,9 @@ def _bytes_of(values: NDArray[Any] | None) -> int:
 
 
 def _moved(arrays: Sequence[Any], scratch: Scratch) -> list[Any]:
-    """Returns the arrays, in files: those of one type that do not lie in one yet, in one together; None stays None."""
+    """Returns the arrays, in files: those of one type that do not lie in one yet, in one together; others stay."""
     moved = list(arrays)
-    loose = [place for place, each in enumerate(arrays) if each is not None and not scratch.holds(each)]
+    loose = [place for place, each in enumerate(arrays) if isinstance(each, np.ndarray) and not scratch.holds(each)]
     for dtype in sorted({arrays[place].dtype.str for place in loose}):
         here = [place for place in loose if arrays[place].dtype.str == dtype]
         together = scratch.keep(np.concatenate([arrays[place].reshape(-1) for place in here]))

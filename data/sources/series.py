@@ -99,6 +99,7 @@ def load_series(
         stride=cutting.stride,
         roles=read.roles,
         left_out=read.left_out,
+        scratch=scratch,
     )
 
 
