@@ -21,7 +21,7 @@ KEPT_IN_MEMORY_BYTES = 2**20
 """Arrays up to this size stay in memory."""
 
 
-UNPACKED_BYTES = 4 * 2**20
+UNPACKED_BYTES = 2**20
 """Bytes that are unpacked at a time."""
 
 
