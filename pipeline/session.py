@@ -126,7 +126,7 @@ def plan_request(request: Request, *, lasting: bool = False) -> tuple[LoadedConf
     with explained(root), loaded.placed():
         if lasting:
             root.mkdir(parents=True, exist_ok=True)
-        plan = _plan(request, loaded, awaited(loaded.config, request.workdir.store()))
+        plan = _plan(request, loaded, awaited(loaded.config, request.workdir.store(), anew=request.rehash))
     if lasting:
         check_start(plan, request.scope)
     return loaded, plan
@@ -148,9 +148,7 @@ def run_request(request: Request, listener: Listener, loaded: LoadedConfig, plan
     """
     workdir = request.workdir
     if plan.awaited:
-        with explained(workdir.store().root), loaded.placed():
-            fetch(plan.awaited, loaded.config, workdir.store(listener.note), listener)
-            plan = _plan(request, loaded, ())
+        plan = _with_copies(request, listener, loaded, plan)
     run = _run_file(request, loaded, plan)
     workdir.write(run)
     state: RunState = "failed"
@@ -172,6 +170,16 @@ def run_request(request: Request, listener: Listener, loaded: LoadedConfig, plan
         raise
     finally:
         workdir.mark(run.name, state)
+
+
+def _with_copies(request: Request, listener: Listener, loaded: LoadedConfig, plan: Plan) -> Plan:
+    """Downloads what a plan awaits, and plans anew."""
+    workdir, config = request.workdir, loaded.config
+    if workdir.read(config.name) is None:  # lets `gc` know who wants the copies, should this be cut short
+        workdir.write(replace(_run_file(request, loaded, plan), keys={}, state="failed"))
+    with explained(workdir.store().root), loaded.placed():
+        fetch(plan.awaited, config, workdir.store(listener.note), listener)
+        return _plan(replace(request, rehash=False), loaded, ())
 
 
 def _run_file(request: Request, loaded: LoadedConfig, plan: Plan) -> RunFile:

@@ -14,8 +14,13 @@ if TYPE_CHECKING:
     from pipeline.remote.mirror import Pending
 
 
-def awaited(config: RunConfig, store: Store) -> tuple[Pending, ...]:
+def awaited(config: RunConfig, store: Store, *, anew: bool = False) -> tuple[Pending, ...]:
     """Returns the URLs of a config whose copies are not current; asks servers only where there are URLs.
+
+    Args:
+        config: the run's config.
+        store: where copies lie.
+        anew: take no copy for current: all is downloaded again.
 
     Raises:
         DataError: as `Mirror.pending`.
@@ -27,7 +32,7 @@ def awaited(config: RunConfig, store: Store) -> tuple[Pending, ...]:
     from pipeline.remote.mirror import Mirror
 
     mirror = Mirror(store, config.remote)
-    return tuple(pending for pending in map(mirror.pending, found) if pending is not None)
+    return tuple(late for address in found if (late := mirror.pending(address, anew=anew)) is not None)
 
 
 def fetch(pending: Sequence[Pending], config: RunConfig, store: Store, progress: Progress) -> None:

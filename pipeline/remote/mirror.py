@@ -47,11 +47,13 @@ class Pending:
         address: the URL.
         listing: what lies there.
         missing: what of it is not here yet, or not as it is there.
+        anew: whether nothing that is here counts.
     """
 
     address: Address
     listing: Listing
     missing: tuple[RemoteFile, ...]
+    anew: bool = False
 
     @property
     def reason(self) -> str:
@@ -75,8 +77,12 @@ class Mirror:
         self._store = store
         self._config = config
 
-    def pending(self, address: Address) -> Pending | None:
+    def pending(self, address: Address, *, anew: bool = False) -> Pending | None:
         """Asks the server whether a copy is what lies there; writes nothing.
+
+        Args:
+            address: the URL.
+            anew: take no file for current.
 
         Returns:
             What is to be downloaded; None where the copy is current, or whole and not to be checked.
@@ -86,7 +92,7 @@ class Mirror:
                 there, or a name leads out of the folder.
             ConfigError: nobody knows the scheme, or its package is not installed; a model's file is missing.
         """
-        journal = self._journal(address)
+        journal = Journal(address.url, self._config.endpoint) if anew else self._journal(address)
         root = address.local(self._store.root)
         if self._config.check == "once" and journal.is_whole and _is_untouched(journal, root):
             return None
@@ -98,7 +104,7 @@ class Mirror:
         )
         known = (journal.is_whole, journal.is_folder, tuple(journal.folders), len(journal.kept))
         current = known == (True, listing.is_folder, listing.folders, len(listing.files))
-        return None if current and not missing else Pending(address, listing, missing)
+        return None if current and not missing else Pending(address, listing, missing, anew)
 
     def fetch(self, pending: Pending, progress: Progress) -> None:
         """Makes a copy current: downloads what is missing, then takes out what is gone.
@@ -112,7 +118,7 @@ class Mirror:
         """
         address = pending.address
         with self._store.lock("remote", address.key):
-            journal = self._journal(address)
+            journal = Journal(address.url, self._config.endpoint) if pending.anew else self._journal(address)
             folder, root = address.folder(self._store.root), address.local(self._store.root)
             if journal.is_folder != pending.listing.is_folder:
                 shutil.rmtree(folder / "tree", ignore_errors=True)

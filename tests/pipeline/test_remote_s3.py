@@ -79,6 +79,7 @@ def test_a_table_is_planned_downloaded_and_ingested(s3: Any, bucket: str, tmp_pa
     assert not workdir.root.exists()
 
     loaded, plan = plan_request(request, lasting=True)
+    assert find_garbage(workdir, None) == []
     result = run_request(request, Quiet(), loaded, plan)
     folder = result.stages[0][0].folder
     rows = sum(len(np.load(folder / f"{split}_x.npy")) for split in ("train", "validation", "test"))

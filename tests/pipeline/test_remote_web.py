@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from data.contract import ConfigError, DataError
 from pipeline.remote import download
-from pipeline.remote.addresses import addresses
+from pipeline.remote.addresses import addresses, localized
 from pipeline.remote.config import RemoteConfig
 from pipeline.remote.mirror import Mirror
 from pipeline.source_digest import raw_digest
@@ -103,6 +104,37 @@ def test_a_silent_server_is_waited_for_no_longer_than_said(server: Web, tmp_path
         table(server, tmp_path, timeout=1.0).pending()
     assert time.monotonic() - started < 2.5
     assert not list(tmp_path.iterdir())
+
+
+def test_anew_takes_no_copy_for_current(server: Web, tmp_path: Path) -> None:
+    server.files[FILE], server.tags[FILE] = b"kind,x\na,1\n", "1"
+    copy = table(server, tmp_path)
+    copy.bring()
+    server.files[FILE] = b"kind,x\na,2\n"  # a server that forgets to tell
+    assert copy.pending() is None
+    late = copy.mirror.pending(copy.address, anew=True)
+    assert late is not None
+    copy.mirror.fetch(late, Quiet())
+    assert copy.local.read_bytes() == b"kind,x\na,2\n"
+
+
+def test_rows_without_labels_have_a_copy_of_their_own(tmp_path: Path) -> None:
+    data = config_of(
+        {
+            "source": "images",
+            "path": "s3://a/labeled",
+            "unlabeled": {"source": "images", "path": "s3://a/more/"},
+        },
+        model={"family": "mlp"},
+        train={"mode": "layer_wise"},
+        pretrain={"kind": "autoencoder"},
+    ).data
+    labeled, more = addresses({"data": data})
+    assert (labeled.field, more.field, more.url) == ("data.path", "data.unlabeled.path", "s3://a/more")
+    local: Any = localized({"data": data, "task": "classification"}, "data", tmp_path)["data"]
+    assert local.path == str(tmp_path / ".remote" / labeled.key / "tree" / "labeled")
+    assert local.unlabeled.path == str(tmp_path / ".remote" / more.key / "tree" / "more")
+    assert labeled.key != more.key
 
 
 def test_a_model_at_a_url(server: Web, tmp_path: Path) -> None:
