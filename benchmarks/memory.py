@@ -4,14 +4,16 @@ Run from the root of the repository:
 
     .venv/bin/python -m benchmarks.memory ingest [--gigabytes 5] [--shape wide] [--formats csv parquet jsonl]
     .venv/bin/python -m benchmarks.memory images [--count 200000]
+    .venv/bin/python -m benchmarks.memory sources [--gigabytes 1] [--kinds arrays idx series]
     .venv/bin/python -m benchmarks.memory training [--rows 20000] [--repeats 3]
 
 `ingest` writes a table of that size (wide: 300 columns of numbers, that become one feature each; narrow: 20, that
 become some ten each with their bins), then reads it with pyarrow alone and ingests it, each in a process of its own.
-`images` ingests as many PNG files. `training` trains 784-300-100-10 for two epochs on pictures, on ten times as many,
-and on the latter as they lie in memory, in turn. Every 20 ms the memory of the measured process and of those that it
-started is summed up: RssAnon is what they hold; Rss counts pages of files too that the system would take back at
-once. Imports are left out of the seconds, not of the memory; `cpu` is what all threads worked, imports included.
+`images` ingests as many PNG files. `sources` ingests a compressed .npz, gzipped IDX files and one CSV of a series, each
+of a tenth of that size, unpacked, and of all of it. `training` trains 784-300-100-10 for two epochs on pictures, on ten
+times as many, and on the latter as they lie in memory, in turn. Every 20 ms the memory of the measured process and of
+those that it started is summed up: RssAnon is what they hold; Rss counts pages of files too that the system would take
+back at once. Imports are left out of the seconds, not of the memory; `cpu` is what all threads worked, imports too.
 """
 
 from __future__ import annotations
@@ -31,6 +33,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.memory_sources import KINDS, ingest_source, write_source
+
 SHAPES = {"wide": 300, "narrow": 20}
 ROWS_WRITTEN = 20_000
 EPOCHS = 2
@@ -48,6 +52,9 @@ def main() -> None:
     ingests.add_argument("--formats", nargs="+", choices=("csv", "parquet", "jsonl"), default=["csv", "parquet"])
     pictures = commands.add_parser("images")
     pictures.add_argument("--count", type=int, default=200_000)
+    others = commands.add_parser("sources")
+    others.add_argument("--gigabytes", type=float, default=1.0)
+    others.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     trains = commands.add_parser("training")
     trains.add_argument("--rows", type=int, default=20_000)
     trains.add_argument("--repeats", type=int, default=3)
@@ -66,6 +73,8 @@ def main() -> None:
             measure_ingest(given.gigabytes, given.shape, given.formats, Path(folder))
         elif given.command == "images":
             measure_images(given.count, Path(folder))
+        elif given.command == "sources":
+            measure_sources(given.gigabytes, given.kinds, Path(folder))
         else:
             measure_training(given.rows, given.repeats, Path(folder))
 
@@ -99,6 +108,19 @@ def measure_images(count: int, folder: Path) -> None:
         Image.fromarray(pixels).save(place / f"{number}.png", compress_level=1)
     whole = measured("images-child", str(folder / "pictures"), str(folder / "dataset"))
     print(f"{count:,} images  {_line(whole)}  {count / whole['seconds']:,.0f} images a second")
+
+
+def measure_sources(gigabytes: float, kinds: list[str], folder: Path) -> None:
+    """Prints what ingest needs for each kind of source, of a tenth of that size and of all of it."""
+    for kind in kinds:
+        held = []
+        for size in (gigabytes / 10, gigabytes):
+            path = write_source(kind, int(size * 1e9), folder / kind)
+            found = measured("source-child", kind, str(path), str(folder / "dataset"))
+            held.append(found["anonymous"])
+            print(f"{kind:7} {size:5.2f} GB  {_line(found)}")
+            subprocess.run(["rm", "-r", str(folder / kind), str(folder / "dataset")], check=True)
+        print(f"{kind:7} RssAnon at ten times the size: {held[1] / held[0]:.2f} x")
 
 
 def measure_training(rows: int, repeats: int, folder: Path) -> None:
@@ -265,6 +287,7 @@ _CHILDREN: dict[str, Any] = {
     "pyarrow": _read_with_pyarrow,
     "ingest-child": _ingest,
     "images-child": _ingest_images,
+    "source-child": ingest_source,
     "pictures": _pictures,
     "train-child": _train,
 }

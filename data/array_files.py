@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tokenize
 import zipfile
 import zlib
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.contract import DataError
+from data.scratch import KEPT_IN_MEMORY_BYTES, Scratch
 from data.source_files import absent_array
 
 MALFORMED = (ValueError, OSError, EOFError, SyntaxError, tokenize.TokenError, zipfile.BadZipFile, zlib.error, KeyError)
@@ -54,13 +56,14 @@ def npz_names(path: Path) -> list[str]:
         raise _malformed(path.name, error) from error
 
 
-def read_npz(path: Path, name: str, field: str = "data.path") -> NDArray[Any]:
+def read_npz(path: Path, name: str, field: str = "data.path", scratch: Scratch | None = None) -> NDArray[Any]:
     """Reads one array of an .npz file.
 
     Args:
         path: the file.
         name: name of the array.
         field: where that name comes from.
+        scratch: where it is unpacked to if it is large; None: into memory.
 
     Raises:
         DataError: the file is malformed, or the array is missing, pickled, cut short, or more than memory holds.
@@ -75,7 +78,10 @@ def read_npz(path: Path, name: str, field: str = "data.path") -> NDArray[Any]:
                 _check_header(stream, member.file_size, f"{path.name}:{name}")
             _check_packing(member, path)
             with archive.open(member) as stream:
-                array: NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
+                if scratch is None or member.file_size <= KEPT_IN_MEMORY_BYTES:
+                    array: NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
+                else:
+                    array = _unpacked(stream, scratch)
     except MALFORMED as error:
         raise _malformed(f"{path.name}:{name}", error) from error
     except MemoryError as error:
@@ -84,6 +90,24 @@ def read_npz(path: Path, name: str, field: str = "data.path") -> NDArray[Any]:
             f"{f'{path.name}:{name}'!r}. Save it as .npy in a folder: such a file is read piece by piece."
         ) from error
     return array
+
+
+def _unpacked(stream: IO[bytes], scratch: Scratch) -> NDArray[Any]:
+    """Returns an array whose bytes lie in a file; that there are as many as its header declares is checked already."""
+    shape, is_fortran, dtype = _header(stream)
+    size = dtype.itemsize * math.prod(shape)
+    found = scratch.unpack(stream, size)
+    if len(found) < size:
+        raise EOFError(f"{len(found)} of {size} bytes")
+    stream.read(1)  # the end: what was unpacked is compared with its checksum there
+    values = found.view(dtype) if size else np.empty(0, dtype)
+    return values.reshape(shape, order="F" if is_fortran else "C")
+
+
+def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    version = np.lib.format.read_magic(stream)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    return read(stream)
 
 
 def _check_packing(member: zipfile.ZipInfo, path: Path) -> None:
@@ -104,9 +128,7 @@ def _check_header(stream: IO[bytes], num_bytes: int, name: str) -> None:
         DataError: they differ, or the array is pickled.
         ValueError: there is no header.
     """
-    version = np.lib.format.read_magic(stream)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(stream)
+    shape, _, dtype = _header(stream)
     if dtype.hasobject:
         raise DataError(
             f"data.path: expected numbers or text, got pickled objects in {name!r}, which could run code when read. "

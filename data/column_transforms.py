@@ -78,7 +78,7 @@ class NumericColumn(FrozenConfig):
     def encode(self, raw: NDArray[np.float32], clip: float) -> NDArray[np.float32]:
         """Returns (rows, features) float32 from (rows,) float32 numbers, NaN where missing."""
         missing = np.isnan(raw)
-        values = np.where(missing, np.float32(self.impute), raw)
+        values = np.where(missing, np.float32(self.impute), raw) if missing.any() else raw
         if self.log is not None:
             values = self.log.apply(values)
         standardized = (values - np.float32(self.mean)) / np.float32(self.scale)

@@ -106,8 +106,9 @@ def _training_values(values: NDArray[Any], train: NDArray[np.bool_]) -> NDArray[
 def _float32(values: NDArray[Any], position_of: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
     missing = np.isnan(values)
     if position_of is None:
+        narrow = np.asarray(values, np.float32)
         # One NaN: rows are compared by their bytes.
-        return np.where(missing, np.float32(np.nan), np.asarray(values, np.float32))
+        return np.where(missing, np.float32(np.nan), narrow) if missing.any() else narrow
     codes = np.full(len(values), np.nan, np.float32)
     codes[~missing] = position_of[values[~missing].astype(np.int64)]
     return codes
@@ -253,8 +254,8 @@ class RawRows:
         return 0 if self._columns[0].values is None else len(self._columns[0].values)
 
     def __getitem__(self, rows: slice | NDArray[np.int64]) -> NDArray[np.float32]:
-        """Returns (n, columns) float32 of some rows."""
-        block = np.stack([column.raw(rows) for column in self._columns], axis=1)
+        """Returns (n, columns) float32 of some rows, each column in one piece of memory, as transforms read them."""
+        block = np.stack([column.raw(rows) for column in self._columns]).T
         self._seen_bytes += block.nbytes
         if self._scratch is not None and self._seen_bytes > RELEASED_BYTES:
             self._seen_bytes = 0

@@ -133,14 +133,14 @@ def load(config: DataConfig, task: str, scratch: Scratch, progress: Progress) ->
     if isinstance(config, IdxData):
         from data.sources.idx import load_idx
 
-        return load_idx(config, task)
+        return load_idx(config, task, scratch)
     if isinstance(config, SeriesData):
         from data.sources.series import load_series
 
-        return load_series(config, task)
+        return load_series(config, task, scratch, progress)
     from data.sources.arrays import load_arrays
 
-    return load_arrays(config, task)
+    return load_arrays(config, task, scratch)
 
 
 def _common(config: DataConfig, loaded: Loaded, target_mean: float, target_scale: float) -> dict[str, Any]:

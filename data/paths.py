@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
@@ -16,8 +17,15 @@ TABLE_SUFFIXES = (
 )
 """How the names of tables end."""
 
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.:-]*://")
+
 MOST_SHOWN = 200
 """Characters of a path that the system refuses which its error shows."""
+
+
+def is_url(path: str) -> bool:
+    """Says whether a path is a URL (`s3://…`) and no path of this machine."""
+    return _URL.match(path) is not None
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

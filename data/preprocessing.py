@@ -164,13 +164,14 @@ class Preprocessing(FrozenConfig):
             return raw.astype(np.float32) / np.float32(self.divisor)
         if self.series is not None:
             return self.series.standardize(raw, self.clip)
-        inputs = np.empty((len(raw), *self.input_shape), np.float32)
+        # Column by column: written row by row, each number would go to another page of memory.
+        inputs = np.empty((len(raw), *self.input_shape), np.float32, order="F")
         start = 0
         for position, column in enumerate(self.columns):
             stop = start + len(column.features)
             inputs[:, start:stop] = column.encode(np.asarray(raw[:, position], np.float32), self.clip)
             start = stop
-        return inputs
+        return np.ascontiguousarray(inputs)
 
     def inverse_target(self, outputs: NDArray[Any]) -> NDArray[np.float64]:
         """Returns regression outputs in the target's own unit, float64: mean + scale * output."""

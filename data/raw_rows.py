@@ -16,13 +16,14 @@ from data.contract import DataError
 from data.paths import nearest
 from data.pixels import as_pixels, check_finite
 from data.preprocessing import Preprocessing
+from data.scratch import Scratch
 
 if TYPE_CHECKING:
     import pandas
 
 
 def open_pixels(
-    preprocessing: Preprocessing, path: Path, array_name: str | None = None
+    preprocessing: Preprocessing, path: Path, array_name: str | None = None, scratch: Scratch | None = None
 ) -> tuple[Callable[[NDArray[np.int64]], NDArray[np.uint8]], int]:
     """Opens images in an .npy, .npz or IDX file, in the units the model learned from.
 
@@ -30,6 +31,7 @@ def open_pixels(
         preprocessing: of the model.
         path: the file.
         array_name: name of the array in an .npz file; that of the training data when left out.
+        scratch: where packed arrays are unpacked to; None: into memory.
 
     Returns:
         A function that takes row numbers (n,) and returns uint8 (n, height, width, channels); and how many rows
@@ -41,13 +43,13 @@ def open_pixels(
     """
     maximum = preprocessing.pixel_maximum
     if path.suffix.lower() in (".npy", ".npz"):
-        array = _array(preprocessing, path, array_name)
+        array = _array(preprocessing, path, array_name, scratch)
         check_finite(array, path.name)
         _check_units(array, maximum, path)
     elif "idx3" in path.name:
         from data.sources.idx import read_idx
 
-        array = read_idx(path, 3)
+        array = read_idx(path, 3, scratch)
     else:
         raise wrong_format(path, "an image, a folder of images, .npy, .npz or an IDX file with idx3 in its name")
     shape = preprocessing.input_shape
@@ -146,11 +148,13 @@ def _column_values(column: Any, frame: pandas.DataFrame) -> NDArray[np.float32]:
     return values[codes]
 
 
-def _array(preprocessing: Preprocessing, path: Path, array_name: str | None = None) -> NDArray[Any]:
+def _array(
+    preprocessing: Preprocessing, path: Path, array_name: str | None = None, scratch: Scratch | None = None
+) -> NDArray[Any]:
     if path.suffix.lower() == ".npy":
         array = read_npy(path)
     elif array_name is not None:
-        array = read_npz(path, array_name, "data.x")
+        array = read_npz(path, array_name, "data.x", scratch)
     else:
         names = npz_names(path)
         array = read_npz(path, names[0] if len(names) == 1 else preprocessing.array_name, "input")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,13 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.columns import Place, as_categories, as_numbers, is_number, is_numeral, number_column, stripped
-from data.contract import DataError
+from data.contract import DataError, Progress
 from data.paths import nearest
 from data.recording import Recording, Roles
+from data.scratch import Scratch
+from data.series_files import side_by_side
 from data.table_files import read_frame
+from data.table_pieces import PIECE_BYTES
+from data.table_scan import scan_table
 
 if TYPE_CHECKING:
     import pandas
+
+PACKED_FACTOR = 16
+"""Times its size that a packed file is supposed to unpack to, when it is judged how large it is."""
 
 UNEVEN_GAP = 1.5
 """A step in time this many times the median one is worth a warning."""
@@ -40,7 +48,15 @@ class RecordedFile:
     left_out: dict[str, str] = field(default_factory=dict)
 
 
-def read_recordings(path: Path, name: str, roles: Roles, *, predicted: bool = False) -> RecordedFile:
+def read_recordings(
+    path: Path,
+    name: str,
+    roles: Roles,
+    *,
+    predicted: bool = False,
+    scratch: Scratch | None = None,
+    progress: Progress | None = None,
+) -> RecordedFile:
     """Reads the recordings of a file.
 
     Args:
@@ -48,12 +64,14 @@ def read_recordings(path: Path, name: str, roles: Roles, *, predicted: bool = Fa
         name: what errors call it.
         roles: what its columns are.
         predicted: whether the file is to be predicted: it may then lack the columns of time and group.
+        scratch: where a large file is read to, piece by piece, and where long recordings are kept; None: in memory.
+        progress: told how far a large file is read.
 
     Raises:
         DataError: the file is malformed, lacks a column, or a cell is no finite number; a value is missing where that
             is refused; time does not rise.
     """
-    frame = read_frame(path).frame
+    frame = _frame(path, name, roles, scratch, progress)
     names = [str(column) for column in frame.columns]
     roles = _checked_roles(roles, names, name, predicted=predicted)
     if roles.channels is None:
@@ -70,10 +88,24 @@ def read_recordings(path: Path, name: str, roles: Roles, *, predicted: bool = Fa
     for group, rows in _groups(frame, roles.group, name):
         cut = slice(None) if group is None else rows
         recording = Recording(name, group, rows, np.empty((0, 0), np.float32), None if labels is None else labels[cut])
-        values, filled = _whole([column[cut] for column in columns], channels, recording, roles.missing)
+        values, filled = _whole(columns, cut, channels, recording, roles.missing, scratch)
         uneven = None if times is None else _check_rising(times[cut], str(roles.time), recording)
         recordings.append(Recording(name, group, rows, values, recording.labels, vocabulary, filled, uneven))
     return RecordedFile(recordings, channels, tuple(names), left_out)
+
+
+def _frame(path: Path, name: str, roles: Roles, scratch: Scratch | None, progress: Progress | None) -> pandas.DataFrame:
+    """Reads the columns of a file: into memory, or, where it is large, into files that are mapped."""
+    if scratch is None or progress is None or not _is_large(path):
+        return read_frame(path).frame
+    own = scratch.below(f"file-{hashlib.blake2b(name.encode(), digest_size=8).hexdigest()}")
+    return scan_table(path, (), roles.aside, own, progress).frame
+
+
+def _is_large(path: Path) -> bool:
+    """Says whether a file, unpacked, may have more bytes than a piece of it."""
+    packed = path.name.lower().endswith((".gz", ".parquet"))
+    return path.stat().st_size > PIECE_BYTES // (PACKED_FACTOR if packed else 1)
 
 
 def _checked_roles(roles: Roles, names: Sequence[str], file: str, *, predicted: bool) -> Roles:
@@ -181,16 +213,30 @@ def _groups(
 
 
 def _whole(
-    columns: Sequence[NDArray[np.float64]], channels: Sequence[str], recording: Recording, missing: str
+    columns: Sequence[NDArray[np.float64]],
+    cut: slice | range | NDArray[np.int64],
+    channels: Sequence[str],
+    recording: Recording,
+    missing: str,
+    scratch: Scratch | None,
 ) -> tuple[NDArray[np.float32], int]:
     """Returns (steps, channels) float32 values without gaps, and how many cells were filled.
+
+    Args:
+        columns: (rows,) of each channel in the file.
+        cut: which rows are the recording's.
+        channels: their names.
+        recording: what errors speak of.
+        missing: what to do about gaps.
+        scratch: where long recordings are kept, a channel at a time and then together; None: in memory.
 
     Raises:
         DataError: a value is missing, and that is refused or there is nothing to draw a line between.
     """
-    values = np.empty((len(columns[0]), len(columns)), np.float32)
+    narrow: list[NDArray[np.float32]] = []
     filled = 0
-    for place, (column, channel) in enumerate(zip(columns, channels, strict=True)):
+    for whole, channel in zip(columns, channels, strict=True):
+        column = whole[cut]
         gaps = np.isnan(column)
         count = int(gaps.sum())
         if count and (missing == "error" or count == len(column)):
@@ -203,11 +249,11 @@ def _whole(
             )
         if count:
             steps = np.arange(len(column))
-            values[:, place] = np.interp(steps, steps[~gaps], column[~gaps])
-        else:
-            values[:, place] = column
+            column = np.interp(steps, steps[~gaps], column[~gaps])
+        kept = column.astype(np.float32)
+        narrow.append(kept if scratch is None else scratch.keep(kept))
         filled += count
-    return values, filled
+    return side_by_side(narrow, scratch), filled
 
 
 def _times(series: pandas.Series[Any], name: str, file: str) -> NDArray[Any]:

@@ -25,10 +25,11 @@ def row_blocks(num_rows: int) -> Iterator[slice]:
 
 
 def present_blocks(values: NDArray[Any]) -> Iterator[NDArray[np.float64]]:
-    """Yields the values of each block that are not NaN, float64."""
+    """Yields the values of each block that are not NaN, float64; a view where none is NaN: not to be written to."""
     for rows in row_blocks(len(values)):
-        block = values[rows]
-        yield block[~np.isnan(block)].astype(np.float64)
+        block = np.ascontiguousarray(values[rows])
+        missing = np.isnan(block)
+        yield (block[~missing] if missing.any() else block).astype(np.float64, copy=False)
 
 
 def _same(block: NDArray[Any]) -> NDArray[Any]:

@@ -7,7 +7,7 @@ import mmap
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -19,6 +19,10 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 KEPT_IN_MEMORY_BYTES = 2**20
 """Arrays up to this size stay in memory."""
+
+
+UNPACKED_BYTES = 2**20
+"""Bytes that are unpacked at a time."""
 
 
 class Scratch:
@@ -49,6 +53,40 @@ class Scratch:
         with path.open("wb") as stream:
             stream.write(np.ascontiguousarray(values).data)
         mapped = self.map(path, values.dtype).reshape(values.shape)
+        path.unlink()
+        return mapped
+
+    def below(self, name: str) -> Scratch:
+        """Returns a folder of its own below this one, for one of several works of a kind; its checkpoints are its own.
+
+        Args:
+            name: of the folder; file names on disk and names of checkpoints begin with it.
+        """
+        kept = self._checkpoints
+        below = Scratch(self.folder / name, None if kept is None else lambda work: kept(f"{name}-{work}"))
+        below._regions = self._regions  # what lies in a file there lies in one of this folder
+        return below
+
+    def unpack(self, stream: IO[bytes], size: int) -> NDArray[np.uint8]:
+        """Moves bytes that are read from a stream into a file, as `keep` does arrays.
+
+        Args:
+            stream: what unpacks them.
+            size: how many are wanted.
+
+        Returns:
+            (size,) uint8, read-only, mapped; fewer where the stream ends before.
+
+        Raises:
+            OSError: there is no room on the disk.
+        """
+        self._count += 1
+        path, received = self.folder / f"array-{self._count}.bin", 0
+        with path.open("wb") as sink:
+            while received < size and (piece := stream.read(min(UNPACKED_BYTES, size - received))):
+                sink.write(piece)
+                received += len(piece)
+        mapped: NDArray[np.uint8] = self.map(path, np.uint8)
         path.unlink()
         return mapped
 

@@ -119,7 +119,7 @@ def store_table(
         **common,
     )
     raw = RawRows(fitted, loaded.scratch)
-    lowest, highest = _write_features(preprocessing, raw, assignment, folder, progress)
+    digests, (lowest, highest) = _write_features(preprocessing, raw, assignment, folder, progress)
     write_c_source(preprocessing, folder)
     pairs = list(zip(loaded.columns, fitted, strict=True))
     columns = []
@@ -130,7 +130,7 @@ def store_table(
     same = duplicate_columns([column for column, fit in pairs if fit.values is not None])
     warnings = _constant_warnings(pairs)
     read = partial(_transformed, preprocessing, raw)
-    return Stored(preprocessing, digest_rows(raw), columns, same, (lowest, highest), warnings, read)
+    return Stored(preprocessing, digests, columns, same, (lowest, highest), warnings, read)
 
 
 def _transformed(preprocessing: Preprocessing, raw: RawRows, rows: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -183,13 +183,16 @@ def _fit(loaded: LoadedTable, train: NDArray[np.bool_], progress: Progress) -> l
 
 def _write_features(
     preprocessing: Preprocessing, raw: RawRows, assignment: NDArray[np.int8], folder: Path, progress: Progress
-) -> tuple[float, float]:
-    """Writes features of all splits, raw rows of the held-out ones; returns the features' least and largest value."""
+) -> tuple[NDArray[np.uint64], tuple[float, float]]:
+    """Writes features of all splits, raw rows of the held-out ones; returns digests and the range of the features."""
+    digests = np.zeros(len(assignment), np.uint64)  # rows of no split keep the 0
     ends: list[float] = []  # appended to by several threads
     done = 0
 
     def features(chosen: NDArray[np.int64], rows: slice) -> NDArray[np.float32]:
-        block = preprocessing.transform(raw[chosen[rows]])
+        of_rows = raw[chosen[rows]]
+        digests[chosen[rows]] = digest_rows(of_rows)
+        block = preprocessing.transform(of_rows)
         ends.extend((float(block.min()), float(block.max())))
         return block
 
@@ -208,7 +211,7 @@ def _write_features(
             shape = (len(chosen), raw.shape[1])
             of_split = partial(_gathered, raw.__getitem__, chosen)
             write_array(folder / f"{name}_raw.npy", shape, np.float32, of_split, threads=threads)
-    return min(ends), max(ends)
+    return digests, (min(ends), max(ends))
 
 
 def _constant_warnings(pairs: list[tuple[Any, FittedColumn]]) -> list[str]:

@@ -14,6 +14,8 @@ from data.c_source import write_c_source
 from data.contract import SPLIT_NAMES, DataError, Progress
 from data.preprocessing import Preprocessing
 from data.profile import column_profile
+from data.row_blocks import distinct_values, mean_and_deviation
+from data.scratch import Scratch
 from data.series_profile import series_profile
 from data.series_steps import SERIES_CLIP, SeriesChannel, SeriesSteps
 from data.sources.loaded import Column, LoadedSeries
@@ -92,9 +94,8 @@ def fit_channels(loaded: LoadedSeries, train: NDArray[np.bool_]) -> tuple[tuple[
     channels, constant, warnings = [], [], []
     for place, name in enumerate(loaded.channels):
         pairs = zip(loaded.windows.recordings, covered, strict=True)
-        parts = [recording.values[steps, place] for recording, steps in pairs]
-        values = np.concatenate(parts).astype(np.float64)
-        mean, deviation = float(np.float32(values.mean())), float(np.float32(values.std()))
+        values = _together([recording.values[steps, place] for recording, steps in pairs], loaded.scratch)
+        mean, deviation = (float(np.float32(figure)) for figure in mean_and_deviation(values))
         if deviation == 0.0 or (values == values[0]).all():
             deviation = 1.0
             constant.append(name)
@@ -114,11 +115,18 @@ def _covered(loaded: LoadedSeries, train: NDArray[np.bool_], recording: int) -> 
     """Marks the steps (steps,) of a recording that lie in one training window or more."""
     windows, rows = loaded.windows, loaded.windows.rows_of(recording)
     starts = windows.starts[rows][train[rows]]
-    opened = np.zeros(len(windows.recordings[recording].values) + 1, np.int64)
+    opened = np.zeros(len(windows.recordings[recording].values) + 1, np.int32)
     np.add.at(opened, starts, 1)
     np.add.at(opened, starts + windows.steps, -1)
-    covered: NDArray[np.bool_] = np.cumsum(opened)[:-1] > 0
+    covered: NDArray[np.bool_] = np.cumsum(opened, dtype=np.int32)[:-1] > 0
     return covered
+
+
+def _together(parts: list[NDArray[np.float32]], scratch: Scratch | None) -> NDArray[np.float32]:
+    """Returns the values of all parts as one column, which lies in a file where it is long."""
+    values = np.concatenate(parts)
+    parts.clear()
+    return values if scratch is None else scratch.keep(values)
 
 
 def _write_windows(
@@ -158,5 +166,5 @@ def _write_windows(
 
 def _profile(loaded: LoadedSeries, place: int, name: str) -> dict[str, Any]:
     """Describes a channel over all steps of all recordings."""
-    values = np.concatenate([recording.values[:, place] for recording in loaded.windows.recordings]).astype(np.float64)
-    return column_profile(Column(name, "numeric", values, distinct=len(np.unique(values))), None)
+    values = _together([recording.values[:, place] for recording in loaded.windows.recordings], loaded.scratch)
+    return column_profile(Column(name, "numeric", values, distinct=distinct_values(values)), None)

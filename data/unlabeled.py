@@ -78,7 +78,7 @@ def load_unlabeled(
         description = {"source": unlabeled.source, "file": file.name}
         name = unlabeled.x if isinstance(unlabeled, UnlabeledArrays) else None
         if preprocessing.kind == "image":
-            read, count = open_pixels(preprocessing, file, name)
+            read, count = open_pixels(preprocessing, file, name, scratch)
             return UnlabeledRows(count, read, np.arange(count, dtype=np.int64), description)
         return _vectors(config, unlabeled, preprocessing, file, description)
 

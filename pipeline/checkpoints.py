@@ -72,7 +72,7 @@ class FileCheckpoints:
 
 def resumption(scratch: Path) -> str | None:
     """Returns where a stage goes on from what its scratch folder keeps, e.g. `epoch 5`; None where that is nothing."""
-    for path in sorted(scratch.glob("*.checkpoint")):
+    for path in sorted(scratch.glob("*.checkpoint"), key=lambda path: path.stat().st_mtime_ns, reverse=True):
         content = _whole(path)
         if content is not None:
             with zipfile.ZipFile(content) as archive:

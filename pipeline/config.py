@@ -16,6 +16,7 @@ from models.tuning_config import TuneConfig
 from pipeline.config_reading.checks import disagreements
 from pipeline.config_reading.disagreement import DisagreementError
 from pipeline.engine_config import LocalEngineConfig, RayEngineConfig
+from pipeline.remote.config import RemoteConfig
 
 
 class ExportConfig(FrozenConfig):
@@ -128,6 +129,9 @@ class RunConfig(FrozenConfig):
 
     target: TargetConfig = TargetConfig()
     """Limits the model must meet; none when left out."""
+
+    remote: RemoteConfig = RemoteConfig()
+    """How sources at URLs are read; with defaults when left out."""
 
     engine: LocalEngineConfig | RayEngineConfig | None = Field(default=None, discriminator="kind")
     """Where trials run; when left out, one after the other in the run's own process."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from data.contract import StoreError
 from pipeline.refusals import explained
+from pipeline.remote.addresses import COPIES, addresses
 from pipeline.runs import RUN_FILES, Workdir
 from pipeline.store import Store
 
@@ -75,8 +76,23 @@ def _find(workdir: Workdir, keep: int | None) -> list[Garbage]:
             wanted = folder == ".scratch" and _goes_on(store, stage, key, needed, tried)
             if not wanted and not _in_work(store, stage, key):
                 found.append(_garbage(path, what))
+    found.extend(_unread_copies(workdir, store, dropped))
     found.extend(_garbage(path, "set aside") for path in sorted((store.root / ".aside").glob("*")))
     return found
+
+
+def _unread_copies(workdir: Workdir, store: Store, dropped: Sequence[str]) -> list[Garbage]:
+    """Returns the copies of URLs that no kept run reads."""
+    folders = sorted((store.root / COPIES).glob("*"))
+    if not folders:
+        return []
+    from ruamel.yaml import YAML
+
+    runs = [run for name in workdir.names() if name not in dropped and (run := workdir.read(name)) is not None]
+    configs = [YAML(typ="safe").load(run.config_text) or {} for run in runs]
+    read = {address.key for config in configs for address in addresses(config)}
+    unread = [path for path in folders if path.name not in read and not _in_work(store, "remote", path.name)]
+    return [_garbage(path, "copy of a URL that no run reads") for path in unread]
 
 
 def remove(garbage: list[Garbage]) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from data.contract import ConfigError
 from pipeline.checkpoints import resumption
@@ -23,6 +23,9 @@ from pipeline.files import sha256_of_json
 from pipeline.source_digest import raw_digest
 from pipeline.stages.catalog import STAGE_NAMES, Stage, producer, stages_of
 from pipeline.store import Store
+
+if TYPE_CHECKING:
+    from pipeline.remote.mirror import Pending
 
 State = Literal["cached", "runs", "resumes"]
 
@@ -52,10 +55,11 @@ class PlannedStage:
 
 @dataclass(frozen=True)
 class Plan:
-    """The stages of one run, in order, and the config they come from."""
+    """The stages of one run, in order, and the config they come from; keys below `awaited` URLs are no keys yet."""
 
     config: RunConfig
     stages: tuple[PlannedStage, ...]
+    awaited: tuple[Pending, ...] = ()
 
     @property
     def keys(self) -> dict[str, str]:
@@ -139,7 +143,15 @@ def stage_key(
     return sha256_of_json(parts), parts
 
 
-def make_plan(config: RunConfig, store: Store, scope: Scope, before: Mapping[str, str], *, rehash: bool) -> Plan:
+def make_plan(
+    config: RunConfig,
+    store: Store,
+    scope: Scope,
+    before: Mapping[str, str],
+    *,
+    rehash: bool,
+    awaited: tuple[Pending, ...] = (),
+) -> Plan:
     """Plans a run.
 
     Args:
@@ -148,6 +160,7 @@ def make_plan(config: RunConfig, store: Store, scope: Scope, before: Mapping[str
         scope: which part of the run is asked for.
         before: stage -> key of the run's last plan, to say what changed since.
         rehash: read the raw data again even where it looks unchanged.
+        awaited: URLs of the config whose copies are not current.
 
     Raises:
         ConfigError: the scope names a stage that is not there.
@@ -170,16 +183,19 @@ def make_plan(config: RunConfig, store: Store, scope: Scope, before: Mapping[str
             name = producer(role, config)
             if name is not None:
                 inputs[role] = (name, keys[name])
-        raw = raw_digest(stage.reads, sections, memory, rehash=rehash)
+        late = [each.reason for each in awaited if each.address.place[0] == stage.reads]
+        # Bytes that are not here have no digest: a word that is none gives a key that no artifact has.
+        raw = "awaited" if late else raw_digest(stage.reads, sections, memory, rehash=rehash)
         key, parts = stage_key(stage, sections, inputs, config.seed, raw, code.parts(stage.module))
         keys[stage.name] = key
         if stage.name == scope.force or any(name in forced for name, _ in inputs.values()):
             forced.add(stage.name)
         state, reason = _state(store, stage, key, parts, before.get(stage.name), stage.name in forced)
+        state, reason = ("runs", "; ".join(late)) if late else (state, reason)
         planned.append(PlannedStage(stage, key, parts, sections, inputs, state, reason))
         if stage.name == scope.last:
             break
-    return Plan(config, tuple(planned))
+    return Plan(config, tuple(planned), awaited)
 
 
 def check_start(plan: Plan, scope: Scope) -> None:

@@ -20,6 +20,7 @@ from pipeline.executors.steps import PlannedStep
 from pipeline.ledger import ClassicalRow
 from pipeline.planner import Plan, PlannedStage, Scope, check_start, stage_key
 from pipeline.refusals import explained
+from pipeline.remote.addresses import localized, telling_urls
 from pipeline.source_digest import raw_digest
 from pipeline.stages.catalog import STAGES, Stage
 from pipeline.store import Artifact, Manifest, Store
@@ -212,8 +213,9 @@ class Runner:
             trials=self._trials(inputs, again=again),
         )
         loaded = {role: _load(role, self._input(*source)) for role, source in inputs.items()}
-        with explained(staging):
-            asked = module.Config(**{name.rpartition(".")[2]: value for name, value in config.items()})
+        with explained(staging), telling_urls(config, self.store.root):
+            read = localized(config, stage.reads, self.store.root)
+            asked = module.Config(**{name.rpartition(".")[2]: value for name, value in read.items()})
             outcome: Outcome = getattr(module, stage.name)(module.Inputs(**loaded), asked, workspace)
         self._check_source(stage, config, parts["source"])
         seconds = round(self.clock() - started, 3)

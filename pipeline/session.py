@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from data.contract import ConfigError, PenjingError
 from pipeline.config_reading.file import LoadedConfig, load_config
@@ -17,9 +17,13 @@ from pipeline.executors.engine import lent_engine
 from pipeline.planner import Plan, Scope, check_start, make_plan
 from pipeline.publish import Published, publish
 from pipeline.refusals import explained
+from pipeline.remote.awaiting import awaited, fetch
 from pipeline.runner import Listener, Runner
 from pipeline.runs import RunFile, RunState, Workdir
 from pipeline.store import Artifact
+
+if TYPE_CHECKING:
+    from pipeline.remote.mirror import Pending
 
 DEFAULT_WORKDIR = Path("runs")
 """Where runs and their store are kept unless `--workdir` says otherwise."""
@@ -107,7 +111,7 @@ def plan_request(request: Request, *, lasting: bool = False) -> tuple[LoadedConf
 
     Raises:
         ConfigError: the config, the scope or the work directory's name is wrong.
-        DataError: the raw data is missing.
+        DataError: the raw data is missing, or a server cannot be reached.
         StoreError: the work directory cannot be read.
     """
     place = str(request.workdir.root)
@@ -122,26 +126,29 @@ def plan_request(request: Request, *, lasting: bool = False) -> tuple[LoadedConf
     with explained(root), loaded.placed():
         if lasting:
             root.mkdir(parents=True, exist_ok=True)
-        before = request.workdir.read(loaded.config.name)
-        plan = make_plan(
-            loaded.config,
-            request.workdir.store(),
-            request.scope,
-            {} if before is None else before.keys,
-            rehash=request.rehash,
-        )
+        plan = _plan(request, loaded, awaited(loaded.config, request.workdir.store(), anew=request.rehash))
     if lasting:
         check_start(plan, request.scope)
     return loaded, plan
 
 
+def _plan(request: Request, loaded: LoadedConfig, late: tuple[Pending, ...]) -> Plan:
+    """Plans a run; `late`: what is to be downloaded first."""
+    before = request.workdir.read(loaded.config.name)
+    keys = {} if before is None else before.keys
+    store = request.workdir.store()
+    return make_plan(loaded.config, store, request.scope, keys, rehash=request.rehash, awaited=late)
+
+
 def run_request(request: Request, listener: Listener, loaded: LoadedConfig, plan: Plan) -> RunResult:
-    """Executes a plan and publishes what came of it.
+    """Executes a plan and publishes what came of it; downloads what the plan awaits first.
 
     Raises:
         PenjingError: a stage failed; what was finished is kept, and the same command goes on from there.
     """
     workdir = request.workdir
+    if plan.awaited:
+        plan = _with_copies(request, listener, loaded, plan)
     run = _run_file(request, loaded, plan)
     workdir.write(run)
     state: RunState = "failed"
@@ -163,6 +170,16 @@ def run_request(request: Request, listener: Listener, loaded: LoadedConfig, plan
         raise
     finally:
         workdir.mark(run.name, state)
+
+
+def _with_copies(request: Request, listener: Listener, loaded: LoadedConfig, plan: Plan) -> Plan:
+    """Downloads what a plan awaits, and plans anew."""
+    workdir, config = request.workdir, loaded.config
+    if workdir.read(config.name) is None:  # lets `gc` know who wants the copies, should this be cut short
+        workdir.write(replace(_run_file(request, loaded, plan), keys={}, state="failed"))
+    with explained(workdir.store().root), loaded.placed():
+        fetch(plan.awaited, config, workdir.store(listener.note), listener)
+        return _plan(replace(request, rehash=False), loaded, ())
 
 
 def _run_file(request: Request, loaded: LoadedConfig, plan: Plan) -> RunFile:

@@ -16,6 +16,7 @@ from pipeline.files import canonical_json, sha256_of_file, sha256_of_json
 from pipeline.own_model.builder_code import builder_code
 from pipeline.own_model.files import model_files
 from pipeline.refusals import remember
+from pipeline.remote.addresses import localized, telling_urls, told_by_url
 
 _SETTLED_NANOSECONDS = 2_000_000_000
 
@@ -38,16 +39,20 @@ def raw_digest(
         DataError: raw data is missing or cannot be read.
         ConfigError: a model's file or code is missing or cannot be read.
     """
-    if reads == "data":
-        return source_digest(sections["data"], memory, task=sections["task"], rehash=rehash)
-    return None if reads is None else model_digest(sections["model"], memory, rehash=rehash)
+    if reads is None:
+        return None
+    store = memory.parent.parent
+    with telling_urls(sections, store):
+        if reads == "data":
+            return source_digest(sections["data"], memory, task=sections["task"], rehash=rehash)
+        return model_digest(sections["model"], memory, rehash=rehash)
 
 
 def source_digest(config: DataConfig, memory: Path, *, task: str = "classification", rehash: bool = False) -> str:
     """Digests the raw files that a `data` section names.
 
     Args:
-        config: the section; the files of its rows without labels count too.
+        config: the section; the files of its rows without labels count too. Of URLs, the copies are read.
         memory: JSON file that remembers digests between runs, in a folder of the store; nothing is written where the
             store is not there or can be read only.
         task: says whether files of labels count.
@@ -59,8 +64,12 @@ def source_digest(config: DataConfig, memory: Path, *, task: str = "classificati
     Raises:
         DataError: a file is missing or cannot be read.
     """
+    store = memory.parent.parent
+    local = localized({"data": config}, "data", store)["data"]
     try:
-        return sha256_of_json(_digests(source_files(config, task), memory, rehash=rehash))
+        digests = _digests(source_files(local, task), memory, rehash=rehash)
+        # Where the copy of a URL lies does not matter, as it does not for a model.
+        return sha256_of_json({told_by_url(path, {"data": config}, store): each for path, each in digests.items()})
     except _UnreadableError as error:
         raise DataError(f"data.path: {error}") from error
 
@@ -84,12 +93,13 @@ def model_digest(config: Any, memory: Path, *, rehash: bool = False) -> str | No
         return sha256_of_json(builder_code(config))
     if not isinstance(config, FileModelConfig):
         return None
+    file = localized({"model": config}, "model", memory.parent.parent)["model"].file
     try:
-        digests = _digests(model_files(config.file), memory, rehash=rehash)
+        digests = _digests(model_files(file), memory, rehash=rehash)
     except _UnreadableError as error:
         raise ConfigError(f"model.file: {error}") from error
     # Names inside of a SavedModel matter, where it lies does not.
-    return sha256_of_json({str(Path(path).relative_to(config.file)): digest for path, digest in digests.items()})
+    return sha256_of_json({str(Path(path).relative_to(file)): digest for path, digest in digests.items()})
 
 
 class _UnreadableError(Exception):

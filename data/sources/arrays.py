@@ -11,14 +11,18 @@ from numpy.typing import NDArray
 from data.array_files import npz_names, read_npy, read_npz
 from data.config import ArraysData, LabelUse, label_use
 from data.contract import DataError
+from data.parallel import in_order, threads_for
 from data.pixels import as_pixels, check_finite, pixel_maximum
+from data.row_blocks import distinct_values
+from data.scratch import Scratch
 from data.source_files import array_files, reads_targets
+from data.sources.array_columns import columns_of
 from data.sources.loaded import Column, Loaded, LoadedImages, LoadedTable, Targets, no_targets
 from data.splits import TEST, TRAIN
 from data.targets import classes_from_names, classes_from_numbers
 
 
-def load_arrays(config: ArraysData, task: str) -> Loaded:
+def load_arrays(config: ArraysData, task: str, scratch: Scratch | None = None) -> Loaded:
     """Loads arrays.
 
     Rows of two or three dimensions are images if 0 to 255 holds them without loss (uint8, whole numbers of 0 to 255,
@@ -27,6 +31,8 @@ def load_arrays(config: ArraysData, task: str) -> Loaded:
     Args:
         config: path and names of the arrays; `kind` overrules what a row is.
         task: says whether targets are needed, and what they are.
+        scratch: where arrays of an .npz file are unpacked to, and where the columns of vectors are kept; None: in
+            memory.
 
     Returns:
         Images, or a table of numbers.
@@ -34,7 +40,7 @@ def load_arrays(config: ArraysData, task: str) -> Loaded:
     Raises:
         DataError: an array is missing, pickled, malformed, not finite, or does not fit the others.
     """
-    arrays = _read(config, label_use(config, task))
+    arrays = _read(config, label_use(config, task), scratch)
     parts_x, parts_y = _checked_parts(config, arrays)
     num_rows = sum(len(part) for part in parts_x)
     given = None
@@ -55,10 +61,10 @@ def load_arrays(config: ArraysData, task: str) -> Loaded:
         "warnings": warnings,
         "given": given,
     }
-    return _table(config.x, parts_x, common) if maximum is None else _images(parts_x, maximum, common)
+    return _table(config.x, parts_x, common, scratch) if maximum is None else _images(parts_x, maximum, common)
 
 
-def _read(config: ArraysData, labels: LabelUse) -> dict[str, NDArray[Any]]:
+def _read(config: ArraysData, labels: LabelUse, scratch: Scratch | None) -> dict[str, NDArray[Any]]:
     path = Path(config.path)
     x_test, y_test = f"{config.x}_test", f"{config.y}_test"
     files = array_files(config, labels)
@@ -68,7 +74,7 @@ def _read(config: ArraysData, labels: LabelUse) -> dict[str, NDArray[Any]]:
         if reads_targets(config, labels, names):
             fields |= {config.y: "data.y", y_test: "data.path"}
         wanted = {name: field for name, field in fields.items() if name in names or field != "data.path"}
-        arrays = {name: read_npz(path, name, field) for name, field in wanted.items()}
+        arrays = {name: read_npz(path, name, field, scratch) for name, field in wanted.items()}
     else:
         arrays = {name: read_npy(file) for name, file in files.items()}
     if config.y in arrays and (x_test in arrays) != (y_test in arrays):
@@ -151,13 +157,17 @@ def _kind(config: ArraysData, parts: list[NDArray[Any]]) -> tuple[float | None, 
     return max(known), ()
 
 
-def _table(name: str, parts: list[NDArray[Any]], common: dict[str, Any]) -> LoadedTable:
-    matrix = np.concatenate([part.reshape(len(part), -1).astype(np.float32) for part in parts])
-    columns = tuple(
-        Column(f"{name}_{position}", "numeric", matrix[:, position], distinct=len(np.unique(matrix[:, position])))
-        for position in range(matrix.shape[1])
-    )
-    return LoadedTable(**common, columns=columns, binned=False)
+def _table(name: str, parts: list[NDArray[Any]], common: dict[str, Any], scratch: Scratch | None) -> LoadedTable:
+    def counted(item: tuple[int, NDArray[np.float32]]) -> Column:
+        position, values = item
+        column = Column(f"{name}_{position}", "numeric", values, distinct=distinct_values(values))
+        if scratch is not None:
+            scratch.release(values)
+        return column
+
+    values = columns_of(parts, scratch)
+    columns = tuple(in_order(counted, enumerate(values), threads_for(4 * values.shape[1])))
+    return LoadedTable(**common, columns=columns, binned=False, scratch=scratch)
 
 
 def _images(parts: list[NDArray[Any]], maximum: float, common: dict[str, Any]) -> LoadedImages:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from data.array_files import MOST_DEFLATED
 from data.config import IdxData, label_use
 from data.contract import ConfigError, DataError
+from data.scratch import KEPT_IN_MEMORY_BYTES, Scratch
 from data.source_files import idx_files
 from data.sources.loaded import LoadedImages, Targets, no_targets
 from data.splits import TEST, TRAIN
@@ -27,12 +28,13 @@ UNSIGNED_BYTE = 0x08
 """Third byte of the header: the type of the values."""
 
 
-def load_idx(config: IdxData, task: str) -> LoadedImages:
+def load_idx(config: IdxData, task: str, scratch: Scratch | None = None) -> LoadedImages:
     """Loads MNIST's four files, or the two of images where labels are not read.
 
     Args:
         config: their folder, and names for the classes.
         task: not `regression`: the labels are classes.
+        scratch: where gzipped files are unpacked to; None: into memory.
 
     Returns:
         Training images, then test images; `given` keeps them apart.
@@ -44,7 +46,7 @@ def load_idx(config: IdxData, task: str) -> LoadedImages:
     if task == "regression":
         raise ConfigError(f"task: expected classification for data.source idx, got {task}. Its labels are classes.")
     files = idx_files(Path(config.path), label_use(config, task))
-    train, test = (read_idx(files[f"{split}_images"], 3) for split in ("train", "test"))
+    train, test = (read_idx(files[f"{split}_images"], 3, scratch) for split in ("train", "test"))
     if train.shape[1:] != test.shape[1:]:
         raise DataError(
             f"data.path: expected training and test images of one size, got {train.shape[1:]} and "
@@ -92,12 +94,13 @@ def _read_rows(train: NDArray[np.uint8], test: NDArray[np.uint8], rows: NDArray[
     return pixels
 
 
-def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
+def read_idx(path: Path, dimensions: int, scratch: Scratch | None = None) -> NDArray[np.uint8]:
     """Reads an IDX file of unsigned bytes; a plain one is memory-mapped.
 
     Args:
         path: the file; gzipped where it ends in .gz.
         dimensions: 3 for images, 1 for labels.
+        scratch: where a gzipped file is unpacked to if it is large; None: into memory.
 
     Returns:
         (rows, height, width) or (rows,) uint8.
@@ -116,7 +119,9 @@ def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
                 mapped: NDArray[Any] = np.memmap(path, np.uint8, "r", offset=header, shape=shape)
                 return mapped
             if zipped and declared <= MOST_DEFLATED * size:
-                return _unpacked(stream, declared, shape, path)
+                if scratch is None or declared <= KEPT_IN_MEMORY_BYTES:
+                    return _unpacked(stream, declared, shape, path)
+                return _whole(scratch.unpack(stream, declared), stream, shape, path)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(
             f"data.path: expected a whole {'gzipped ' if zipped else ''}file, got {path.name!r} ({error}). "
@@ -157,6 +162,13 @@ def _unpacked(stream: IO[bytes], declared: int, shape: tuple[int, ...], path: Pa
             raise _other_size(shape, path, f"{position}")
         values[position : position + len(piece)] = np.frombuffer(piece, np.uint8)
         position += len(piece)
+    return _whole(values, stream, shape, path)
+
+
+def _whole(values: NDArray[np.uint8], stream: IO[bytes], shape: tuple[int, ...], path: Path) -> NDArray[np.uint8]:
+    """Returns the values in their shape, if there are as many as declared and none behind them."""
+    if len(values) < math.prod(shape):
+        raise _other_size(shape, path, f"{len(values)}")
     if stream.read(1):
         raise _other_size(shape, path, "more")
     return values.reshape(shape)

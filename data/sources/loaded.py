@@ -168,12 +168,14 @@ class LoadedSeries(Loaded):
         stride: steps between the starts of windows of one recording.
         roles: what the columns of the files are, channels by name.
         left_out: other columns, and why they are no channels.
+        scratch: in whose files long columns of numbers may be laid out; None: in memory.
     """
 
     windows: Windows = NO_WINDOWS
     stride: int = 1
     roles: Roles = field(default_factory=Roles)
     left_out: Mapping[str, str] = field(default_factory=dict)
+    scratch: Scratch | None = None
 
     @property
     def channels(self) -> tuple[str, ...]:

@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.config import SeriesData, label_use
-from data.contract import SPLIT_NAMES, ConfigError, DataError
+from data.contract import SPLIT_NAMES, ConfigError, DataError, Progress
 from data.recording import Recording, Roles
 from data.recordings import RecordedFile, read_recordings
+from data.scratch import Scratch
+from data.series_files import Gathering
 from data.series_folders import SeriesFile, loose_files, series_files
 from data.series_targets import window_targets
 from data.sources.loaded import LoadedSeries, Targets
@@ -49,12 +51,16 @@ class _Read:
         return any(file.split is not None for file in self.files)
 
 
-def load_series(config: SeriesData, task: str) -> LoadedSeries:
+def load_series(
+    config: SeriesData, task: str, scratch: Scratch | None = None, progress: Progress | None = None
+) -> LoadedSeries:
     """Reads recordings and cuts them into windows; nothing is cut out before it is stored.
 
     Args:
         config: path, window, and what else the config says.
         task: says whether a target is needed, and what it is.
+        scratch: where files and recordings are kept that may be larger than memory; None: in memory.
+        progress: told how far large files are read.
 
     Returns:
         The windows; `groups` holds their group (or file) where these stay together, `given` their split where the
@@ -65,7 +71,7 @@ def load_series(config: SeriesData, task: str) -> LoadedSeries:
         DataError: a file is malformed, a series is shorter than a window, or a split would be empty.
     """
     root = Path(config.path)
-    read = _read(config, task, root)
+    read = _read(config, task, root, scratch, progress)
     cutting = Cutting(config.window, config.window if config.stride is None else config.stride, config.horizon)
     windows = Windows.cut(read.recordings, cutting)
     found = window_targets(config, task, windows, [file.class_name for file in read.files])
@@ -93,10 +99,13 @@ def load_series(config: SeriesData, task: str) -> LoadedSeries:
         stride=cutting.stride,
         roles=read.roles,
         left_out=read.left_out,
+        scratch=scratch,
     )
 
 
-def _read(config: SeriesData, task: str, root: Path) -> _Read:
+def _read(
+    config: SeriesData, task: str, root: Path, scratch: Scratch | None = None, progress: Progress | None = None
+) -> _Read:
     """Reads all files; the first one says which columns are channels where the config does not.
 
     Raises:
@@ -109,11 +118,11 @@ def _read(config: SeriesData, task: str, root: Path) -> _Read:
         )
     roles = Roles(config.channels, config.time, config.group, config.target, config.missing)
     files = series_files(root, config.target is None and label_use(config, task) != "unread")
-    recordings: list[Recording] = []
+    recordings = Gathering(scratch)
     places: list[SeriesFile] = []
     first: RecordedFile | None = None
     for file in files:
-        found = read_recordings(file.path, file.name, roles)
+        found = read_recordings(file.path, file.name, roles, scratch=scratch, progress=progress)
         if first is None:
             first, roles = found, replace(roles, channels=found.channels)
         elif config.channels is None and (others := sorted(set(found.columns) - set(first.columns))):
@@ -121,9 +130,9 @@ def _read(config: SeriesData, task: str, root: Path) -> _Read:
                 f"data.channels: expected the same columns in every file, got {', '.join(map(repr, others[:5]))} in "
                 f"{file.name!r}, which {files[0].name!r} lacks. Name the columns to learn from."
             )
-        recordings += found.recordings
+        recordings.add(found.recordings)
         places += [file] * len(found.recordings)
-    return _Read(recordings, places, {} if first is None else first.left_out, roles)
+    return _Read(recordings.all(), places, {} if first is None else first.left_out, roles)
 
 
 def _is_in_time(config: SeriesData, read: _Read) -> bool:

@@ -26,6 +26,7 @@ from pipeline.config_reading.label_checks import labels_are_there, normal_fits_t
 from pipeline.config_reading.layer_checks import layers_are_there
 from pipeline.config_reading.own_model_checks import file_stands_for_training, own_model_fits_task
 from pipeline.config_reading.recurrent_checks import recurrent_layers_can_do_it
+from pipeline.config_reading.remote_checks import urls_add_up
 from pipeline.config_reading.series_checks import series_add_up
 from pipeline.config_reading.task_checks import (
     autoencoder_adds_up,
@@ -51,6 +52,7 @@ def disagreements(config: RunConfig) -> list[Disagreement]:
         unlabeled_rows_are_used,
         _columns_differ,
         series_add_up,
+        urls_add_up,
         _family_fits_data,
         autoencoder_adds_up,
         classical_adds_up,

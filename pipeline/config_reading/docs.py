@@ -37,7 +37,8 @@ for editors. `configs/` holds commented examples, `configs/digits.yaml` the shor
 - A section that is left out, or `null`, skips its stage; `prune: {}` runs it with its defaults. A key with nothing
   after it is an error, because it could mean either.
 - A relative `data.path`, `data.unlabeled.path` or `model.file` counts from the folder of the config file, so that the
-  two can move together; given on the command line it counts from the current folder. `~` is the home folder.
+  two can move together; given on the command line it counts from the current folder. `~` is the home folder. Each may
+  also be a URL (`s3://…`, `gs://…`, `https://…`): [urls.md](urls.md).
 - On the command line `a.b=value` replaces one value, written in YAML: `train.epochs=5`, `prune=null`,
   `data.drop=[id, date]`. Positions in a list count from 0: `model.blocks.0.filters=8`.
 """

@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from data.contract import ConfigError, DataError, PenjingError
+from data.paths import is_url
 from models.own_model_config import BuilderModelConfig, with_implied_family
 from pipeline.config import RunConfig
 from pipeline.config_reading.disagreement import split_location
@@ -256,7 +257,7 @@ def _with_absolute_paths(config: RunConfig, source: _Source) -> tuple[RunConfig,
             written = getattr(written, str(part), None)
         if written is None and location[-1] == "folder" and isinstance(config.model, BuilderModelConfig):
             written = str(source.path.absolute().parent)
-        if written is None:
+        if written is None or is_url(written):
             continue
         try:
             config = _replaced(config, location, _absolute(written, location, source))

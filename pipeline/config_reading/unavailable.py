@@ -8,19 +8,13 @@ from typing import Any
 
 Location = tuple[str | int, ...]
 
-_REMOTE = "Reading from URLs is"
-
 UNAVAILABLE_KEYS: dict[str, str] = {
     "data.augmentation": "Augmenting images is",
     "train.workers": "One training on several workers is",
 }
 """Dotted key (`*`: any one key; list positions left out) -> what is not there, up to its verb."""
 
-UNAVAILABLE_VALUES: tuple[tuple[str, str, str], ...] = (
-    ("data.path", "*://*", _REMOTE),
-    ("data.unlabeled.path", "*://*", _REMOTE),
-    ("model.file", "*://*", _REMOTE),
-)
+UNAVAILABLE_VALUES: tuple[tuple[str, str, str], ...] = ()
 """(dotted key, text value as a shell pattern, what is not there, up to its verb)."""
 
 

@@ -154,18 +154,6 @@ def test_features_of_other_versions_are_refused_by_name(tmp_path: Path, line: st
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        ("{source: builtin, name: iris}", "{source: images, path: s3://a/b}", "run.yaml:3: data.path: expected text"),
-    ],
-)
-def test_values_of_other_versions(tmp_path: Path, old: str, new: str, message: str) -> None:
-    first = problems(tmp_path, IRIS.replace(old, new))[0]
-    assert first.startswith(message)
-    assert first.endswith("not available in this version.")
-
-
-@pytest.mark.parametrize(
     ("text", "message"),
     [
         (

@@ -221,9 +221,9 @@ def test_both_paths_count_from_the_config(tmp_path: Path, monkeypatch: pytest.Mo
         ),
         (
             "more/../others",
-            "s3://a/b",
-            "run.yaml:9: data.unlabeled.path: expected text, got 's3://a/b'. Reading from URLs is not available in "
-            "this version.",
+            "http://a/b",
+            "run.yaml:9: data.unlabeled.path: expected storage that can list a folder, as s3://, got 'http://a/b': the "
+            "web has no folders. Name the data there, or download it.",
         ),
         (
             "mode: layer_wise",

@@ -123,11 +123,9 @@ def test_refusals(tmp_path: Path, model: str, message: str) -> None:
     assert told[0].startswith(f"run.yaml:4: {message}"), told
 
 
-@pytest.mark.parametrize("file", ["http://a/net.keras", "s3://b/net"])
-def test_a_file_at_a_url_is_unavailable(tmp_path: Path, file: str) -> None:
-    assert problems(tmp_path, f'file: "{file}"') == [
-        f"run.yaml:4: model.file: expected text, got '{file}'. Reading from URLs is not available in this version."
-    ]
+def test_a_folder_of_the_web_is_refused(tmp_path: Path) -> None:
+    (problem,) = problems(tmp_path, 'file: "http://b/net"')
+    assert problem.startswith("run.yaml:4: model.file: expected a URL of the web to end in .keras, .h5, .hdf5, got ")
 
 
 def test_a_misspelt_key_gets_the_nearest(tmp_path: Path) -> None:

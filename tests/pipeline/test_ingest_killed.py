@@ -1,31 +1,34 @@
-"""The stage ingest, killed while it reads a table."""
+"""The stage ingest, killed while it reads a table, or a series."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+import pytest
 
-from data import table_pieces
+from data import recordings, table_pieces
 from pipeline.checkpoints import resumption
 from pipeline.stages import ingest
 from pipeline.workspace import Workspace
 from tests.data.conftest import Silence, make_config
 
 STAGE = """
-import os, signal, sys
+import json, os, signal, sys
 from pathlib import Path
-from data import column_files, table_pieces
+from data import column_files, recordings, table_pieces
 from pipeline.stages import ingest
 from pipeline.workspace import Workspace
 from tests.data.conftest import Silence, make_config
 
-path, folder, killed_at = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
-table_pieces.PIECE_BYTES = 4000
+fields, folder, killed_at = json.loads(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+table_pieces.PIECE_BYTES = recordings.PIECE_BYTES = 4000
 append, pieces = column_files.ColumnFiles.append, []
 
 def counted(self, rows, end, **more):
@@ -36,35 +39,36 @@ def counted(self, rows, end, **more):
 
 column_files.ColumnFiles.append = counted
 space = Workspace(folder / "output", folder / "scratch", 1, Silence(), None)
-data = make_config(source="table", path=path, target="y")
-ingest.ingest(ingest.Inputs(), ingest.Config("classification", data), space)
+ingest.ingest(ingest.Inputs(), ingest.Config("classification", make_config(**fields)), space)
 print(len(pieces))
 """
 
 
-def stage(path: Path, folder: Path, killed_at: int) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", STAGE, str(path), str(folder), str(killed_at)]
+def stage(fields: dict[str, Any], folder: Path, killed_at: int) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", STAGE, json.dumps(fields), str(folder), str(killed_at)]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
 
 
-def test_killed_while_reading_it_goes_on_and_ends_with_the_same_bytes(tmp_path, monkeypatch):
+@pytest.mark.parametrize("more", [{"source": "table"}, {"source": "series", "window": 31}], ids=["table", "series"])
+def test_killed_while_reading_it_goes_on_and_ends_with_the_same_bytes(tmp_path, monkeypatch, more):
     path = tmp_path / "t.csv"
     frame = pd.DataFrame({"a": range(3000), "b": [f"w{row % 7}" for row in range(3000)]})
     frame = frame.assign(a=frame["a"] ** 2 % 1009, y=[f"c{row % 3}" for row in range(3000)])
     frame.to_csv(path, index=False)
-    killed = stage(path, tmp_path / "killed", 4)
+    fields = {"path": str(path), "target": "y", **more}
+    killed = stage(fields, tmp_path / "killed", 4)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     place = resumption(tmp_path / "killed" / "scratch")
     assert place is not None
     assert place.startswith("row 1,")
-    assert stage(path, tmp_path / "killed", 2).returncode == -signal.SIGKILL
-    resumed = stage(path, tmp_path / "killed", 0)
+    assert stage(fields, tmp_path / "killed", 2).returncode == -signal.SIGKILL
+    resumed = stage(fields, tmp_path / "killed", 0)
     assert resumed.returncode == 0, resumed.stderr
     whole = Workspace(tmp_path / "output", tmp_path / "scratch", 1, Silence(), None)  # type: ignore[arg-type]
-    monkeypatch.setattr(table_pieces, "PIECE_BYTES", 4000)
-    data = make_config(source="table", path=str(path), target="y")
-    ingest.ingest(ingest.Inputs(), ingest.Config("classification", data), whole)
+    for module in (recordings, table_pieces):
+        monkeypatch.setattr(module, "PIECE_BYTES", 4000)
+    ingest.ingest(ingest.Inputs(), ingest.Config("classification", make_config(**fields)), whole)
     assert int(resumed.stdout) == -(-path.stat().st_size // 4000) - 4
     for made in sorted(whole.output.iterdir()):
         assert made.read_bytes() == (tmp_path / "killed" / "output" / made.name).read_bytes(), made.name

@@ -1,0 +1,1 @@
+"""Sources at URLs: looked at, copied into the work directory, and read from there."""
