@@ -116,7 +116,7 @@ class BuiltinData(SplitFields):
 
 
 class TableData(SplitFields):
-    """A CSV, TSV, Parquet or JSON lines file of rows and named columns."""
+    """A CSV, TSV, Parquet or JSON lines file of rows and named columns, or a folder of such files."""
 
     source: Literal["table"]
     """Kind of source."""
@@ -124,7 +124,8 @@ class TableData(SplitFields):
     path: str
     """The file; .csv, .tsv, .parquet, .jsonl or .ndjson (all but .parquet may end in .gz too). A .csv whose header has
     semicolons and no comma is separated by these, and its numbers may have decimal commas (1,5). JSON lines have an
-    object of column names and values in every line."""
+    object of column names and values in every line. Files of a folder are of one kind and have the same columns; they
+    are read in the order of their names, as one table."""
 
     target: str | None = None
     """Column to predict; tasks reconstruction and clustering need none. Reconstruction looks at it with `normal`

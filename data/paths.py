@@ -28,6 +28,14 @@ def is_url(path: str) -> bool:
     return _URL.match(path) is not None
 
 
+def table_format(path: Path) -> Literal["parquet", "json_lines", "text"]:
+    """Returns what a table's name says that it is; `text` is CSV and TSV."""
+    name = path.name.lower().removesuffix(".gz")
+    if name.endswith(".parquet"):
+        return "parquet"
+    return "json_lines" if name.endswith((".jsonl", ".ndjson")) else "text"
+
+
 def nearest(name: str, names: Iterable[str]) -> str:
     """Returns ` (the nearest is 'x')`, or nothing where no name is near."""
     lowered = {known.lower(): known for known in names}

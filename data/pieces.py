@@ -17,6 +17,7 @@ class Piece:
         done: how much of the file is read, of `Pieces.total`.
         first: whether a CSV's header stands in it.
         quotes: how many quotes stand in it.
+        part: which of several files it is of.
     """
 
     content: Any
@@ -24,10 +25,11 @@ class Piece:
     done: int
     first: bool = False
     quotes: int = 0
+    part: int = 0
 
 
 class Pieces(Protocol):
-    """A table file, piece by piece."""
+    """A table, piece by piece."""
 
     total: int
 

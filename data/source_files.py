@@ -21,8 +21,8 @@ from data.config import (
     label_use,
 )
 from data.contract import DataError
-from data.image_folders import image_files, unsorted_images
-from data.paths import TABLE_SUFFIXES, entries_of, existing, is_file, nearest
+from data.image_folders import files_below, image_files, unsorted_images
+from data.paths import TABLE_SUFFIXES, entries_of, existing, is_file, nearest, table_format
 from data.retelling import about_unlabeled
 from data.series_folders import series_files
 
@@ -53,7 +53,7 @@ def source_files(config: DataConfig, task: str = "classification") -> list[Path]
         return unlabeled
     path, labels = Path(config.path), label_use(config, task)
     if isinstance(config, TableData):
-        files = [table_file(path)]
+        files = table_files(path)
     elif isinstance(config, ImagesData):
         files = sorted(image.path for image in image_files(path, labels))
     elif isinstance(config, SeriesData):
@@ -79,7 +79,7 @@ def unlabeled_files(config: UnlabeledData) -> list[Path]:
         if isinstance(config, UnlabeledIdx):
             existing(path, "folder")
             return [_idx_file(path, "train_images")]
-        return [_unlabeled_array(config) if isinstance(config, UnlabeledArrays) else table_file(path)]
+        return [_unlabeled_array(config)] if isinstance(config, UnlabeledArrays) else table_files(path)
 
 
 def _unlabeled_array(config: UnlabeledArrays) -> Path:
@@ -92,13 +92,34 @@ def _unlabeled_array(config: UnlabeledArrays) -> Path:
     return existing(path / f"{config.x}.npy", "file")
 
 
-def table_file(path: Path) -> Path:
-    """Returns the path of a table whose name says how to read it.
+def table_files(path: Path) -> list[Path]:
+    """Returns the files of a table, in the order of their rows: one, or those of a folder by name.
+
+    Folders within it are looked into. Names that begin with a dot or an underscore (`_SUCCESS`) are passed over.
 
     Raises:
-        DataError: it is missing, or its suffix is none of `TABLE_SUFFIXES`.
+        DataError: it is missing, a folder holds none or files of several kinds, or a suffix is none of
+            `TABLE_SUFFIXES`.
     """
-    existing(path, "file")
+    existing(path, "file or folder")
+    if not path.is_dir():
+        return [_table_file(path)]
+    files = [_table_file(file) for file in files_below(path, path) if not file.name.startswith("_")]
+    if not files:
+        raise DataError(
+            f"data.path: expected a table, or a folder of files of one, got {str(path)!r} without files. Add some, or "
+            "correct the path."
+        )
+    for file in files:
+        if table_format(file) != table_format(files[0]):
+            raise DataError(
+                f"data.path: expected files of one kind in the folder of a table, got {files[0].name!r} and "
+                f"{file.name!r}. Take the others out."
+            )
+    return files
+
+
+def _table_file(path: Path) -> Path:
     if not path.name.lower().endswith(TABLE_SUFFIXES):
         raise DataError(
             f"data.path: expected a file that ends in {', '.join(TABLE_SUFFIXES)}, got {path.name!r}. "

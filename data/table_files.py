@@ -9,10 +9,11 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from data.contract import DataError
 from data.json_lines import explain_json_lines, parse_json_lines
+from data.paths import table_format
 from data.table_text import EXTRA_MISSING, first_line, open_bytes, read_text, separator_of, unreadable
 
 if TYPE_CHECKING:
@@ -85,14 +86,6 @@ def check_names(names: Sequence[str], path: Path) -> None:
 def no_rows(path: Path) -> DataError:
     """Returns the error for a table without rows."""
     return DataError(f"data.path: expected one or more rows, got none in {path.name!r}. Check the file.")
-
-
-def table_format(path: Path) -> Literal["parquet", "json_lines", "text"]:
-    """Returns what a table's name says that it is; `text` is CSV and TSV."""
-    name = path.name.lower().removesuffix(".gz")
-    if name.endswith(".parquet"):
-        return "parquet"
-    return "json_lines" if name.endswith((".jsonl", ".ndjson")) else "text"
 
 
 def _with_decimal_points(table: Any, text_columns: Collection[str]) -> tuple[Any, tuple[str, ...]]:

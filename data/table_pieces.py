@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,9 @@ from typing import Any
 from data.contract import DataError
 from data.json_lines import common_schema, explain_json_lines, parse_json_lines
 from data.parallel import in_order
+from data.paths import table_format
 from data.pieces import MistypedError, Piece, Pieces
-from data.table_files import no_json_lines, no_rows, open_parquet, plain_columns, table_format, whole_parquet
+from data.table_files import no_json_lines, no_rows, open_parquet, plain_columns, whole_parquet
 from data.table_text import (
     explain_text,
     first_line,
@@ -140,7 +141,7 @@ class TextPieces(_LinePieces):
                 known = kinds.setdefault(field.name, [])
                 if field.type not in known:
                     known.append(field.type)
-        return pyarrow.schema([(name, self._common(name, found)) for name, found in kinds.items()])
+        return pyarrow.schema([(name, first_fitting(found, partial(self.fits, name))) for name, found in kinds.items()])
 
     def parse(self, piece: Piece, schema: Any) -> Any:
         """Returns the Arrow table of a piece."""
@@ -178,21 +179,9 @@ class TextPieces(_LinePieces):
         names = None if piece.first else self._names
         return parse_text(io.BytesIO(piece.content), self._separator, types, names, only, quotes=piece.quotes > 0)
 
-    def _common(self, name: str, found: Sequence[Any]) -> Any:
-        """Returns the first type, in Arrow's order of trying, that the values of all pieces have."""
-        import pyarrow
-
-        kinds = [kind for kind in found if not pyarrow.types.is_null(kind)]
-        if len(kinds) < 2:
-            return kinds[0] if kinds else found[0]
-        if set(kinds) == {pyarrow.int64(), pyarrow.float64()}:
-            return pyarrow.float64()
-        order = [pyarrow.int64(), pyarrow.bool_(), pyarrow.date32(), pyarrow.time32("s")]
-        order += [pyarrow.timestamp("s"), pyarrow.timestamp("ns"), pyarrow.float64()]
-        for kind in order[max(map(order.index, kinds)) :] if all(kind in order for kind in kinds) else ():
-            if all(in_order(partial(self._fits, name, kind), self.starting(0), WORKERS)):
-                return kind
-        return pyarrow.string()
+    def fits(self, name: str, kind: Any) -> bool:
+        """Says whether the values of a column, in all pieces, are of a type."""
+        return all(in_order(partial(self._fits, name, kind), self.starting(0), WORKERS))
 
     def _fits(self, name: str, kind: Any, piece: Piece) -> bool:
         import pyarrow
@@ -202,6 +191,28 @@ class TextPieces(_LinePieces):
         except pyarrow.ArrowInvalid:
             return False
         return True
+
+
+def first_fitting(found: Sequence[Any], fits: Callable[[Any], bool]) -> Any:
+    """Returns the first type, in Arrow's order of trying, that the values of all pieces of a column have.
+
+    Args:
+        found: the types of single pieces, or of single files.
+        fits: whether the values of all of them are of a type.
+    """
+    import pyarrow
+
+    kinds = list(dict.fromkeys(kind for kind in found if not pyarrow.types.is_null(kind)))
+    if len(kinds) < 2:
+        return kinds[0] if kinds else found[0]
+    if set(kinds) == {pyarrow.int64(), pyarrow.float64()}:
+        return pyarrow.float64()
+    order = [pyarrow.int64(), pyarrow.bool_(), pyarrow.date32(), pyarrow.time32("s")]
+    order += [pyarrow.timestamp("s"), pyarrow.timestamp("ns"), pyarrow.float64()]
+    for kind in order[max(map(order.index, kinds)) :] if all(kind in order for kind in kinds) else ():
+        if fits(kind):
+            return kind
+    return pyarrow.string()
 
 
 class JsonPieces(_LinePieces):

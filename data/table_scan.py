@@ -10,15 +10,21 @@ from typing import Any
 from data.column_files import ColumnFiles, Rows
 from data.contract import DataError, Progress
 from data.parallel import in_order
+from data.paths import table_format
 from data.pieces import MistypedError, Piece, Pieces
 from data.scratch import Scratch
-from data.table_files import TableFile, check_names, decimal_numbers, no_rows, table_format
-from data.table_pieces import WORKERS, open_pieces
+from data.table_files import TableFile, check_names, decimal_numbers, no_rows
+from data.table_parts import open_table
+from data.table_pieces import WORKERS
 from data.table_text import separator_of
 
 
 def scan_table(
-    path: Path, text_columns: Sequence[str], as_they_are: Collection[str], scratch: Scratch, progress: Progress
+    paths: Sequence[Path],
+    text_columns: Sequence[str],
+    as_they_are: Collection[str],
+    scratch: Scratch,
+    progress: Progress,
 ) -> TableFile:
     """Reads a table as `read_frame` does, without ever holding it in memory.
 
@@ -26,7 +32,7 @@ def scan_table(
     the whole file has, and the table is read again.
 
     Args:
-        path: as for `read_frame`.
+        paths: the files of the table, in the order of their rows; each as for `read_frame`.
         text_columns: as for `read_frame`.
         as_they_are: columns that keep the type which the file has for them; other numbers become float64.
         scratch: where the columns are kept. With checkpoints, reading goes on behind the last finished piece of a
@@ -40,7 +46,8 @@ def scan_table(
         DataError: as for `read_frame`.
         OSError: there is no room on the disk.
     """
-    pieces = open_pieces(path, text_columns)
+    pieces = open_table(paths, text_columns)
+    path = paths[0] if len(paths) == 1 else paths[0].parent
     files = ColumnFiles(scratch, [*text_columns, *as_they_are])
     if not files.resume():
         schema = pieces.schema()
@@ -62,7 +69,7 @@ def scan_table(
         raise no_rows(path)
     commas: list[str] = []
     table = files.table()
-    if table_format(path) == "text" and separator_of(path) == ";":
+    if table_format(paths[0]) == "text" and separator_of(paths[0]) == ";":
         table, commas = _with_decimal_points(table, text_columns, scratch)
     import pandas
 

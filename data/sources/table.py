@@ -22,7 +22,7 @@ from data.parallel import in_order, threads_for
 from data.paths import nearest
 from data.row_blocks import least_and_largest, mean_and_deviation
 from data.scratch import Scratch
-from data.source_files import table_file
+from data.source_files import table_files
 from data.sources.loaded import Column, LoadedTable, Targets, no_targets
 from data.table_scan import scan_table
 from data.targets import classes_from_names, classes_from_numbers
@@ -50,10 +50,10 @@ def load_table(config: TableData, task: str, scratch: Scratch, progress: Progres
     """
     _check_config(config)
     target = _target(config, task)
-    path = table_file(Path(config.path))
+    path = Path(config.path)
     text_columns = [name for name, kind in config.types.items() if kind == "categorical"]
     as_they_are = [name for name in (target, config.group) if name is not None]
-    table = scan_table(path, text_columns, as_they_are, scratch, progress)
+    table = scan_table(table_files(path), text_columns, as_they_are, scratch, progress)
     frame = table.frame
     _check_columns(config, [str(name) for name in frame.columns])
     columns = _columns(config, frame, scratch)

@@ -61,7 +61,7 @@ def pieces_of(size: int):
 def scanned(path: Path, size: int, folder: Path, text_columns=()):
     patch = pieces_of(size)
     try:
-        return scan_table(path, text_columns, (), Scratch(folder), Silence())
+        return scan_table([path], text_columns, (), Scratch(folder), Silence())
     finally:
         patch.undo()
 
@@ -240,7 +240,7 @@ def test_after_a_restart_of_the_machine_or_with_a_file_too_short_it_begins_anew(
         scratch.mkdir()
         kept = Kept(3)
         with pytest.raises(KeyboardInterrupt):
-            scan_table(path, (), (), Scratch(scratch, kept.named), Silence())
+            scan_table([path], (), (), Scratch(scratch, kept.named), Silence())
         if damage == "boot":
             kept.kept[1]["boot"] = "another"
         elif damage == "short":
@@ -248,7 +248,7 @@ def test_after_a_restart_of_the_machine_or_with_a_file_too_short_it_begins_anew(
         else:
             (scratch / "other-columns.arrows").unlink()
         kept.left = None
-        table = scan_table(path, (), (), Scratch(scratch, kept.named), Silence())
+        table = scan_table([path], (), (), Scratch(scratch, kept.named), Silence())
         np.testing.assert_array_equal(table.frame["tail"].to_numpy(dtype=np.float64), whole)
 
 
@@ -256,7 +256,7 @@ def test_more_columns_than_files_may_be_open(tmp_path):
     values = np.random.default_rng(0).normal(size=(12, 3000)).round(3)
     frame = pd.DataFrame(values, columns=[f"c{column}" for column in range(3000)])
     frame.to_csv(tmp_path / "t.csv", index=False)
-    table = scan_table(tmp_path / "t.csv", (), (), Scratch(tmp_path), Silence())
+    table = scan_table([tmp_path / "t.csv"], (), (), Scratch(tmp_path), Silence())
     np.testing.assert_array_equal(table.frame.to_numpy(dtype=np.float64), values)
 
 
@@ -286,7 +286,7 @@ def test_a_quote_that_is_left_open_is_refused_before_memory_is_full(tmp_path, mo
     with pytest.raises(
         DataError, match=r"^data\.path: expected rows of at most 0 MiB, got a longer one from line 32 of 't\.csv' on\."
     ):
-        scan_table(tmp_path / "t.csv", (), (), Scratch(tmp_path), Silence())
+        scan_table([tmp_path / "t.csv"], (), (), Scratch(tmp_path), Silence())
 
 
 def test_figures_of_blocks_are_those_of_the_whole(monkeypatch):

@@ -268,7 +268,7 @@ def test_pretraining_on_rows_of_the_test_split_is_told(table, tmp_path):
             "impute",
             r"data.unlabeled.path: expected 2 values in every row, got 3 in line 2 of 'more.csv'. Correct the line.*",
         ),
-        (None, "impute", r"data.unlabeled.path: expected a file, got '.*more.csv', which does not exist.*"),
+        (None, "impute", r"data.unlabeled.path: expected a file or folder, got '.*more.csv', which does not exist.*"),
     ],
 )
 def test_tables_without_labels_that_cannot_be_used(table, tmp_path, text, missing, message):

@@ -138,7 +138,7 @@ def test_order_and_names_of_files_count(tmp_path: Path, memory: Path) -> None:
 
 
 def test_missing_file_is_bad_data_with_the_nearest_name(table: Path, memory: Path) -> None:
-    with pytest.raises(DataError, match=r"data\.path: expected a file, got '.*rws\.csv', which does not exist .*rows"):
+    with pytest.raises(DataError, match=r"expected a file or folder, got '.*rws\.csv', which does not exist .*rows"):
         source_digest(config(table.with_name("rws.csv")), memory)
 
 
