@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,40 @@ class Rows:
     others: bytes
 
 
+@dataclass(frozen=True)
+class Layout:
+    """Which columns a table has, and how they are kept.
+
+    Attributes:
+        schema: Arrow schema of the columns.
+        as_they_are: columns that keep their own type even where they are numbers.
+    """
+
+    schema: Any
+    as_they_are: frozenset[str] = frozenset()
+
+    @property
+    def numbers(self) -> list[int]:
+        """Positions of the columns that are kept as float64."""
+        return [
+            position
+            for position, field in enumerate(self.schema)
+            if is_number(field.type) and field.name not in self.as_they_are
+        ]
+
+    @property
+    def plain(self) -> list[int]:
+        """Positions of the columns that keep their type."""
+        numbers = set(self.numbers)
+        return [position for position in range(len(self.schema)) if position not in numbers]
+
+    def prepare(self, table: Any) -> Rows:
+        """Turns an Arrow table of `schema` into what is written; may be called in any thread, on any machine."""
+        numbers = {position: _as_float64(table.column(position)) for position in self.numbers}
+        batches = table.select(self.plain).combine_chunks().to_batches() if self.plain else []
+        return Rows(table.num_rows, numbers, b"".join(batch.serialize().to_pybytes() for batch in batches))
+
+
 class ColumnFiles:
     """A file a column of numbers, float64, and one Arrow stream for all other columns.
 
@@ -42,9 +76,8 @@ class ColumnFiles:
     def __init__(self, scratch: Scratch, as_they_are: Collection[str]) -> None:
         """Takes the folder, and the columns that keep their own type even where they are numbers."""
         self._scratch = scratch
-        self._as_they_are = frozenset(as_they_are)
         self._others_size = 0
-        self.schema: Any = None
+        self.layout = Layout(None, frozenset(as_they_are))
         self.rows = 0
         self.end = 0
         self.odd_quotes = False
@@ -55,11 +88,12 @@ class ColumnFiles:
         Args:
             schema: Arrow schema of the columns.
         """
-        self.schema, self.rows, self.end, self.odd_quotes = schema, 0, 0, False
-        header = b"" if self._plain == [] else self._others_schema().serialize().to_pybytes()
+        self.layout = replace(self.layout, schema=schema)
+        self.rows, self.end, self.odd_quotes = 0, 0, False
+        header = b"" if self.layout.plain == [] else self._others_schema().serialize().to_pybytes()
         self._others_path.write_bytes(header)
         self._others_size = len(header)
-        for position in self._numbers:
+        for position in self.layout.numbers:
             self._path(position).write_bytes(b"")
 
     def resume(self) -> bool:
@@ -69,20 +103,15 @@ class ColumnFiles:
         state = self._scratch.load(CHECKPOINT)
         if state is None:
             return False
-        self.schema = pyarrow.ipc.read_schema(pyarrow.py_buffer(base64.b64decode(state["schema"])))
-        sizes = {self._path(position): 8 * state["rows"] for position in self._numbers}
+        schema = pyarrow.ipc.read_schema(pyarrow.py_buffer(base64.b64decode(state["schema"])))
+        self.layout = replace(self.layout, schema=schema)
+        sizes = {self._path(position): 8 * state["rows"] for position in self.layout.numbers}
         sizes[self._others_path] = state["others_size"]
         if not all(cut_to(path, size) for path, size in sizes.items()):
             return False
         self.rows, self.end, self._others_size = state["rows"], state["end"], state["others_size"]
         self.odd_quotes = state["odd_quotes"]
         return True
-
-    def prepare(self, table: Any) -> Rows:
-        """Turns an Arrow table of `schema` into what is written; may be called in any thread."""
-        numbers = {position: _as_float64(table.column(position)) for position in self._numbers}
-        batches = table.select(self._plain).combine_chunks().to_batches() if self._plain else []
-        return Rows(table.num_rows, numbers, b"".join(batch.serialize().to_pybytes() for batch in batches))
 
     def append(self, rows: Rows, end: int, *, odd_quotes: bool = False) -> None:
         """Writes rows behind those that are there.
@@ -109,7 +138,7 @@ class ColumnFiles:
             "end": self.end,
             "odd_quotes": self.odd_quotes,
             "others_size": self._others_size,
-            "schema": base64.b64encode(self.schema.serialize()).decode(),
+            "schema": base64.b64encode(self.layout.schema.serialize()).decode(),
         }
         self._scratch.save(CHECKPOINT, state)
 
@@ -118,37 +147,22 @@ class ColumnFiles:
         import pyarrow
 
         others = {}
-        if self._plain:
+        if self.layout.plain:
             stream = pyarrow.ipc.open_stream(self._scratch.map_bytes(self._others_path)).read_all()
-            others = {position: stream.column(place) for place, position in enumerate(self._plain)}
+            others = {position: stream.column(place) for place, position in enumerate(self.layout.plain)}
         columns = []
-        for position in range(len(self.schema)):
+        for position in range(len(self.layout.schema)):
             column = others.get(position)
             if column is None:
                 buffer = self._scratch.map_bytes(self._path(position))
                 column = pyarrow.Array.from_buffers(pyarrow.float64(), self.rows, [None, buffer])
             columns.append(column)
-        return pyarrow.table(columns, names=self.schema.names)
-
-    @property
-    def _numbers(self) -> list[int]:
-        """Positions of the columns that are kept as float64."""
-        return [
-            position
-            for position, field in enumerate(self.schema)
-            if is_number(field.type) and field.name not in self._as_they_are
-        ]
-
-    @property
-    def _plain(self) -> list[int]:
-        """Positions of the columns that keep their type."""
-        numbers = set(self._numbers)
-        return [position for position in range(len(self.schema)) if position not in numbers]
+        return pyarrow.table(columns, names=self.layout.schema.names)
 
     def _others_schema(self) -> Any:
         import pyarrow
 
-        return pyarrow.schema([self.schema.field(position) for position in self._plain])
+        return pyarrow.schema([self.layout.schema.field(position) for position in self.layout.plain])
 
     @property
     def _others_path(self) -> Path:

@@ -4,12 +4,28 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from functools import partial
+from typing import Protocol, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+class Spread(Protocol):
+    """Has work done on many machines."""
+
+    def __call__(self, function: Callable[[Item], Iterable[Result]], items: Sequence[Item]) -> Iterator[Result]:
+        """Yields what the function yields of each item, in the order of the items.
+
+        Args:
+            function: called on any machine, in a process of its own; it and its results can be pickled.
+            items: what it is called with.
+
+        Raises:
+            Exception: what the function raised for the first item that it failed on.
+        """
 
 
 MEMORY_BYTES = 512 * 2**20
@@ -52,3 +68,23 @@ def in_order(function: Callable[[Item], Result], items: Iterable[Item], workers:
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def anywhere(
+    function: Callable[[Item], Result], items: Sequence[Item], workers: int, spread: Spread | None
+) -> Iterator[Result]:
+    """Yields `function(item)` of each item, in the order of the items; on many machines where these can be had.
+
+    Args:
+        function: as for `in_order` and `Spread`.
+        items: as for `Spread`.
+        workers: threads, where it is done here.
+        spread: None: here.
+    """
+    if spread is None:
+        return in_order(function, items, workers)
+    return spread(partial(_alone, function), items)
+
+
+def _alone(function: Callable[[Item], Result], item: Item) -> tuple[Result]:
+    return (function(item),)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from data.contract import Checkpoints
+from data.parallel import Spread
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 """Another one says that the machine started anew, and perhaps lost what had not reached its disk."""
@@ -28,10 +29,19 @@ UNPACKED_BYTES = 2**20
 class Scratch:
     """Arrays in files of a folder, mapped to memory: the system reads them when they are looked at."""
 
-    def __init__(self, folder: Path, checkpoints: Callable[[str], Checkpoints] | None = None) -> None:
-        """Takes a folder on a disk with room, and where works of a name keep how far they are; None: nowhere."""
+    def __init__(
+        self, folder: Path, checkpoints: Callable[[str], Checkpoints] | None = None, spread: Spread | None = None
+    ) -> None:
+        """Takes a folder on a disk with room.
+
+        Args:
+            folder: made where it is not there.
+            checkpoints: where works of a name keep how far they are; None: nowhere.
+            spread: has files read on many machines; None: all on this one.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
+        self.spread = spread
         self._checkpoints = checkpoints
         self._regions: list[tuple[int, int]] = []
         self._count = 0

@@ -13,7 +13,7 @@ from data.json_lines import common_schema
 from data.paths import table_format
 from data.pieces import MistypedError, Piece, Pieces
 from data.table_files import no_rows
-from data.table_pieces import ParquetPieces, TextPieces, first_fitting, open_pieces
+from data.table_pieces import TextPieces, first_fitting, open_pieces
 from data.table_text import explain_text, first_line, separator_of
 
 PLACES = 2**48
@@ -45,28 +45,47 @@ class Parts:
         if table_format(paths[0]) == "text":
             _check_separators(paths)
         self._paths, self._text_columns = paths, text_columns
-        self._parts = [open_pieces(path, text_columns) for path in paths]
-        self.total = sum(part.total for part in self._parts)
+        self._columns: list[str] | None = None
+        self._parts: list[Pieces | None] = [open_pieces(path, text_columns) for path in paths]
+        self._totals = [self._part(number).total for number in range(len(paths))]
+        self.total = sum(self._totals)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leaves open files behind: elsewhere those are opened that are read there."""
+        return {**self.__dict__, "_parts": [None] * len(self._paths)}
 
     def starting(self, start: int) -> Iterator[Piece]:
         """Yields the pieces from `start` on."""
-        first, within = divmod(start, PLACES)
-        done = sum(part.total for part in self._parts[:first])
-        for number in range(first, len(self._parts)):
-            part, begun, quotes = self._parts[number], within if number == first else 0, 0
-            for piece in part.starting(begun):
-                quotes += piece.quotes
-                yield replace(piece, end=number * PLACES + piece.end, done=done + piece.done, part=number)
-            if begun == 0 and quotes % 2 == 1:
-                part.check_end(odd_quotes=True)
-            done += part.total
+        for place in self.places(start):
+            yield from self.of_file(place)
+
+    def places(self, start: int) -> list[int]:
+        """Returns from where to read each file that is not read to its end yet; `start` as for `starting`."""
+        first = start // PLACES
+        return [start, *(number * PLACES for number in range(first + 1, len(self._parts)))]
+
+    def of_file(self, start: int) -> Iterator[Piece]:
+        """Yields the pieces of one file, from `start` on."""
+        number, begun = divmod(start, PLACES)
+        part, quotes, done = self._part(number), 0, sum(self._totals[:number])
+        for piece in part.starting(begun):
+            quotes += piece.quotes
+            yield replace(piece, end=number * PLACES + piece.end, done=done + piece.done, part=number)
+        if begun == 0 and quotes % 2 == 1:
+            part.check_end(odd_quotes=True)
+
+    def _part(self, number: int) -> Pieces:
+        part = self._parts[number]
+        if part is None:
+            part = self._parts[number] = open_pieces(self._paths[number], self._text_columns)
+        return part
 
     def schema(self) -> Any:
         """Returns the Arrow schema of the first file that has rows; of Parquet files, the one that all fit."""
-        if isinstance(self._parts[0], ParquetPieces):
+        if table_format(self._paths[0]) == "parquet":
             return self.whole_schema()
-        for part, path in zip(self._parts, self._paths, strict=True):
-            schema = part.schema()
+        for number, path in enumerate(self._paths):
+            schema = self._part(number).schema()
             self._check_names(schema.names, path)
             if len(schema) > 0:
                 return schema
@@ -77,12 +96,13 @@ class Parts:
         import pyarrow
 
         schemas = []
-        for part, path in zip(self._parts, self._paths, strict=True):
+        parts = [self._part(number) for number in range(len(self._paths))]
+        for part, path in zip(parts, self._paths, strict=True):
             self._check_names(part.schema().names, path)
             schemas.append(part.whole_schema())
         if table_format(self._paths[0]) == "text":
             kinds = zip(*([field.type for field in schema] for schema in schemas if len(schema)), strict=True)
-            texts = [part for part in self._parts if isinstance(part, TextPieces)]
+            texts = [part for part in parts if isinstance(part, TextPieces)]
             names = next(schema.names for schema in schemas if len(schema))
             fields = zip(names, kinds, strict=True)
             return pyarrow.schema([(name, first_fitting(found, partial(_fit, texts, name))) for name, found in fields])
@@ -95,7 +115,7 @@ class Parts:
         """Returns the Arrow table of a piece."""
         import pyarrow
 
-        table = self._parts[piece.part].parse(piece, schema)
+        table = self._part(piece.part).parse(piece, schema)
         self._check_names(table.schema.names, self._paths[piece.part], schema.names)
         try:
             return table.cast(schema)
@@ -120,8 +140,11 @@ class Parts:
         )
 
     def _names(self) -> list[str]:
-        found = (part.schema().names for part in self._parts)
-        return next((list(names) for names in found if names), [])
+        """The columns of the first file that has a line."""
+        if self._columns is None:
+            found = (self._part(number).schema().names for number in range(len(self._paths)))
+            self._columns = next((list(names) for names in found if names), [])
+        return self._columns
 
     def _unlike(self, error: Exception) -> DataError:
         return DataError(

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from data.column_files import ColumnFiles, Rows
+from data.column_files import ColumnFiles, Layout, Rows
 from data.contract import DataError, Progress
-from data.parallel import in_order
+from data.parallel import Spread, in_order
 from data.paths import table_format
 from data.pieces import MistypedError, Piece, Pieces
 from data.scratch import Scratch
 from data.table_files import TableFile, check_names, decimal_numbers, no_rows
-from data.table_parts import open_table
+from data.table_parts import Parts, open_table
 from data.table_pieces import WORKERS
 from data.table_text import separator_of
 
@@ -36,7 +37,7 @@ def scan_table(
         text_columns: as for `read_frame`.
         as_they_are: columns that keep the type which the file has for them; other numbers become float64.
         scratch: where the columns are kept. With checkpoints, reading goes on behind the last finished piece of a
-            killed process.
+            killed process; with `spread`, each of several files may be read elsewhere.
         progress: told how far it is.
 
     Returns:
@@ -54,11 +55,11 @@ def scan_table(
         check_names(schema.names, path)
         files.begin(schema)
     try:
-        _read(pieces, files, progress)
+        _read(pieces, files, scratch.spread, progress)
     except MistypedError:
         files.begin(pieces.whole_schema())
         try:
-            _read(pieces, files, progress)
+            _read(pieces, files, scratch.spread, progress)
         except MistypedError as error:
             raise DataError(
                 f"data.path: expected values of one type in every column, got {path.name!r}, which cannot be read so "
@@ -76,15 +77,27 @@ def scan_table(
     return TableFile(table.to_pandas(types_mapper=pandas.ArrowDtype, ignore_metadata=True), tuple(commas))
 
 
-def _read(pieces: Pieces, files: ColumnFiles, progress: Progress) -> None:
-    def prepared(piece: Piece) -> tuple[Rows, Piece]:
-        return files.prepare(pieces.parse(piece, files.schema)), replace(piece, content=None)
-
-    for rows, piece in in_order(prepared, pieces.starting(files.end), WORKERS):
+def _read(pieces: Pieces, files: ColumnFiles, spread: Spread | None, progress: Progress) -> None:
+    prepare = partial(_prepared, pieces, files.layout)
+    if spread is not None and isinstance(pieces, Parts):
+        made = spread(partial(_of_file, pieces, files.layout), pieces.places(files.end))
+    else:
+        made = in_order(prepare, pieces.starting(files.end), WORKERS)
+    for rows, piece in made:
         files.append(rows, piece.end, odd_quotes=piece.quotes % 2 == 1)
         files.save()
         if piece.done < pieces.total:
             progress.step("read", piece.done, pieces.total, {"rows": float(files.rows)})
+
+
+def _prepared(pieces: Pieces, layout: Layout, piece: Piece) -> tuple[Rows, Piece]:
+    return layout.prepare(pieces.parse(piece, layout.schema)), replace(piece, content=None)
+
+
+def _of_file(parts: Parts, layout: Layout, place: int) -> Iterator[tuple[Rows, Piece]]:
+    """Reads one file of several, on whatever machine this is called."""
+    for piece in parts.of_file(place):
+        yield _prepared(parts, layout, piece)
 
 
 def _with_decimal_points(table: Any, text_columns: Collection[str], scratch: Scratch) -> tuple[Any, list[str]]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from data.config import ImagesData, label_use
 from data.contract import SPLIT_NAMES, ConfigError, Progress
 from data.image_folders import ImageFile, image_files, is_image_name, loose_images
-from data.parallel import in_order, num_cores
+from data.parallel import anywhere, num_cores
 from data.paths import entries_of
 from data.pictures import NUM_LISTED, UnreadablePicture, read_picture, unreadable_error
 from data.scratch import Scratch, cut_to
@@ -152,11 +152,12 @@ def decode_images(
         path.write_bytes(b"")
     done, unreadable = int(state["done"]), [(int(place), reason) for place, reason in state["unreadable"]]
     size = max(1, min(DECODED_AT_ONCE, DECODED_BYTES // math.prod(shape)))
-    groups = (range(start, min(start + size, len(files))) for start in range(done, len(files), size))
+    groups = [range(start, min(start + size, len(files))) for start in range(done, len(files), size)]
+    made = anywhere(partial(_decoded, files, shape), groups, num_cores(), scratch.spread)
     remembered = done
     # Written, not mapped: on a full disk a write raises OSError, while a hole in a memory map kills the process.
     with path.open("ab") as stream:
-        for group, (pixels, wrong) in in_order(partial(_decoded, files, shape), groups, num_cores()):
+        for group, (pixels, wrong) in made:
             stream.write(pixels)
             unreadable += wrong
             done = group.stop

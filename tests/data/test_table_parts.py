@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import pickle
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -97,6 +101,30 @@ def test_reading_goes_on_within_the_file_it_was_in(folder: Path, monkeypatch: py
     (folder / "a.csv").write_text("x,word,when\n")  # not read again
     frame = scan_table(table_files(folder), (), ("x",), Scratch(scratch, kept.named), Silence()).frame
     assert pa.array(frame["word"]).to_pylist() == ["red", None, "7", "two\nlines", "blue"]
+
+
+def pickled(function: Any, items: Sequence[Any]) -> Iterator[Any]:
+    """Does work as on other machines: what goes there and what comes back is pickled."""
+    for item in items:
+        there, it = pickle.loads(pickle.dumps((function, item)))
+        for result in there(it):
+            yield pickle.loads(pickle.dumps(result))
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_files_read_elsewhere_give_the_same_bytes(kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table_pieces, "PIECE_BYTES", 20)
+    if kind == "parquet":
+        for path in sorted(folder.iterdir()):
+            pandas.read_csv(path, dtype={"word": "str"}).to_parquet(path.with_suffix(".parquet"))
+            path.unlink()
+    kept = []
+    for name, spread in (("here", None), ("there", pickled)):
+        scratch = folder.parent / name
+        scan_table(table_files(folder), (), ("when",), Scratch(scratch, spread=spread), Silence())
+        kept.append({path.name: path.read_bytes() for path in scratch.iterdir()})
+    assert kept[0] == kept[1]
+    assert len(kept[0]) == 2
 
 
 def test_what_does_not_belong_together_is_refused(folder: Path) -> None:
