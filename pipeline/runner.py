@@ -211,6 +211,7 @@ class Runner:
             seed=self.seed,
             progress=self.listener,
             trials=self._trials(inputs, again=again),
+            spread=None if self.engine is None else self.engine.spread,
         )
         loaded = {role: _load(role, self._input(*source)) for role, source in inputs.items()}
         with explained(staging), telling_urls(config, self.store.root):

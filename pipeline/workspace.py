@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data.contract import Checkpoints, Progress, derive_seed
+from data.parallel import Spread
 from pipeline.checkpoints import FileCheckpoints
 from pipeline.ledger import AnyRow
 
@@ -40,6 +41,7 @@ class Workspace:
         seed: the run's seed.
         progress: tells the user how far it is.
         trials: runs other stages; results are kept in the store like any artifact.
+        spread: has files read on many machines; None: on this one.
     """
 
     output: Path
@@ -47,6 +49,7 @@ class Workspace:
     seed: int
     progress: Progress
     trials: Trials
+    spread: Spread | None = None
 
     def seed_for(self, *names: str) -> int:
         """Returns the seed of one use, derived from the run's seed by name."""

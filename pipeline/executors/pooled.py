@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from data.contract import PenjingError
+from data.parallel import Spread
 from pipeline.executors.pool import Job, WorkerPool
 from pipeline.executors.steps import PlannedStep
 from pipeline.store import Artifact
@@ -46,10 +47,12 @@ class Engine:
     Attributes:
         pool: the workers.
         passage: how artifacts get to them and back.
+        spread: has files read there; None: the run's own process reads them.
     """
 
     pool: WorkerPool
     passage: Passage
+    spread: Spread | None = None
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from data.contract import PenjingError, Progress
+from data.parallel import Spread
 from pipeline.engine_config import RayEngineConfig
 from pipeline.executors.exchange import ArtifactExchange
 from pipeline.executors.handle import Exchange, Setup
 from pipeline.executors.pool import WorkerPool
 from pipeline.executors.pooled import Engine, Passage, SharedFolder
+from pipeline.executors.ray_data import RayDataSpread
 from pipeline.executors.ray_relay import Order
 from pipeline.executors.ray_worker import RayWorker, Waiting
 from pipeline.planner import versions_of
@@ -116,16 +118,18 @@ def ray_engine(
     """
     exchange: Exchange | None = None
     passage: Passage = SharedFolder()
+    spread: Spread | None = RayDataSpread(connection)
     if engine.store_url is not None:
         exchange = Exchange(engine.store_url, engine.checkpoint_seconds)
         passage = ExchangePassage(ArtifactExchange(engine.store_url, progress.note), store)
+        spread = None  # nodes that do not see the work directory need not see what is read either
     # As many threads as here, whatever a node has: see `pipeline.executors.worker`.
     setup = Setup(store.root.absolute(), seed, threads=len(os.sched_getaffinity(0)), exchange=exchange)
     size = most_at_once if engine.workers == "auto" else engine.workers
     nodes = _Nodes(engine, connection, progress, module)
     pool = WorkerPool(setup, [()] * size, engine.silence_seconds, progress, nodes.start)
     try:
-        yield Engine(pool, passage)
+        yield Engine(pool, passage, spread)
     finally:
         pool.close()
 

@@ -32,7 +32,7 @@ def ingest(inputs: Inputs, config: Config, workspace: Workspace) -> Outcome:  # 
     Raises:
         DataError: the data cannot be used as the config asks.
     """
-    scratch = Scratch(workspace.scratch, workspace.checkpoints)
+    scratch = Scratch(workspace.scratch, workspace.checkpoints, workspace.spread)
     seed = workspace.seed_for("ingest")
     ingest_source(config.data, config.task, workspace.output, seed, workspace.progress, scratch)
     return Outcome()
