@@ -67,9 +67,13 @@ def _round(name: str, seconds: int, findings: Path) -> bool:
     before = set(place.iterdir())
     command = [sys.executable, "-m", "benchmarks.fuzz", name, "--inside", f"--seconds={seconds}"]
     started = time.perf_counter()
-    done = subprocess.run([*command, f"--findings={place}"], capture_output=True, text=True, errors="replace", check=False)
+    done = subprocess.run(
+        [*command, f"--findings={place}"], capture_output=True, text=True, errors="replace", check=False
+    )
     told = done.stdout + done.stderr
-    counts = [int(count) for count in re.findall(r"^#(\d+)\s|Done (\d+) runs", told, re.MULTILINE) for count in count if count]
+    counts = [
+        int(count) for count in re.findall(r"^#(\d+)\s|Done (\d+) runs", told, re.MULTILINE) for count in count if count
+    ]
     memory = max((int(size) for size in re.findall(r"rss: (\d+)Mb", told)), default=0)
     found = sorted(set(place.iterdir()) - before)
     verdict = "nothing found" if done.returncode == 0 and not found else f"FOUND {len(found)} (exit {done.returncode})"

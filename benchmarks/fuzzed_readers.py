@@ -284,8 +284,6 @@ def with_digest(content: bytes) -> bytes:
     return content + hashlib.sha256(content).digest()
 
 
-
-
 READERS: dict[str, Callable[[], list[Kind]]] = {
     "idx": _idx,
     "arrays": _arrays,

@@ -198,7 +198,9 @@ def _memory() -> list[Kind]:
 
     def signed(content: bytes) -> bytes:
         try:
-            return canonical_json({"files": json.loads(content), "digest": sha256_of_json(json.loads(content))}).encode()
+            return canonical_json(
+                {"files": json.loads(content), "digest": sha256_of_json(json.loads(content))}
+            ).encode()
         except (ValueError, RecursionError):
             return content
 
