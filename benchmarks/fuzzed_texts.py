@@ -80,7 +80,7 @@ def weights_file(architecture: bytes | None = None) -> bytes:
 
     stream = io.BytesIO()
     with h5py.File(stream, "w") as file:
-        for name, shape in (("hidden", (4, 3)), ("answer", (3, 2))):
+        for name, shape in (("dense", (4, 3)), ("dense_1", (3, 2))):
             for number, array in enumerate((np.zeros(shape, np.float32), np.zeros(shape[1:], np.float32))):
                 file[f"_layer_checkpoint_dependencies/{name}/vars/{number}"] = array
         if architecture is not None:
