@@ -23,6 +23,9 @@ import traceback
 from pathlib import Path
 
 from benchmarks.fuzzed_readers import Kind, try_read
+from benchmarks.fuzzed_texts import ALL_READERS, WITH_TENSORFLOW
+
+READERS = ALL_READERS | WITH_TENSORFLOW
 
 PACKAGES = ("data", "models", "pipeline", "numpy.lib", "zipfile", "gzip", "PIL", "ruamel", "json", "h5py", "csv")
 """Packages whose Python code tells the fuzzer what it reached; libraries in C are fed without telling."""
@@ -36,8 +39,6 @@ LONGEST_INPUT_BYTES = 4096
 
 def main() -> None:
     """Fuzzes what the command line asks for; exit code 1 where something was found."""
-    from benchmarks.fuzzed_texts import ALL_READERS as READERS
-
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("reader", choices=[*READERS, "all"])
     parser.add_argument("--seconds", type=int, default=60)
@@ -97,9 +98,7 @@ def _fuzz(name: str, seconds: int, findings: Path) -> None:
     import atheris
 
     with atheris.instrument_imports(include=list(PACKAGES), enable_loader_override=False):
-        from benchmarks.fuzzed_texts import ALL_READERS
-
-        kinds = ALL_READERS[name]()
+        kinds = READERS[name]()
     with tempfile.TemporaryDirectory() as place:
         corpus, folder = Path(place) / "corpus", Path(place) / "read"
         corpus.mkdir()

@@ -82,7 +82,9 @@ def weights_file(architecture: bytes | None = None) -> bytes:
     with h5py.File(stream, "w") as file:
         for name, shape in (("dense", (4, 3)), ("dense_1", (3, 2))):
             for number, array in enumerate((np.zeros(shape, np.float32), np.zeros(shape[1:], np.float32))):
-                file[f"_layer_checkpoint_dependencies/{name}/vars/{number}"] = array
+                file[f"layers/{name}/vars/{number}"] = array
+        for name in ("vars", "layers/input_layer/vars", "layers/dropout/vars"):
+            file.create_group(name)
         if architecture is not None:
             file.attrs["keras_version"] = "2.21.0"
             file.attrs["model_config"] = architecture
@@ -114,6 +116,23 @@ def _model() -> list[Kind]:
         Kind("damaged.keras", (model_archive(text),), read),
         Kind("model.h5", (weights_file(text),), read),
     ]
+
+
+def _network() -> list[Kind]:
+    """Networks that are made, laid on rows and asked: what `_model` looks at, to the end."""
+    from data.contract import Schema
+    from models.adoption import adopt
+    from models.own_model_config import FileModelConfig
+    from pipeline.own_model.loading import load_own_model
+
+    shape = {"kind": "vector", "input_shape": (4,), "input_range": None, "storage_divisor": 1.0}
+    schema = Schema(**shape, class_names=("a", "b"), target_name="y")  # type: ignore[arg-type]  # a mapping of several types
+
+    def read(path: Path) -> None:
+        model = load_own_model(FileModelConfig(file=str(path)), path.with_name("scratch")).model
+        adopt(model, schema, "classification", "model.file", 1)
+
+    return [Kind("network.keras", (_json(ARCHITECTURE),), read, model_archive)]
 
 
 # ------------------------------------------------------------------------------------------ work directory
@@ -299,3 +318,6 @@ ALL_READERS: dict[str, Callable[[], list[Kind]]] = READERS | {
     "bundle": _bundle,
 }
 """Name of a reader -> the kinds of files that it takes; those that no data lies in too."""
+
+WITH_TENSORFLOW: dict[str, Callable[[], list[Kind]]] = {"network": _network}
+"""The same, of what takes seconds to import."""

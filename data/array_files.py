@@ -156,8 +156,13 @@ def _check_header(stream: IO[bytes], num_bytes: int, name: str) -> None:
     if any(length < 0 for length in shape) or declared != found:
         raise DataError(
             f"data.path: expected {declared} bytes of data in {name!r} as its header declares "
-            f"(shape {shape}, {dtype}), got {found}. Save the array again."
+            f"(shape {_short(shape)}, {_short(dtype)}), got {found}. Save the array again."
         )
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 80 else f"{text[:80]}…"
 
 
 def _malformed(name: str, error: Exception) -> DataError:

@@ -14,13 +14,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from data.contract import DataError
 from data.json_lines import explain_json_lines, parse_json_lines
 from data.table_text import EXTRA_MISSING, check_whole, first_line, open_bytes, read_text, separator_of, unreadable
-from data.unpacking import check_unpacked
+from data.unpacking import check_columns, check_unpacked
 
 if TYPE_CHECKING:
     import pandas
-
-MOST_COLUMNS = 20_000
-"""Columns of a table; each takes some 40 KB, however few rows there are."""
 
 DECIMAL_COMMA = re.compile(r"^[+-]?([0-9]+(,[0-9]*)?|,[0-9]+)([eE][+-]?[0-9]+)?$")
 """A number as it is written where a comma stands before its fraction; without thousands separators."""
@@ -72,26 +69,13 @@ def read_frame(path: Path, text_columns: Collection[str] = ()) -> TableFile:
     return TableFile(table.to_pandas(types_mapper=pandas.ArrowDtype, ignore_metadata=True), commas)
 
 
-def check_columns(count: int, path: Path) -> None:
-    """Refuses a table of more columns than are read.
-
-    Raises:
-        DataError: with their number.
-    """
-    if count > MOST_COLUMNS:
-        raise DataError(
-            f"data.path: expected at most {MOST_COLUMNS:,} columns, got {count:,} in {path.name!r}. "
-            "Save numbers that are that many as .npy, and read them with source: arrays."
-        )
-
-
 def check_names(names: Sequence[str], path: Path) -> None:
     """Refuses a table that has two columns of one name, or too many columns.
 
     Raises:
         DataError: with these names, or their number.
     """
-    check_columns(len(names), path)
+    check_columns(len(names), path.name)
     twice = [name for name, times in Counter(names).items() if times > 1]
     if twice:
         raise DataError(
@@ -162,7 +146,7 @@ def open_parquet(path: Path) -> Any:
 
     file = pyarrow.parquet.ParquetFile(path, pre_buffer=False, buffer_size=2**20)
     metadata, size = file.metadata, path.stat().st_size
-    check_columns(metadata.num_columns, path)
+    check_columns(metadata.num_columns, path.name)
     for number in range(metadata.num_row_groups):
         group = metadata.row_group(number)
         for column in range(group.num_columns):

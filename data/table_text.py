@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.contract import DataError
-from data.unpacking import check_gzip
+from data.unpacking import check_columns, check_gzip
 
 EXTRA_MISSING = ("?", "None", "none", "NONE", "NaT", "nil")
 """Words for a missing value beside pyarrow's own (empty, NA, N/A, NaN, null, …)."""
@@ -179,7 +179,7 @@ def separator_of(path: Path) -> str:
     """Returns what stands between the values: a tab in .tsv, else a comma, or a semicolon by the header.
 
     Raises:
-        DataError: the file is empty, cannot be read, or is no text.
+        DataError: the file is empty, cannot be read, is no text, or has a header too long or of too many columns.
     """
     try:
         with open_bytes(path) as stream:
@@ -200,9 +200,12 @@ def separator_of(path: Path) -> str:
             f"data.path: expected UTF-8 text, got {path.name!r}, whose header has zero bytes (UTF-16, or no text). "
             "Save the file as UTF-8."
         )
+    separator = ";" if b";" in header and b"," not in header else ","
     if ".tsv" in path.name.lower():
-        return "\t"
-    return ";" if b";" in header and b"," not in header else ","
+        separator = "\t"
+    if b'"' not in header:
+        check_columns(header.count(separator.encode()) + 1, path.name)
+    return separator
 
 
 def _quotes_are_odd(path: Path) -> bool:

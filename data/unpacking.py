@@ -13,6 +13,9 @@ UNPACKED_FACTOR = 20
 UNPACKED_FREELY_BYTES = 256 * 2**20
 """Bytes that any file may ask for, however small it is."""
 
+MOST_COLUMNS = 20_000
+"""Columns of a table; each takes some 40 KB, however few rows there are."""
+
 _PIECE_BYTES = 2**20
 
 
@@ -54,3 +57,16 @@ def check_gzip(path: Path) -> None:
             if found > most_unpacked(packed):
                 # How much more there is, nobody needs to know.
                 check_unpacked(path.name, packed, found, "Unpack the file, if you trust it.")
+
+
+def check_columns(count: int, name: str) -> None:
+    """Refuses a table of more columns than are read.
+
+    Raises:
+        DataError: with their number.
+    """
+    if count > MOST_COLUMNS:
+        raise DataError(
+            f"data.path: expected at most {MOST_COLUMNS:,} columns, got {count:,} in {name!r}. "
+            "Save numbers that are that many as .npy, and read them with source: arrays."
+        )
