@@ -123,7 +123,7 @@ def _arrays() -> list[Kind]:
     from data.config import ArraysData
     from data.sources.arrays import load_arrays
 
-    rows = [
+    rows: list[np.ndarray[Any, Any]] = [
         np.arange(12, dtype=np.float32).reshape(4, 3),
         np.arange(48, dtype=np.uint8).reshape(4, 3, 4),
         np.array([0, 1, 1, 0]),

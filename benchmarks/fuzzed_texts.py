@@ -13,15 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.fuzzed_bundles import bundle, json_bytes
 from benchmarks.fuzzed_readers import READERS, Kind, npy, with_digest, zipped
 from data.contract import PenjingError, StoreError
 
 ROOT = Path(__file__).resolve().parents[1]
 KEY = "0123456789abcdef" * 4
-
-
-def _json(value: Any) -> bytes:
-    return json.dumps(value).encode()
 
 
 # ------------------------------------------------------------------------------------------ configs
@@ -93,7 +90,7 @@ def weights_file(architecture: bytes | None = None) -> bytes:
 
 def model_archive(architecture: bytes, weights: bytes | None = None) -> bytes:
     """Returns a `.keras` archive."""
-    inside = {"metadata.json": _json({"keras_version": "2.21.0"}), "model.weights.h5": weights or weights_file()}
+    inside = {"metadata.json": json_bytes({"keras_version": "2.21.0"}), "model.weights.h5": weights or weights_file()}
     return zipped("config.json", architecture, inside)
 
 
@@ -102,7 +99,7 @@ def _model() -> list[Kind]:
     from pipeline.own_model.foreign_code import foreign_code, refuse_foreign_code
     from pipeline.own_model.formats import read_architecture
 
-    text = _json(ARCHITECTURE)
+    text = json_bytes(ARCHITECTURE)
 
     def read(path: Path) -> None:
         target = path.with_name("copy")
@@ -132,7 +129,7 @@ def _network() -> list[Kind]:
         model = load_own_model(FileModelConfig(file=str(path)), path.with_name("scratch")).model
         adopt(model, schema, "classification", "model.file", 1)
 
-    return [Kind("network.keras", (_json(ARCHITECTURE),), read, model_archive)]
+    return [Kind("network.keras", (json_bytes(ARCHITECTURE),), read, model_archive)]
 
 
 # ------------------------------------------------------------------------------------------ work directory
@@ -169,14 +166,14 @@ def _manifest() -> list[Kind]:
 
     name = f"train/{KEY}/manifest.json"
     whole = Manifest(**{**body, "parents": (("ingest", "f" * 64),), "ledger": ()}).to_json().encode()  # type: ignore[arg-type]
-    return [Kind(name, (whole,), read), Kind(name, (_json(body),), read, signed)]
+    return [Kind(name, (whole,), read), Kind(name, (json_bytes(body),), read, signed)]
 
 
 def _run() -> list[Kind]:
     from pipeline.runs import Workdir
 
     said = {"name": "tiny", "task": "classification", "seed": 1, "config_text": "name: tiny\n", "command": "run"}
-    seed = _json({**said, "keys": {"train": KEY}, "state": "done", "published": None, "bundle": KEY})
+    seed = json_bytes({**said, "keys": {"train": KEY}, "state": "done", "published": None, "bundle": KEY})
 
     def read(path: Path) -> None:
         run = Workdir(path.parents[1]).require("tiny")
@@ -188,7 +185,7 @@ def _run() -> list[Kind]:
 def _checkpoint() -> list[Kind]:
     from pipeline.checkpoints import FileCheckpoints, resumption
 
-    state = _json({"resumes_at": "epoch 2", "history": [1.5, None]})
+    state = json_bytes({"resumes_at": "epoch 2", "history": [1.5, None]})
     members = {"model/0.npy": npy(np.arange(6, dtype=np.float32).reshape(2, 3)), "best/0.npy": npy(np.zeros(2))}
 
     def read(path: Path) -> None:
@@ -230,82 +227,8 @@ def _memory() -> list[Kind]:
             os.utime(table, ns=(0, 0))
         source_digest(TableData(source="table", path=str(table), target="y"), path)
 
-    seed = _json({"/x/t.csv": ["8|0|1", "f" * 64]})
+    seed = json_bytes({"/x/t.csv": ["8|0|1", "f" * 64]})
     return [Kind("digests.json", (signed(seed),), read), Kind("digests.json", (seed,), read, signed)]
-
-
-# ------------------------------------------------------------------------------------------ bundles
-
-PREPROCESSING: dict[str, Any] = {
-    "version": 1,
-    "kind": "vector",
-    "source": "table",
-    "input_shape": [3],
-    "kept_inputs": None,
-    "columns": [
-        {"kind": "numeric", "name": "a", "impute": 0.5, "indicator": False, "log": None, "mean": 0.0, "scale": 1.0},
-        {"kind": "categorical", "name": "b", "categories": ["x", "z"], "slots": ["x", "z"]}
-        | {"missing": [0.5, 0.5], "unseen": [0.5, 0.5]},
-    ],
-    "source_columns": ["a", "b"],
-    "divisor": 1.0,
-    "pixel_maximum": 1.0,
-    "class_names": ["0", "1"],
-    "target_name": "y",
-    "target_mean": 0.0,
-    "target_scale": 1.0,
-}
-
-
-def _summary() -> dict[str, Any]:
-    tensor = {"dtype": "float32", "shape": [1, 3], "scale": None, "zero_point": None}
-    scores = dict.fromkeys(("baseline_score", "float_score", "model_score"), 0.5)
-    counts = ("model_bytes", "model_gzip_bytes", "model_zstd_bytes", "parameters", "nonzero_parameters", "macs")
-    return {
-        **{"schema_version": 2, "name": "tiny", "task": "classification", "metric": "accuracy", **scores},
-        **{"classical_family": "logistic_regression", "model_file": "model.c", "precision": "float32"},
-        **{"input": tensor, "output": tensor | {"shape": [1, 2]}, "dataset_sha256": "5f1d" * 16},
-        **{"better_than_guess": True, "agreement": 1.0, "max_abs_error": 0.0, **dict.fromkeys(counts, 6)},
-        **{"arena_bytes": None, "arena_reason": None, "micro_max_steps": None, "latency_us": 1.0, "operators": []},
-        **{"target": {"min_score": {"asked": 0.5, "got": 0.5, "met": True}}, "ledger": [], "baselines": None},
-        **{"seconds": 1.0, "versions": {}},
-    }
-
-
-def _bundle() -> list[Kind]:
-    """Each file of a bundle in turn, with sums that fit: as `predict` reads it."""
-    from models.classical.forms import LinearForm, pack
-    from pipeline.predict import predict
-
-    described, arrays = pack(LinearForm(np.ones((2, 3)), np.zeros(2), "softmax"))
-    stream = io.BytesIO()
-    np.savez(stream, **arrays)  # type: ignore[arg-type]  # numpy types **kwds as its own flags
-    rest = {f"{name}.npy": npy(array) for name, array in arrays.items()}
-    files = {
-        "preprocessing.json": _json(PREPROCESSING),
-        "summary.json": _json(_summary()),
-        "model.json": _json(described),
-        "model.npz": stream.getvalue(),
-    }
-
-    def read(path: Path) -> None:
-        folder = path.parent
-        for name, content in files.items():
-            if name != path.name:
-                (folder / name).write_bytes(content)
-        if path.name != "SHA256SUMS":
-            sums = [f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n" for name in files]
-            (folder / "SHA256SUMS").write_text("".join(sums))
-        (folder / "input.csv").write_bytes(b"a,b\n1,x\n2,q\n,\n")
-        predict(folder, folder / "input.csv")
-
-    packed = partial(zipped, "coefficients.npy", others=rest)
-    sums = "".join(f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in files.items()).encode()
-    return [
-        *(Kind(f"bundle/{name}", (content,), read) for name, content in files.items()),
-        Kind("bundle/model.npz", (rest["coefficients.npy"],), read, packed),
-        Kind("bundle/SHA256SUMS", (sums,), read),
-    ]
 
 
 ALL_READERS: dict[str, Callable[[], list[Kind]]] = READERS | {
@@ -315,7 +238,7 @@ ALL_READERS: dict[str, Callable[[], list[Kind]]] = READERS | {
     "run": _run,
     "checkpoint": _checkpoint,
     "memory": _memory,
-    "bundle": _bundle,
+    "bundle": bundle,
 }
 """Name of a reader -> the kinds of files that it takes; those that no data lies in too."""
 

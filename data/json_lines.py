@@ -19,7 +19,7 @@ BLOCK_BYTES = 2**20
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 MOST_NESTED = 32
-"""Deepest nesting that is read: the parser takes a step of its stack for each level, and ends the process at its end."""
+"""Deepest nesting that is read: the parser goes a step down its stack for each level, and breaks down at its end."""
 
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
 _KEY = re.compile(rb'"((?:[^"\\]|\\.)*+)"[ \t\r\n]*:', re.DOTALL)

@@ -10,7 +10,21 @@ TOKENS = (
     *(b"\x00", b"\x00" * 8, b"\xff" * 4, b"\xff" * 8, b"\xff\xfe", b"\xef\xbb\xbf", b"\x80", b"\xed\xa0\x80"),
     *(struct.pack("<i", -1), struct.pack(">I", 2**31), struct.pack("<q", 2**62), struct.pack(">I", 65536)),
     *(b"NaN", b"-Infinity", b"1e999", b"9" * 400, b"-1", b"0x", b"1_0", b"true", b"null", b"[" * 40, b"{" * 40, b"]"),
-    *(b'"', b"'", b"\\", b",", b";", b"\t", b"\r\n", b"\n\n", b":", b"&a ", b"*a", b"!!python/name:os.system ", b"%YAML 1.3\n"),
+    *(
+        b'"',
+        b"'",
+        b"\\",
+        b",",
+        b";",
+        b"\t",
+        b"\r\n",
+        b"\n\n",
+        b":",
+        b"&a ",
+        b"*a",
+        b"!!python/name:os.system ",
+        b"%YAML 1.3\n",
+    ),
     *(b"../", b"/etc/passwd", b"(", b"'O'", b"<U9", b">f8", b"18446744073709551616", b"\\ud800"),
 )
 """What parsers stumble over."""

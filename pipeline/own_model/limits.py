@@ -8,7 +8,7 @@ for a small device comes near.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -36,9 +36,12 @@ SPARE_BYTES = 1 << 20
 """Bytes of weights that a file need not hold: counters, and what a layer keeps of its own."""
 
 _SIZES = frozenset(
-    "units filters kernel_size pool_size strides dilation_rate padding cropping size target_shape n num_heads key_dim "
-    "value_dim input_dim output_dim batch_input_shape batch_shape input_shape depth_multiplier groups rank "
-    "output_padding input_length attention_axes output_shape".split()
+    (
+        *("units", "filters", "kernel_size", "pool_size", "strides", "dilation_rate", "padding", "cropping", "size"),
+        *("target_shape", "n", "num_heads", "key_dim", "value_dim", "input_dim", "output_dim", "batch_input_shape"),
+        *("batch_shape", "input_shape", "depth_multiplier", "groups", "rank", "output_padding", "input_length"),
+        *("attention_axes", "output_shape"),
+    )
 )
 _SIZED_BY_ARGUMENT = frozenset({"tile", "repeat", "broadcast_to", "pad", "reshape", "image.resize"})
 _MODELS = frozenset({"Functional", "Model", "Sequential"})
@@ -58,27 +61,50 @@ def check_architecture(config: Mapping[str, Any]) -> None:
     stuck = waiting_layer(config)
     if stuck is not None:
         raise _refused("layers that are laid on outputs of others before them", f"layer {_short(stuck)}, which waits")
-    longest, unrolled, input_size, flattens = 1, 0, 1, False
-    for layer in _layers(config):
-        told = layer["config"] if isinstance(layer.get("config"), dict) else {}
-        for key in _SIZES & told.keys():
-            largest = max(map(abs, _numbers(told[key])), default=0)
-            if not largest <= MAX_SIZE:
-                raise _refused(f"sizes of at most {MAX_SIZE:,}", f"{key} {_short(told[key])} of {_name(layer)}")
-            longest = max(longest, int(largest))
-            flattens = flattens or (key == "target_shape" and -1 in _numbers(told[key]))
-        for shape in (told.get("batch_input_shape"), told.get("batch_shape")):
-            input_size = max(input_size, math.prod(int(size) for size in _numbers(shape)))
-        unrolled += bool(told.get("unroll"))
-        if layer.get("class_name") == "TFOpLambda" and told.get("function") in _SIZED_BY_ARGUMENT:
-            numbers = [abs(number) for number in _numbers(layer.get("inbound_nodes")) if abs(number) > 1]
-            if not math.prod(numbers) <= MAX_NUMBERS:
-                raise _refused(f"operations that make at most {MAX_NUMBERS:,} numbers", f"more by {_name(layer)}")
-            flattens = True
-    longest = max(longest, input_size) if flattens else longest
+    layers = list(_layers(config))
+    for layer in layers:
+        _check_layer(layer)
+    unrolled = sum(bool(_told(layer).get("unroll")) for layer in layers)
+    longest = _longest(layers)
     if unrolled * longest > MAX_UNROLLED_STEPS:
         got = f"{unrolled} such layers in a model of lengths up to {longest:,}"
         raise _refused(f"at most {MAX_UNROLLED_STEPS:,} steps in layers with unroll=True", got)
+
+
+def _check_layer(layer: Mapping[str, Any]) -> None:
+    """Refuses sizes beyond the limits."""
+    told = _told(layer)
+    for key in _SIZES & told.keys():
+        if not max(map(abs, _numbers(told[key])), default=0) <= MAX_SIZE:
+            raise _refused(f"sizes of at most {MAX_SIZE:,}", f"{key} {_short(told[key])} of {_name(layer)}")
+    if _is_sized_by_argument(layer):
+        numbers = [abs(number) for number in _numbers(layer.get("inbound_nodes")) if abs(number) > 1]
+        if not math.prod(numbers) <= MAX_NUMBERS:
+            raise _refused(f"operations that make at most {MAX_NUMBERS:,} numbers", f"more by {_name(layer)}")
+
+
+def _longest(layers: Sequence[Mapping[str, Any]]) -> int:
+    """Returns the longest dimension that the sizes of checked layers let one expect."""
+    sizes, input_size, reshapes = [1], 1, False
+    for layer in layers:
+        told = _told(layer)
+        for key in _SIZES & told.keys():
+            sizes += [int(abs(number)) for number in _numbers(told[key])]
+        for shape in (told.get("batch_input_shape"), told.get("batch_shape")):
+            input_size = max(input_size, math.prod(int(size) for size in _numbers(shape)))
+        reshapes = reshapes or -1 in _numbers(told.get("target_shape")) or _is_sized_by_argument(layer)
+    # What a row is laid out to anew may be as long as the row has numbers.
+    return max(*sizes, input_size if reshapes else 1)
+
+
+def _is_sized_by_argument(layer: Mapping[str, Any]) -> bool:
+    function = _told(layer).get("function")
+    return layer.get("class_name") == "TFOpLambda" and isinstance(function, str) and function in _SIZED_BY_ARGUMENT
+
+
+def _told(layer: Mapping[str, Any]) -> dict[str, Any]:
+    told = layer.get("config")
+    return told if isinstance(told, dict) else {}
 
 
 @contextmanager
@@ -158,9 +184,7 @@ def _numbers(value: Any) -> list[float]:
 
 
 def _name(layer: Mapping[str, Any]) -> str:
-    told = layer.get("config")
-    name = told.get("name") if isinstance(told, dict) else None
-    return f"layer {_short(name)}"
+    return f"layer {_short(_told(layer).get('name'))}"
 
 
 def _short(value: Any) -> str:

@@ -61,8 +61,15 @@ def parquet(table: pyarrow.Table, **options: object) -> bytes:
 
 def png(width: int, height: int, *chunks: tuple[bytes, bytes]) -> bytes:
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    parts = [(b"IHDR", header), *chunks, (b"IDAT", zlib.compress(bytes(height * (width + 1) if width < 99 else 9))), (b"IEND", b"")]
-    body = [struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in parts]
+    parts = [
+        (b"IHDR", header),
+        *chunks,
+        (b"IDAT", zlib.compress(bytes(height * (width + 1) if width < 99 else 9))),
+        (b"IEND", b""),
+    ]
+    body = [
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in parts
+    ]
     return b"\x89PNG\r\n\x1a\n" + b"".join(body)
 
 
@@ -74,8 +81,18 @@ for _ in range(120):
     DEEP_LIST = pyarrow.list_(DEEP_LIST)
 
 FOUND: list[tuple[str, str, bytes, str | None]] = [
-    ("idx", "images.idx3-ubyte", bytes((0, 0, 8, 200)) + b"\xff" * 800, "in 3 dimensions (magic 00000803), got 000008c8"),
-    ("idx", "images.idx3-ubyte", bytes((0, 0, 8, 3)) + b"\xff" * 12 + bytes(9), "as its header declares (4294967295 x "),
+    (
+        "idx",
+        "images.idx3-ubyte",
+        bytes((0, 0, 8, 200)) + b"\xff" * 800,
+        "in 3 dimensions (magic 00000803), got 000008c8",
+    ),
+    (
+        "idx",
+        "images.idx3-ubyte",
+        bytes((0, 0, 8, 3)) + b"\xff" * 12 + bytes(9),
+        "as its header declares (4294967295 x ",
+    ),
     ("idx", "images.idx3-ubyte", bytes((3, 8, 0, 0)) + struct.pack("<3I", 1, 1, 1) + b"\0", "got 03080000 in"),
     ("arrays", "y.npz", BROKEN_LABELS, "expected UTF-8 labels in 'y', got others. Save them as text."),
     ("arrays", "x.npy", npy_header(f"({'1,' * 3000})"), "header declares (shape (1, 1, 1, 1, 1, 1, 1, "),
@@ -88,12 +105,22 @@ FOUND: list[tuple[str, str, bytes, str | None]] = [
     ("arrays", "damaged.npz", b"PK\x05\x06" + bytes(18), "expected an array 'x' in 'damaged.npz', got none"),
     ("csv", "table.csv", b"g\xff\n1\n2\n", "got byte 0xff in line 1 of 'table.csv'. Save the file as UTF-8."),
     ("csv", "table.csv", "a,y\n1,2\n".encode("utf-16"), "whose header has zero bytes (UTF-16, or no text)"),
-    ("csv", "table.csv", b",".join(b"%d" % i for i in range(30_000)) + b"\n" + b"1," * 29_999 + b"1\n", "20,000 columns, got 30,000"),
+    (
+        "csv",
+        "table.csv",
+        b",".join(b"%d" % i for i in range(30_000)) + b"\n" + b"1," * 29_999 + b"1\n",
+        "20,000 columns, got 30,000",
+    ),
     ("csv", "table.csv", b"a" * 2**20 + b",b\n1,2\n", "expected a header of at most 1024 KiB"),
     ("csv", "table.csv.gz", b"a" * 2**21, "expected a header of at most 1024 KiB"),
     ("csv", "table.csv", b"a,y\n1," + b"9" * 5000 + b"\n2,3\n", "got 1 infinite in column 'y' (first in row 1)"),
     ("json_lines", "table.jsonl", b'{"a":' + b"[" * 20_000 + b"]" * 20_000 + b"}\n", "in line 1 of 'table.jsonl'"),
-    ("json_lines", "table.jsonl", b'{"a":1}\n{"a":' + b"[" * 40 + b"]" * 40 + b"}\n", "at most 32 levels of nesting, got more in line 2"),
+    (
+        "json_lines",
+        "table.jsonl",
+        b'{"a":1}\n{"a":' + b"[" * 40 + b"]" * 40 + b"}\n",
+        "at most 32 levels of nesting, got more in line 2",
+    ),
     ("json_lines", "table.jsonl", b'{"a":\n' * 5_000 + b"1" + b"}" * 5_000, "expected a JSON object in every line"),
     ("json_lines", "table.jsonl", b'{"a": "' + b"[" * 90 + b'"}\n' * 1, None),
     (
@@ -103,11 +130,21 @@ FOUND: list[tuple[str, str, bytes, str | None]] = [
         "(8000 different keys in 8001 lines: 512064000 bytes of cells)",
     ),
     ("json_lines", "table.jsonl", b'{"a": ' + b"9" * 5000 + b"}\n", "got 1 infinite in column 'a' (first in row 1)"),
-    ("parquet", "table.parquet", parquet(pyarrow.table({"a": pyarrow.nulls(1, DEEP_LIST)})), "schema too deeply nested"),
+    (
+        "parquet",
+        "table.parquet",
+        parquet(pyarrow.table({"a": pyarrow.nulls(1, DEEP_LIST)})),
+        "schema too deeply nested",
+    ),
     ("parquet", "table.parquet", b"PAR1" + bytes(20) + b"\xff\xff\xff\x7fPAR1", "expected a whole Parquet file"),
     ("images", "damaged.png", png(50_000, 50_000), "more than the 64 million that are decoded"),
     ("images", "damaged.png", png(2**31 - 1, 2**31 - 1), "more than the 64 million that are decoded"),
-    ("images", "damaged.png", png(3, 3, (b"zTXt", b"a\0\0" + zlib.compress(bytes(2**24)))), "Decompressed data too large"),
+    (
+        "images",
+        "damaged.png",
+        png(3, 3, (b"zTXt", b"a\0\0" + zlib.compress(bytes(2**24)))),
+        "Decompressed data too large",
+    ),
     ("images", "damaged.png", b"GIF89a" + bytes(40), "no PNG, JPEG or BMP image"),
     ("images", "damaged.png", b"II*\0" + b"\xff" * 40, "no PNG, JPEG or BMP image"),
 ]
@@ -132,7 +169,9 @@ def test_labels_that_are_no_text(labels, tmp_path):
         load_arrays(ArraysData(source="arrays", path=str(tmp_path)), "classification")
 
 
-@pytest.mark.parametrize(("reader", "file"), [("csv", "table.csv.gz"), ("json_lines", "table.ndjson.gz"), ("series", "recording.csv.gz")])
+@pytest.mark.parametrize(
+    ("reader", "file"), [("csv", "table.csv.gz"), ("json_lines", "table.ndjson.gz"), ("series", "recording.csv.gz")]
+)
 def test_what_unpacks_to_far_more_than_its_size_is_not_read_whole(reader, file, tmp_path, monkeypatch):
     monkeypatch.setattr(unpacking, "UNPACKED_FREELY_BYTES", 2**20)
     kind = kind_of(reader, file)
@@ -140,7 +179,9 @@ def test_what_unpacks_to_far_more_than_its_size_is_not_read_whole(reader, file, 
     head = b"t,who,a,b,y\n" if reader != "json_lines" else b""
     refusal = try_read(kind, head + row * 200_000, tmp_path)
     assert refusal is not None
-    assert refusal.startswith("data.path: expected a file that takes 20 times its size in memory, or 1 MiB, at most, got ")
+    assert refusal.startswith(
+        "data.path: expected a file that takes 20 times its size in memory, or 1 MiB, at most, got "
+    )
     assert refusal.endswith(f"in '{file}'. Unpack the file, if you trust it.")
 
 
@@ -149,7 +190,9 @@ def test_a_parquet_of_few_bytes_and_many_rows_is_not_read_whole(tmp_path, monkey
     content = parquet(pyarrow.table({"a": np.zeros(2**18, np.int8)}), compression="zstd")
     assert "at most, got 2097152 bytes out of" in str(try_read(kind_of("parquet", "table.parquet"), content, tmp_path))
     content = parquet(pyarrow.table({"a": ["a" * 2**21]}), compression="zstd", use_dictionary=False)
-    assert "smaller row groups, if you trust it" in str(try_read(kind_of("parquet", "table.parquet"), content, tmp_path))
+    assert "smaller row groups, if you trust it" in str(
+        try_read(kind_of("parquet", "table.parquet"), content, tmp_path)
+    )
 
 
 @pytest.mark.parametrize("place", ["npz", "idx"])

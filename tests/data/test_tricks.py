@@ -116,7 +116,9 @@ def test_special_files_as_idx_are_refused(ingested, tmp_path):
 def test_names_that_climb_out_of_an_npz(tmp_path, name):
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         archive.writestr(name, b"")
-    with pytest.raises(DataError, match=r"^data\.path: expected names that stay in the file, got '.*' in 'a\.npz'\. Tru"):
+    with pytest.raises(
+        DataError, match=r"^data\.path: expected names that stay in the file, got '.*' in 'a\.npz'\. Tru"
+    ):
         npz_names(tmp_path / "a.npz")
 
 

@@ -135,7 +135,9 @@ def test_an_archive_that_unpacks_to_far_more_than_its_size(tmp_path: Path, monke
                 stream.write(bytes(2**20))
     monkeypatch.setattr(unpacking, "UNPACKED_FREELY_BYTES", 2**20)
     kind = next(kind for kind in ALL_READERS["model"]() if kind.file == "damaged.keras")
-    with pytest.raises(Exception, match=r"^model\.file: expected an archive that unpacks to at most 1,048,576 bytes, got 9,43"):
+    with pytest.raises(
+        Exception, match=r"^model\.file: expected an archive that unpacks to at most 1,048,576 bytes, got 9,43"
+    ):
         kind.read(tmp_path / "bomb.keras")
 
 
@@ -238,14 +240,20 @@ KERNEL = {
 def test_forms_whose_parts_do_not_fit(form: str, changes: dict[str, Any], got: str) -> None:
     linear = {"coefficients": np.zeros((2, 2)), "intercepts": np.zeros(2)}
     arrays = {"trees": TREE, "kernel": KERNEL, "linear": linear}[form]
-    answers = {"trees": {"num_features": 1}, "kernel": {"answer": "votes", "gamma": 0.5}, "linear": {"answer": "softmax"}}
+    answers = {
+        "trees": {"num_features": 1},
+        "kernel": {"answer": "votes", "gamma": 0.5},
+        "linear": {"answer": "softmax"},
+    }
     unpack({"form": form, **answers[form]}, arrays)
     with pytest.raises(ConversionError) as caught:
         unpack({"form": form, **answers[form]}, arrays | changes)
     assert got in str(caught.value)
 
 
-@pytest.mark.parametrize("changes", [{"gamma": "a"}, {"gamma": float("nan")}, {"answer": "all"}, {"answer": 3}, {"form": []}])
+@pytest.mark.parametrize(
+    "changes", [{"gamma": "a"}, {"gamma": float("nan")}, {"answer": "all"}, {"answer": 3}, {"form": []}]
+)
 def test_descriptions_of_forms(changes: dict[str, Any]) -> None:
     with pytest.raises(ConversionError, match=r"^model: expected .*, got .*\. Run the pipeline again\.$"):
         unpack({"form": "kernel", "answer": "votes", "gamma": 0.5} | changes, KERNEL)

@@ -80,14 +80,26 @@ def unrolled(steps: int) -> dict[str, Any]:
         (changed(hidden__units=1e300), "got units 1e+300 of layer 'hidden'."),
         (changed(hidden__units=float("nan")), "got units nan of layer 'hidden'."),
         (changed(hidden__units=-(2**40)), "got units -1099511627776 of layer 'hidden'."),
-        (changed(hidden__units=1_000_000), "weights that the file holds (92 bytes of them), got more, with (4, 1000000) for"),
-        (changed(hidden__units="100000000"), "weights that the file holds (92 bytes of them), got more, with (4, 100000000)"),
+        (
+            changed(hidden__units=1_000_000),
+            "weights that the file holds (92 bytes of them), got more, with (4, 1000000) for",
+        ),
+        (
+            changed(hidden__units="100000000"),
+            "weights that the file holds (92 bytes of them), got more, with (4, 100000000)",
+        ),
         (changed(input__batch_input_shape=[None, 2**30]), "got batch_input_shape [None, 1073741824] of layer 'input'."),
-        (operation("tile", multiples=[1, 100_000_000]), "operations that make at most 67,108,864 numbers, got more by layer 'd"),
+        (
+            operation("tile", multiples=[1, 100_000_000]),
+            "operations that make at most 67,108,864 numbers, got more by layer 'd",
+        ),
         (operation("broadcast_to", shape=[100_000, 100_000]), "got more by layer 'drop'."),
         (twice(14), "at most 5,000 layers, those of inner models as often as they are called, got more."),
         (twice(20), "at most 16 models inside of each other, got more."),
-        (unrolled(5_000), "4,096 steps in layers with unroll=True, got 1 such layers in a model of lengths up to 5,000."),
+        (
+            unrolled(5_000),
+            "4,096 steps in layers with unroll=True, got 1 such layers in a model of lengths up to 5,000.",
+        ),
         (changed(hidden__inbound_nodes=[[["answer", 0, 0, {}]]]), "got layer 'hidden', which waits."),
         (changed(hidden__inbound_nodes=[[["hidden", 0, 0, {}]]]), "got layer 'hidden', which waits."),
         (changed(hidden__inbound_nodes=""), "got layer 'drop', which waits."),
@@ -95,7 +107,10 @@ def unrolled(steps: int) -> dict[str, Any]:
         (changed(answer__inbound_nodes=[[["drop", 7, 0, {}]]]), "got layer 'answer', which waits."),
         (changed(answer__inbound_nodes=[[["drop", -1, 0, {}]]]), "got layer 'answer', which waits."),
         (changed(answer__inbound_nodes=[[["drop", 1e300, 0, {}]]]), "got layer 'answer', which waits."),
-        (changed(answer__inbound_nodes=[[["drop", 0, 0, {"x": ["answer", 0, 0]}]]]), "got layer 'answer', which waits."),
+        (
+            changed(answer__inbound_nodes=[[["drop", 0, 0, {"x": ["answer", 0, 0]}]]]),
+            "got layer 'answer', which waits.",
+        ),
     ],
 )
 def test_what_a_network_asks_for_has_limits(tmp_path: Path, config: Any, message: str) -> None:
@@ -163,5 +178,3 @@ def test_networks_with_odd_fields_get_one_message(data: Any, tmp_path: Path) -> 
         part[key] = data.draw(odd)
     told = try_read(KIND, json.dumps(config).encode(), tmp_path)  # whatever else is raised, fails
     assert told is None or "\n" not in told
-
-
