@@ -14,7 +14,6 @@ from typing import Any
 
 from data.contract import ConfigError
 from models.legacy_keras import tf
-from pipeline.own_model.graph_order import waiting_layer
 from pipeline.own_model.keras_names import LAYERS
 
 MAX_CALLS = 5_000
@@ -58,9 +57,6 @@ def check_architecture(config: Mapping[str, Any]) -> None:
     """
     if _calls(config, 0) > MAX_CALLS:
         raise _refused(f"at most {MAX_CALLS:,} layers, those of inner models as often as they are called", "more")
-    stuck = waiting_layer(config)
-    if stuck is not None:
-        raise _refused("layers that are laid on outputs of others before them", f"layer {_short(stuck)}, which waits")
     layers = list(_layers(config))
     for layer in layers:
         _check_layer(layer)

@@ -17,9 +17,8 @@ from benchmarks.fuzzed_texts import ARCHITECTURE, WITH_TENSORFLOW
 from data.contract import ConfigError
 from models.legacy_keras import keras
 from models.own_model_config import FileModelConfig
-from pipeline.own_model.graph_order import waiting_layer
-from pipeline.own_model.limits import check_architecture
 from pipeline.own_model.loading import load_own_model
+from pipeline.own_model.wiring import MAX_ROUNDS, check_wiring
 
 KIND = WITH_TENSORFLOW["network"]()[0]
 layers = keras.layers
@@ -100,16 +99,19 @@ def unrolled(steps: int) -> dict[str, Any]:
             unrolled(5_000),
             "4,096 steps in layers with unroll=True, got 1 such layers in a model of lengths up to 5,000.",
         ),
-        (changed(hidden__inbound_nodes=[[["answer", 0, 0, {}]]]), "got layer 'hidden', which waits."),
-        (changed(hidden__inbound_nodes=[[["hidden", 0, 0, {}]]]), "got layer 'hidden', which waits."),
-        (changed(hidden__inbound_nodes=""), "got layer 'drop', which waits."),
-        (changed(hidden__inbound_nodes={}), "got layer 'drop', which waits."),
-        (changed(answer__inbound_nodes=[[["drop", 7, 0, {}]]]), "got layer 'answer', which waits."),
-        (changed(answer__inbound_nodes=[[["drop", -1, 0, {}]]]), "got layer 'answer', which waits."),
-        (changed(answer__inbound_nodes=[[["drop", 1e300, 0, {}]]]), "got layer 'answer', which waits."),
+        (changed(hidden__inbound_nodes=[[["answer", 0, 0, {}]]]), "got layer 'hidden', whose input never comes to be."),
+        (changed(hidden__inbound_nodes=[[["hidden", 0, 0, {}]]]), "got layer 'hidden', whose input never comes to be."),
+        (changed(hidden__inbound_nodes=""), "got layer 'drop', whose input never comes to be."),
+        (changed(hidden__inbound_nodes={}), "got layer 'drop', whose input never comes to be."),
+        (changed(answer__inbound_nodes=[[["drop", 7, 0, {}]]]), "got layer 'answer', whose input never comes to be."),
+        (changed(answer__inbound_nodes=[[["drop", -1, 0, {}]]]), "got layer 'answer', whose input never comes to be."),
+        (
+            changed(answer__inbound_nodes=[[["drop", 1e300, 0, {}]]]),
+            "got layer 'answer', whose input never comes to be.",
+        ),
         (
             changed(answer__inbound_nodes=[[["drop", 0, 0, {"x": ["answer", 0, 0]}]]]),
-            "got layer 'answer', which waits.",
+            "got layer 'answer', whose input never comes to be.",
         ),
     ],
 )
@@ -152,8 +154,15 @@ def test_networks_as_they_are_saved_stay_within_the_limits(tmp_path: Path) -> No
 def test_layers_in_any_order_are_laid() -> None:
     config = copy.deepcopy(ARCHITECTURE)
     config["config"]["layers"].reverse()
-    assert waiting_layer(config) is None
-    check_architecture(config)
+    check_wiring([config])
+    chain = [copy.deepcopy(ARCHITECTURE["config"]["layers"][0])]
+    for number in range(MAX_ROUNDS + 1):
+        layer = copy.deepcopy(ARCHITECTURE["config"]["layers"][2])
+        layer |= {"name": f"drop{number}", "inbound_nodes": [[[chain[-1]["name"], 0, 0, {}]]]}
+        chain.append(layer)
+    check_wiring([{"config": {"layers": chain}}])
+    with pytest.raises(ConfigError, match="got layer 'drop64', whose input never comes to be"):
+        check_wiring([{"config": {"layers": chain[::-1]}}])
 
 
 @given(data=st.data())
