@@ -67,8 +67,8 @@ def load_own_model(config: FileModelConfig, folder: Path) -> LoadedModel:
         folder: scratch; what is looked at is a copy in it, so that it is what is loaded.
 
     Raises:
-        ConfigError: it is damaged, holds code that is not allowed, its layers cannot be connected, it asks for more than
-            it holds weights for, or tf_keras cannot make it.
+        ConfigError: it is damaged, holds code that is not allowed, its layers cannot be connected, it asks for more
+            than it holds weights for, or tf_keras cannot make it.
     """
     copy = folder / "own_model"
     shutil.rmtree(copy, ignore_errors=True)
