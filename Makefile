@@ -22,6 +22,7 @@ bench: $(VENV)/.installed-for-tests
 	$(BIN)/python -m benchmarks.table_against_forest
 	$(BIN)/python -m benchmarks.training_speed
 	$(BIN)/python -m benchmarks.compression --search
+	$(BIN)/python -m benchmarks.fuzz all --seconds 10
 
 $(VENV)/.installed: requirements.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] <= (3, 13) else "Penjing needs Python 3.11 to 3.13, got " + sys.version.split()[0] + ". Name another: make PYTHON=python3.12 ...")'

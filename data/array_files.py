@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import math
 import tokenize
 import zipfile
@@ -15,8 +16,12 @@ from numpy.typing import NDArray
 from data.contract import DataError
 from data.scratch import KEPT_IN_MEMORY_BYTES, Scratch
 from data.source_files import absent_array
+from data.unpacking import check_unpacked
 
-MALFORMED = (ValueError, OSError, EOFError, SyntaxError, tokenize.TokenError, zipfile.BadZipFile, zlib.error, KeyError)
+MALFORMED = (
+    *(ValueError, OSError, EOFError, SyntaxError, tokenize.TokenError, zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+    *(KeyError, TypeError, RuntimeError, NotImplementedError),  # the last two: encrypted, or packed in an unknown way
+)
 """What NumPy and zipfile raise for files that are not what they say."""
 
 
@@ -51,9 +56,15 @@ def npz_names(path: Path) -> list[str]:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            return [name.removesuffix(".npy") for name in archive.namelist()]
+            names = archive.namelist()
     except MALFORMED as error:
         raise _malformed(path.name, error) from error
+    for name in names:
+        if name.startswith(("/", "\\")) or ".." in name.replace("\\", "/").split("/"):
+            raise DataError(
+                f"data.path: expected names that stay in the file, got {name!r} in {path.name!r}. Trust no such file."
+            )
+    return [name.removesuffix(".npy") for name in names]
 
 
 def read_npz(path: Path, name: str, field: str = "data.path", scratch: Scratch | None = None) -> NDArray[Any]:
@@ -74,14 +85,7 @@ def read_npz(path: Path, name: str, field: str = "data.path", scratch: Scratch |
     try:
         with zipfile.ZipFile(path) as archive:
             member = archive.getinfo(f"{name}.npy")
-            with archive.open(member) as stream:
-                _check_header(stream, member.file_size, f"{path.name}:{name}")
-            _check_packing(member, path)
-            with archive.open(member) as stream:
-                if scratch is None or member.file_size <= KEPT_IN_MEMORY_BYTES:
-                    array: NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
-                else:
-                    array = _unpacked(stream, scratch)
+            array = _read_member(archive, member, path.stat().st_size, path.name, scratch)
     except MALFORMED as error:
         raise _malformed(f"{path.name}:{name}", error) from error
     except MemoryError as error:
@@ -110,15 +114,49 @@ def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     return read(stream)
 
 
-def _check_packing(member: zipfile.ZipInfo, path: Path) -> None:
-    """Refuses a size that the packed bytes cannot unpack to, before any memory is asked for."""
+def read_members(file: IO[bytes], name: str) -> dict[str, NDArray[Any]]:
+    """Reads all arrays of an open zip, name -> array; other entries are passed over.
+
+    Raises:
+        DataError: the zip or one of its arrays is malformed, pickled, or more than memory should hold.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            size = file.seek(0, 2)
+            members = [member for member in archive.infolist() if member.filename.endswith(".npy")]
+            check_unpacked(name, size, sum(member.file_size for member in members), "Write the file anew.")
+            return {
+                member.filename.removesuffix(".npy"): _read_member(archive, member, size, name) for member in members
+            }
+    except MALFORMED as error:
+        raise _malformed(name, error) from error
+
+
+def _read_member(
+    archive: zipfile.ZipFile, member: zipfile.ZipInfo, size: int, place: str, scratch: Scratch | None = None
+) -> NDArray[Any]:
+    """Reads an array of a zip of so many bytes, once its header is known to tell the truth."""
+    with archive.open(member) as stream:
+        _check_header(stream, member.file_size, f"{place}:{member.filename.removesuffix('.npy')}")
+    _check_packing(member, size, f"{place}:{member.filename}")
+    with archive.open(member) as stream:
+        if scratch is not None and member.file_size > KEPT_IN_MEMORY_BYTES:
+            return _unpacked(stream, scratch)
+        array: NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
+    return array
+
+
+def _check_packing(member: zipfile.ZipInfo, size: int, name: str) -> None:
+    """Refuses a size that the packed bytes cannot, or should not, unpack to, before any memory is asked for."""
     most = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: MOST_DEFLATED}.get(member.compress_type)
-    packed = min(member.compress_size, path.stat().st_size)
+    packed = min(member.compress_size, size)
     if most is not None and member.file_size > most * packed:
         raise DataError(
-            f"data.path: expected {member.file_size} bytes in {f'{path.name}:{member.filename}'!r} as the file "
+            f"data.path: expected {member.file_size} bytes in {name!r} as the file "
             f"declares, got {packed} packed ones, which cannot hold them. Save the array again."
         )
+    advice = "Save it as .npy in a folder, if you trust it: such a file is read piece by piece."
+    check_unpacked(name, size, member.file_size, advice)
 
 
 def _check_header(stream: IO[bytes], num_bytes: int, name: str) -> None:
@@ -141,8 +179,13 @@ def _check_header(stream: IO[bytes], num_bytes: int, name: str) -> None:
     if any(length < 0 for length in shape) or declared != found:
         raise DataError(
             f"data.path: expected {declared} bytes of data in {name!r} as its header declares "
-            f"(shape {shape}, {dtype}), got {found}. Save the array again."
+            f"(shape {_short(shape)}, {_short(dtype)}), got {found}. Save the array again."
         )
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 80 else f"{text[:80]}…"
 
 
 def _malformed(name: str, error: Exception) -> DataError:

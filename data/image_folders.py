@@ -148,7 +148,8 @@ def files_below(folder: Path, root: Path) -> Iterator[Path]:
         root: from where errors name what they found.
 
     Raises:
-        DataError: a link leads out of the folder or nowhere, a name is not UTF-8, or a folder cannot be read.
+        DataError: a link leads out of the folder or nowhere, a name is not UTF-8, a folder cannot be read, or what
+            lies there is no file.
     """
     fence = folder.resolve()
     visited: set[Path] = set()
@@ -165,6 +166,11 @@ def files_below(folder: Path, root: Path) -> Iterator[Path]:
                 yield from walk(entry)
             elif entry.is_file():
                 yield entry
+            elif entry.exists():
+                raise DataError(
+                    f"data.path: expected files, got {str(entry.relative_to(root))!r}, which is a pipe, a socket or a "
+                    "device. Remove it."
+                )
 
     yield from walk(folder)
 

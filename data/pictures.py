@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -19,6 +20,9 @@ MOST_PIXELS = 64_000_000
 """Larger images are refused before they are decoded: a file of kilobytes can ask for gigabytes."""
 
 TOO_MANY = f"more than the {MOST_PIXELS // 10**6} million that are decoded"
+
+STRIP_PIXELS = 2**20
+"""Pixels that are converted at once."""
 
 GREY_WEIGHTS = (0.299, 0.587, 0.114)
 """Parts of red, green and blue in grey (ITU-R 601): what Pillow's mode L is, in fixed-point numbers."""
@@ -112,9 +116,24 @@ def _plain(image: Image) -> Image:
     import PIL.Image
 
     if image.mode.startswith("I"):
-        wide = np.asarray(image).astype(np.int64).clip(0, 65535)
-        return PIL.Image.fromarray(np.rint(wide / 257.0).astype(np.uint8))
+        wide = np.asarray(image)
+        narrow = np.empty(wide.shape, np.uint8)
+        for rows in _strips(image):
+            # Rounded: 257 is odd, so no value lies halfway.
+            narrow[rows] = (wide[rows].clip(0, 65535).astype(np.uint32) + 128) // 257
+        return PIL.Image.fromarray(narrow)
     if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
-        opaque = PIL.Image.new("RGBA", image.size, (255, 255, 255, 255))
-        return PIL.Image.alpha_composite(opaque, image.convert("RGBA"))
+        opaque = PIL.Image.new("RGB", image.size)
+        for rows in _strips(image):
+            strip = image.crop((0, rows.start, image.width, rows.stop)).convert("RGBA")
+            white = PIL.Image.new("RGBA", strip.size, (255, 255, 255, 255))
+            opaque.paste(PIL.Image.alpha_composite(white, strip).convert("RGB"), (0, rows.start))
+        return opaque
     return image
+
+
+def _strips(image: Image) -> Iterator[slice]:
+    """Yields ranges of rows that are together the image: copies of all of a large one would not fit into memory."""
+    height = max(1, STRIP_PIXELS // max(1, image.width))
+    for start in range(0, image.height, height):
+        yield slice(start, min(start + height, image.height))

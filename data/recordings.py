@@ -99,7 +99,7 @@ def _frame(path: Path, name: str, roles: Roles, scratch: Scratch | None, progres
     if scratch is None or progress is None or not _is_large(path):
         return read_frame(path).frame
     own = scratch.below(f"file-{hashlib.blake2b(name.encode(), digest_size=8).hexdigest()}")
-    return scan_table(path, (), roles.aside, own, progress).frame
+    return scan_table([path], (), roles.aside, own, progress).frame
 
 
 def _is_large(path: Path) -> bool:

@@ -148,7 +148,7 @@ def _idx_candidates(folder: Path, role: str) -> list[Path]:
 
 
 def _idx_file(folder: Path, role: str) -> Path:
-    present = [path for path in _idx_candidates(folder, role) if is_file(path)]
+    present = [path for path in _idx_candidates(folder, role) if path.exists()]
     if not present:
         taken = {path.name for each in IDX_NAMES for path in _idx_candidates(folder, each)}
         others = [entry.name for entry in entries_of(folder) if entry.name not in taken]
@@ -180,7 +180,7 @@ def array_files(config: ArraysData, labels: LabelUse) -> dict[str, Path]:
         if name not in names:
             raise absent_array(field, name, path, names)
         files[name] = existing(path / f"{name}.npy", "file")
-    return files | {name: path / f"{name}.npy" for name in tests if is_file(path / f"{name}.npy")}
+    return files | {name: existing(path / f"{name}.npy", "file") for name in tests if name in names}
 
 
 def reads_targets(config: ArraysData, labels: LabelUse, names: Sequence[str]) -> bool:

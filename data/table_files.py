@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from data.contract import DataError
 from data.json_lines import explain_json_lines, parse_json_lines
 from data.paths import table_format
-from data.table_text import EXTRA_MISSING, first_line, open_bytes, read_text, separator_of, unreadable
+from data.table_text import EXTRA_MISSING, check_whole, first_line, open_bytes, read_text, separator_of, unreadable
+from data.unpacking import check_columns, check_unpacked
 
 if TYPE_CHECKING:
     import pandas
@@ -70,11 +71,12 @@ def read_frame(path: Path, text_columns: Collection[str] = ()) -> TableFile:
 
 
 def check_names(names: Sequence[str], path: Path) -> None:
-    """Refuses a table that has two columns of one name.
+    """Refuses a table that has two columns of one name, or too many columns.
 
     Raises:
-        DataError: with these names.
+        DataError: with these names, or their number.
     """
+    check_columns(len(names), path.name)
     twice = [name for name, times in Counter(names).items() if times > 1]
     if twice:
         raise DataError(
@@ -123,14 +125,28 @@ def decimal_numbers(column: Any) -> Any | None:
 
 def _read_parquet(path: Path) -> Any:
     with whole_parquet(path):
-        return plain_columns(open_parquet(path).read())
+        file = open_parquet(path)
+        metadata = file.metadata
+        groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+        takes = max(8 * metadata.num_rows * metadata.num_columns, sum(group.total_byte_size for group in groups))
+        check_unpacked(path.name, path.stat().st_size, takes, "Cut the file in parts, if you trust it.")
+        return plain_columns(file.read())
 
 
 def open_parquet(path: Path) -> Any:
     """Opens a Parquet file so that its columns are read through buffers, not each of a row group at once."""
     import pyarrow.parquet
 
-    return pyarrow.parquet.ParquetFile(path, pre_buffer=False, buffer_size=2**20)
+    file = pyarrow.parquet.ParquetFile(path, pre_buffer=False, buffer_size=2**20)
+    metadata, size = file.metadata, path.stat().st_size
+    check_columns(metadata.num_columns, path.name)
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        for column in range(group.num_columns):
+            # A page is unpacked whole, and a column may be one page.
+            takes = group.column(column).total_uncompressed_size
+            check_unpacked(path.name, size, takes, "Write it anew in smaller row groups, if you trust it.")
+    return file
 
 
 @contextmanager
@@ -165,6 +181,7 @@ def plain_columns(table: Any) -> Any:
 def _read_json_lines(path: Path) -> Any:
     import pyarrow
 
+    check_whole(path)
     try:
         with open_bytes(path) as stream:
             block = stream.read()

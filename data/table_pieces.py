@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from data import table_text
 from data.contract import DataError
 from data.json_lines import common_schema, explain_json_lines, parse_json_lines
 from data.parallel import in_order
@@ -19,6 +20,7 @@ from data.table_files import no_json_lines, no_rows, open_parquet, plain_columns
 from data.table_text import (
     explain_text,
     first_line,
+    is_text,
     open_bytes,
     parse_text,
     separator_of,
@@ -29,9 +31,6 @@ from data.table_text import (
 
 PIECE_BYTES = 32 * 2**20
 """Bytes of a file that are parsed at once."""
-
-MOST_RECORD_BYTES = 512 * 2**20
-"""A longer record of a CSV is taken for a quote that is left open."""
 
 BLANK_BYTES = 256
 """Bytes in which a piece usually shows that it is not blank: to look at more takes a copy."""
@@ -100,16 +99,13 @@ class _LinePieces:
         return block.rfind(b"\n") + 1
 
     def _check_length(self, block: bytes, position: int) -> None:
-        if len(block) <= MOST_RECORD_BYTES:
+        if len(block) <= table_text.MOST_RECORD_BYTES:
             return
         with open_bytes(self.path) as stream:
             line = 1
             for start in range(0, position, PIECE_BYTES):
                 line += stream.read(min(PIECE_BYTES, position - start)).count(b"\n")
-        raise DataError(
-            f"data.path: expected rows of at most {MOST_RECORD_BYTES // 2**20} MiB, got a longer one from line {line} "
-            f"of {self.path.name!r} on. Close the quote that is left open there, if it is one."
-        )
+        raise table_text.long_record(self.path, line)
 
 
 class TextPieces(_LinePieces):
@@ -171,7 +167,7 @@ class TextPieces(_LinePieces):
             found = self._parsed(piece, dict.fromkeys(self._text_columns, pyarrow.string())).schema
         except (pyarrow.ArrowException, UnicodeDecodeError) as error:
             raise unreadable_text(self.path, self._separator, error) from error
-        if any(pyarrow.types.is_binary(kind) for kind in found.types):
+        if not is_text(found):
             explain_text(self.path, self._separator)
         return found
 

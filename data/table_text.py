@@ -14,9 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.contract import DataError
+from data.unpacking import check_columns, check_gzip
 
 EXTRA_MISSING = ("?", "None", "none", "NONE", "NaT", "nil")
 """Words for a missing value beside pyarrow's own (empty, NA, N/A, NaN, null, …)."""
+
+MOST_HEADER_BYTES = 2**20
+"""Bytes of a header: pyarrow looks for its end in its first block, which is as long."""
+
+MOST_RECORD_BYTES = 64 * 2**20
+"""A longer record of a CSV is taken for a quote that is left open."""
 
 
 def read_text(path: Path, text_columns: Collection[str]) -> Any:
@@ -32,6 +39,7 @@ def read_text(path: Path, text_columns: Collection[str]) -> Any:
     import pyarrow
 
     separator = separator_of(path)
+    check_whole(path)
     try:
         with open_bytes(path) as stream:
             table = parse_text(stream, separator, dict.fromkeys(text_columns, pyarrow.string()))
@@ -39,9 +47,20 @@ def read_text(path: Path, text_columns: Collection[str]) -> Any:
         raise unreadable_text(path, separator, error) from error
     except (OSError, EOFError, zlib.error) as error:
         raise unreadable(path, error) from error
-    if any(pyarrow.types.is_binary(field.type) for field in table.schema) or _quotes_are_odd(path):
+    if not is_text(table.schema) or _quotes_are_odd(path):
         explain_text(path, separator)
     return table
+
+
+def is_text(schema: Any) -> bool:
+    """Says whether all names and values of an Arrow schema are UTF-8; Arrow gives others as bytes, or not at all."""
+    import pyarrow
+
+    try:
+        names = schema.names
+    except UnicodeDecodeError:
+        return False
+    return bool(names) and not any(pyarrow.types.is_binary(kind) for kind in schema.types)
 
 
 def parse_text(
@@ -122,6 +141,20 @@ def open_bytes(path: Path) -> IO[bytes]:
     return path.open("rb")
 
 
+def check_whole(path: Path) -> None:
+    """Refuses a .gz file that memory should not hold whole.
+
+    Raises:
+        DataError: it is damaged, or unpacks to far more than its size.
+    """
+    if not path.name.lower().endswith(".gz"):
+        return
+    try:
+        check_gzip(path)
+    except (OSError, EOFError, zlib.error) as error:
+        raise unreadable(path, error) from error
+
+
 def unreadable(path: Path, error: Exception) -> DataError:
     """Returns the error for a file that cannot be read or decompressed to its end."""
     return DataError(
@@ -146,25 +179,33 @@ def separator_of(path: Path) -> str:
     """Returns what stands between the values: a tab in .tsv, else a comma, or a semicolon by the header.
 
     Raises:
-        DataError: the file is empty, cannot be read, or is no text.
+        DataError: the file is empty, cannot be read, is no text, or has a header too long or of too many columns.
     """
     try:
         with open_bytes(path) as stream:
-            header = stream.readline()
+            header = stream.readline(MOST_HEADER_BYTES + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise unreadable(path, error) from error
     if not header:
         raise DataError(
             f"data.path: expected a table with a header, got {path.name!r}, which is empty. Check the file."
         )
+    if len(header) > MOST_HEADER_BYTES and b"\x00" not in header:
+        raise DataError(
+            f"data.path: expected a header of at most {MOST_HEADER_BYTES // 2**10} KiB, got a longer first line in "
+            f"{path.name!r}. Is this a table?"
+        )
     if b"\x00" in header:
         raise DataError(
             f"data.path: expected UTF-8 text, got {path.name!r}, whose header has zero bytes (UTF-16, or no text). "
             "Save the file as UTF-8."
         )
+    separator = ";" if b";" in header and b"," not in header else ","
     if ".tsv" in path.name.lower():
-        return "\t"
-    return ";" if b";" in header and b"," not in header else ","
+        separator = "\t"
+    if b'"' not in header:
+        check_columns(header.count(separator.encode()) + 1, path.name)
+    return separator
 
 
 def _quotes_are_odd(path: Path) -> bool:
@@ -183,7 +224,9 @@ def explain_text(path: Path, separator: str) -> None:
         DataError: with the number of the line.
     """
     with open_bytes(path) as stream:
-        for number, line in enumerate(stream, start=1):
+        for number, line in enumerate(iter(lambda: stream.readline(MOST_RECORD_BYTES + 1), b""), start=1):
+            if len(line) > MOST_RECORD_BYTES:
+                raise long_record(path, number)
             try:
                 line.decode("utf-8")
             except UnicodeDecodeError as error:
@@ -192,7 +235,7 @@ def explain_text(path: Path, separator: str) -> None:
                     f"{path.name!r}. Save the file as UTF-8."
                 ) from error
     # A field may be as long as the file where a quote is left open; the module's own limit is 128 KiB.
-    csv.field_size_limit(2**31 - 1)
+    csv.field_size_limit(MOST_RECORD_BYTES)
     with open_bytes(path) as stream:
         lines = (line.decode("utf-8-sig") for line in stream)
         reader = csv.reader(lines, delimiter=separator, strict=True)
@@ -212,6 +255,14 @@ def explain_text(path: Path, separator: str) -> None:
                 f"data.path: expected quotes in pairs, got {error} in the value that starts in line {start} of "
                 f"{path.name!r}. Correct the line, or the end of the file if it was cut short."
             ) from error
+
+
+def long_record(path: Path, line: int) -> DataError:
+    """Returns the error for a record that is longer than memory should hold."""
+    return DataError(
+        f"data.path: expected rows of at most {MOST_RECORD_BYTES // 2**20} MiB, got a longer one from line {line} "
+        f"of {path.name!r} on. Close the quote that is left open there, if it is one."
+    )
 
 
 def first_line(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -11,7 +12,7 @@ import numpy as np
 from data.contract import ConfigError, ConversionError, PenjingError, Schema
 from models.activations import activation_name
 from models.answers import Answer, expected_answer
-from models.legacy_keras import keras
+from models.legacy_keras import keras, tf
 from models.measurements import count_macs
 from models.prediction import predict
 from models.rebuilding import LastLayer, Weights, all_layers, has_finite_weights, last_layer, rebuild
@@ -23,6 +24,12 @@ _RANDOM = frozenset(
     {"GaussianNoise", "GaussianDropout", "AlphaDropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D"}
 )
 """Layers that draw random numbers from a generator whose state no checkpoint keeps."""
+
+MAX_NUMBERS = 1 << 26
+"""Most numbers that a layer may answer to one row: 256 MiB as float32."""
+
+MAX_MACS = 10**11
+"""Most multiply-accumulates of one row: some seconds on a processor of a desk."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +83,8 @@ def adopt(model: Any, schema: Schema, task: str, where: str, seed: int, output: 
         )
     try:
         flat, renamed = rebuild(model, schema.input_shape, seed, change, softmax=softmax)
-        count_macs(flat)
+        for complaint in _too_much(flat):
+            raise refused(*complaint)
         predict(flat, np.zeros((2, *schema.input_shape), np.float32))
     except (ValueError, TypeError, NotImplementedError) as error:
         first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
@@ -85,7 +93,7 @@ def adopt(model: Any, schema: Schema, task: str, where: str, seed: int, output: 
             f"the refusal {first!r}",
             "Use plain layers of Keras, each called on the outputs of others.",
         ) from error
-    except ConversionError:
+    except (ConfigError, ConversionError):
         raise
     except PenjingError as error:
         raise ConfigError(f"{where}: {str(error).partition(': ')[2]}") from error
@@ -167,6 +175,19 @@ def _complaints(model: Any) -> Iterator[tuple[str, str, str]]:
             yield "recurrent layers that TFLite runs without a loop", named, without_loop
         if any(getattr(weight, "constraint", None) is not None for weight in layer.weights):
             yield "weights without constraints", named, "Training would not keep them: take them out."
+
+
+def _too_much(model: Any) -> Iterator[tuple[str, str, str]]:
+    """Yields what would take more memory or time than there is, as (rule, got, advice); nothing is computed yet."""
+    for layer in model.layers:
+        shapes = [tuple(tensor.shape[1:]) for tensor in tf.nest.flatten(layer.output)]
+        numbers = max(math.prod(size or 1 for size in shape) for shape in shapes)
+        if numbers > MAX_NUMBERS:
+            got = f"{numbers:,} of '{layer.name}' ({type(layer).__name__})"
+            yield f"layers that answer at most {MAX_NUMBERS:,} numbers a row", got, "No small device holds them."
+    macs = count_macs(model)
+    if macs > MAX_MACS:
+        yield f"at most {MAX_MACS:,} multiply-accumulates a row", f"{macs:,}", "No small device does them."
 
 
 def _drops(layer: Any) -> bool:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import lzma
 import os
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from data.contract import DataError
 from pipeline.files import sync_folder
 
 if TYPE_CHECKING:
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
 
 _STATE = "state.json"
 _DIGEST_BYTES = 32
+_MOST_STATE_BYTES = 64 * 2**20
+_MALFORMED = (OSError, ValueError, KeyError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
 
 
 class FileCheckpoints:
@@ -56,28 +61,36 @@ class FileCheckpoints:
 
     def load(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]] | None:
         """Returns (arrays, state) as last saved; None where nothing was saved, or a byte of it changed."""
-        import numpy as np
+        from data.array_files import read_members
 
         content = _whole(self._path)
-        if content is None:
+        state = None if content is None else _state(content)
+        if content is None or state is None:
             return None
-        with zipfile.ZipFile(content) as archive:
-            arrays = {
-                name.removesuffix(".npy"): np.lib.format.read_array(io.BytesIO(archive.read(name)), allow_pickle=False)
-                for name in archive.namelist()
-                if name != _STATE
-            }
-            return arrays, json.loads(archive.read(_STATE))
+        try:
+            return read_members(content, self._path.name), state
+        except DataError:
+            return None
 
 
 def resumption(scratch: Path) -> str | None:
     """Returns where a stage goes on from what its scratch folder keeps, e.g. `epoch 5`; None where that is nothing."""
     for path in sorted(scratch.glob("*.checkpoint"), key=lambda path: path.stat().st_mtime_ns, reverse=True):
         content = _whole(path)
-        if content is not None:
-            with zipfile.ZipFile(content) as archive:
-                return str(json.loads(archive.read(_STATE))["resumes_at"])
+        state = None if content is None else _state(content)
+        if state is not None and "resumes_at" in state:
+            return str(state["resumes_at"])
     return None
+
+
+def _state(content: io.BytesIO) -> dict[str, Any] | None:
+    """Returns the state in a checkpoint; None where there is none, though the digest fits: anybody can make one."""
+    try:
+        with zipfile.ZipFile(content) as archive:
+            state = json.loads(archive.read(_STATE)) if archive.getinfo(_STATE).file_size <= _MOST_STATE_BYTES else None
+    except _MALFORMED:
+        return None
+    return state if isinstance(state, dict) else None
 
 
 def _whole(path: Path) -> io.BytesIO | None:
@@ -86,7 +99,7 @@ def _whole(path: Path) -> io.BytesIO | None:
     The CRC-32 of a zip's members would not do: it does not cover their names and the directory.
     """
     try:
-        data = path.read_bytes()
+        data = path.read_bytes() if path.is_file() else b""
     except OSError:
         return None
     content, digest = data[:-_DIGEST_BYTES], data[-_DIGEST_BYTES:]

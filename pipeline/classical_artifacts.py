@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from data.contract import FrozenConfig, Schema
+from data.array_files import read_members
+from data.contract import ConversionError, FrozenConfig, Schema
 from models.classical.forms import Form, pack, unpack
 from models.config import MetricName, TaskName
 from pipeline.bundle_layout import CLASSICAL_ARRAYS, CLASSICAL_FORM
@@ -94,9 +95,16 @@ def read_form(description: str, arrays: Any) -> Form:
 
     Raises:
         ConversionError: the parts are not those of a model.
+        DataError: a file is malformed.
     """
-    with np.load(arrays, allow_pickle=False) as found:
-        return unpack(json.loads(description), {name: found[name] for name in found.files})
+    try:
+        described = json.loads(description)
+    except (ValueError, RecursionError) as error:
+        raise ConversionError(
+            f"model: expected JSON in {CLASSICAL_FORM}, got none ({str(error)[:100]}). Run the pipeline again."
+        ) from error
+    with arrays.open("rb") if isinstance(arrays, Path) else arrays as stream:
+        return unpack(described, read_members(stream, CLASSICAL_ARRAYS))
 
 
 @dataclass(frozen=True)

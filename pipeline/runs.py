@@ -106,9 +106,10 @@ class Workdir:
     def read(self, name: str) -> RunFile | None:
         """Returns what a run's file says; None where there is none that can be read."""
         try:
-            body: dict[str, Any] = json.loads((self.run_folder(name) / "run.json").read_text(encoding="utf-8"))
+            path = self.run_folder(name) / "run.json"
+            body: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
             run = RunFile(**body)
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError, RecursionError):
             return None
         return run if _is_whole(run) else None
 

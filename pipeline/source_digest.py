@@ -137,10 +137,17 @@ def _digests(paths: Iterable[Path], memory: Path, *, rehash: bool) -> dict[str, 
 def _remembered(memory: Path) -> dict[str, list[str]]:
     """Returns path -> (identity, digest) as remembered; nothing where the memory is damaged."""
     try:
-        found = json.loads(memory.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = json.loads(memory.read_text(encoding="utf-8")) if memory.is_file() else None
+        if not isinstance(found, dict) or found.get("digest") != sha256_of_json(found.get("files")):
+            return {}
+    except (OSError, ValueError, RecursionError):
         return {}
-    if not isinstance(found, dict) or found.get("digest") != sha256_of_json(found.get("files")):
-        return {}
-    files: dict[str, list[str]] = found["files"]
-    return files
+    return {str(path): known for path, known in found["files"].items()} if _is_memory(found["files"]) else {}
+
+
+def _is_memory(files: Any) -> bool:
+    """Whether what fits its digest is what is remembered: path -> (identity, digest)."""
+    return isinstance(files, dict) and all(
+        isinstance(known, list) and len(known) == 2 and all(isinstance(text, str) for text in known)
+        for known in files.values()
+    )

@@ -130,8 +130,9 @@ class Store:
     def manifest(self, stage: str, key: str) -> Manifest | None:
         """Returns an artifact's manifest, its files not looked at; None where it is missing or damaged."""
         try:
-            manifest = Manifest.from_json((self.folder(stage, key) / MANIFEST).read_bytes().decode())
-        except (OSError, ValueError, TypeError, KeyError):
+            path = self.folder(stage, key) / MANIFEST
+            manifest = Manifest.from_json(path.read_bytes().decode() if path.is_file() else "")
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):
             return None
         return manifest if (manifest.stage, manifest.key) == (stage, key) else None
 

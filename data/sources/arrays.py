@@ -193,10 +193,26 @@ def _targets(y: NDArray[Any], name: str, task: str) -> Targets:
     if y.dtype.kind in "US":
         labels, codes = np.unique(y, return_inverse=True)
         try:
-            names = [label.decode("utf-8") if isinstance(label, bytes) else str(label) for label in labels]
-        except UnicodeDecodeError as error:
+            names = _texts(labels)
+        except UnicodeError as error:
             raise DataError(f"data.y: expected UTF-8 labels in {name!r}, got others. Save them as text.") from error
         return classes_from_names(codes, names, name)
     if y.dtype.kind not in "biuf":
         raise DataError(f"data.y: expected class labels in {name!r}, got {y.dtype}. Save whole numbers or text.")
     return classes_from_numbers(y, name, task)
+
+
+def _texts(labels: NDArray[Any]) -> list[str]:
+    """Returns labels of bytes or of text as text; NumPy looks at neither when it reads them from a file.
+
+    Raises:
+        UnicodeError: a label is no text.
+    """
+    if labels.dtype.kind == "S":
+        return [label.decode("utf-8") for label in labels]
+    width = labels.dtype.itemsize // 4
+    if width == 0:
+        return [""] * len(labels)
+    codes = labels.astype(labels.dtype.newbyteorder("<")).reshape(-1, 1).view("<u4").reshape(len(labels), width)
+    texts = [row.tobytes().decode("utf-32-le") for row in codes]  # refuses halves of pairs, and what is beyond
+    return [text.rstrip("\0") for text in texts]

@@ -23,6 +23,7 @@ from data.sources.loaded import LoadedImages, Targets, no_targets
 from data.splits import TEST, TRAIN
 from data.storage import BLOCK_BYTES
 from data.targets import classes_from_numbers
+from data.unpacking import check_unpacked
 
 UNSIGNED_BYTE = 0x08
 """Third byte of the header: the type of the values."""
@@ -119,6 +120,7 @@ def read_idx(path: Path, dimensions: int, scratch: Scratch | None = None) -> NDA
                 mapped: NDArray[Any] = np.memmap(path, np.uint8, "r", offset=header, shape=shape)
                 return mapped
             if zipped and declared <= MOST_DEFLATED * size:
+                check_unpacked(path.name, size, declared, "Unpack the file, if you trust it.")
                 if scratch is None or declared <= KEPT_IN_MEMORY_BYTES:
                     return _unpacked(stream, declared, shape, path)
                 return _whole(scratch.unpack(stream, declared), stream, shape, path)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.contract import ConversionError
+from models.classical.form_checks import check_kernel, check_linear, check_parts, check_trees, refused
 
 LEAF = -1
 """Feature of a node that asks no question."""
@@ -262,14 +263,25 @@ def unpack(described: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Form:
     Raises:
         ConversionError: the parts are not those of a model.
     """
+    if not isinstance(described, dict):
+        raise refused("a description of a model", type(described).__name__)
     try:
         if described["form"] == "linear":
-            return LinearForm(arrays["coefficients"], arrays["intercepts"], described["answer"])
+            check_parts(described, arrays, {"coefficients": 2, "intercepts": 1}, set())
+            form = LinearForm(arrays["coefficients"], arrays["intercepts"], described["answer"])
+            check_linear(form.answer, form.coefficients, form.intercepts)
+            return form
         if described["form"] == "kernel":
+            dimensions = dict(zip(_KERNEL_ARRAYS, (2, 2, 1, 1), strict=True))
+            check_parts(described, arrays, dimensions, {"counts"})
             parts = {name: arrays[name] for name in _KERNEL_ARRAYS}
+            check_kernel(described["answer"], _number(described["gamma"]), parts)
             return KernelForm(**parts, gamma=float(described["gamma"]), answer=described["answer"])
         if described["form"] == "trees":
+            dimensions = dict(zip(_TREES_ARRAYS, (1, 1, 1, 1, 2), strict=True))
+            check_parts(described, arrays, dimensions, {"features", "nexts", "roots"})
             parts = {name: arrays[name] for name in _TREES_ARRAYS}
+            check_trees(int(_number(described["num_features"])), parts)
             return TreesForm(**parts, num_features=int(described["num_features"]))
     except KeyError as error:
         raise ConversionError(
@@ -278,3 +290,9 @@ def unpack(described: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Form:
     raise ConversionError(
         f"model: expected a form linear, kernel or trees, got {described['form']!r}. Run the pipeline again."
     )
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e300:
+        raise refused("a finite number", repr(value)[:40])
+    return float(value)

@@ -110,6 +110,10 @@ def read_document(text: str) -> Document:
         root = _Builder(YAML(typ="safe", pure=True).parse(text)).build()
     except MarkedYAMLError as error:
         raise _syntax_error(error) from error
+    except AssertionError as error:  # ruamel.yaml's way to refuse a version that it does not know
+        raise YamlError(
+            _directive_line(text), f"expected YAML 1.2, got another: {error}. Take the line out."
+        ) from error
     except ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         message = f"expected text, got the control character {chr(error.character)!r}. Take it out."
@@ -128,6 +132,11 @@ def _syntax_error(error: MarkedYAMLError) -> YamlError:
         return YamlError(line, "expected spaces, got a tab. Indent with spaces.", column)
     message = f"expected YAML, got what is none: {problem}. Look at the indentation, colons, brackets and quotes here."
     return YamlError(line, message, column)
+
+
+def _directive_line(text: str) -> int:
+    """Returns the line of the first directive, counted from 1."""
+    return 1 + next((number for number, line in enumerate(text.splitlines()) if line.startswith("%YAML")), 0)
 
 
 class _Builder:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,9 @@ from pipeline.config_reading.text import read_text
 __all__ = ["ConfigErrors", "LoadedConfig", "Problem", "load_config"]
 
 Location = tuple[str | int, ...]
+
+MAX_FAULTS = 200
+"""Faults that are told at most: each is compared with all others, and who has as many begins anew."""
 
 MAX_ROUNDS = 8
 """How often a config is mended and looked at again for what an earlier fault hid."""
@@ -181,9 +185,9 @@ def _validate(document: Document) -> tuple[RunConfig | None, list[Fault]]:
             nothing_given(each.location, document.value) if each.empty else each.message,
             line=each.line,
         )
-        for each in document.findings
+        for each in document.findings[:MAX_FAULTS]
     ]
-    known += [each for each in unavailable_faults(document.value) if not _hidden_by(each, known)]
+    known += [each for each in islice(unavailable_faults(document.value), MAX_FAULTS) if not _hidden_by(each, known)]
     trial = deepcopy(document.value)
     if "model" in trial:
         trial["model"] = with_implied_family(trial["model"])
@@ -194,11 +198,14 @@ def _validate(document: Document) -> tuple[RunConfig | None, list[Fault]]:
         try:
             config = RunConfig.model_validate_json(json.dumps(trial))
         except ValidationError as error:
-            found = faults_of(error.errors(), trial)
+            found = faults_of(error.errors()[:MAX_FAULTS], trial)
             fresh = [each for each in found if not _hidden_by(each, known)]
             known += fresh
         else:
             return (None if known else config), known
+        if len(known) >= MAX_FAULTS:
+            message = f"expected a config with fewer faults, got {MAX_FAULTS} or more. Mend these first."
+            return None, [*known, Fault((), message)]
         if not fresh:
             break
     return None, known

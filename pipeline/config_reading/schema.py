@@ -8,6 +8,7 @@ from __future__ import annotations
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
@@ -164,9 +165,10 @@ def plain(value: Any) -> Any:
     return [plain(each) for each in value] if isinstance(value, tuple) else value
 
 
-def all_sections() -> Iterator[Section]:
-    """Yields every section of a config, the top level first, each with the path that leads to it."""
-    yield from _sections_below(ROOT, ())
+@cache
+def all_sections() -> tuple[Section, ...]:
+    """Returns every section of a config, the top level first, each with the path that leads to it."""
+    return tuple(_sections_below(ROOT, ()))
 
 
 def rule_of(slot: Slot) -> str:

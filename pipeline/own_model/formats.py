@@ -20,6 +20,7 @@ import h5py
 from google.protobuf.message import DecodeError
 
 from data.contract import ConfigError
+from data.unpacking import most_unpacked
 
 MAX_BYTES = 2 << 30
 """Most bytes of a model, unpacked: the numbers of the largest network that is built, and an optimizer's four times."""
@@ -54,11 +55,13 @@ class Architecture:
         format: kind of file.
         configs: the serialized objects that loading it makes.
         keras_version: what saved it, as far as the file says.
+        weight_bytes: bytes of numbers that the file holds.
     """
 
     format: Literal["keras", "h5", "saved_model"]
     configs: tuple[dict[str, Any], ...]
     keras_version: str
+    weight_bytes: int
 
 
 def read_architecture(path: Path) -> Architecture:
@@ -108,14 +111,25 @@ def _archive(path: Path) -> Architecture:
             config = _json(_entry(archive, _CONFIG), _CONFIG)
             version = str(metadata.get("keras_version", ""))
             _refuse_keras_3(version)
+            _check_room(path.stat().st_size, sum(entry.file_size for entry in archive.infolist()))
             with archive.open(_need(archive, _WEIGHTS)) as stream:
                 weights = BytesIO(stream.read())
     except _UNREADABLE as error:
         raise _damaged(error) from error
     with _opened(weights) as file:
-        _check_objects(file)
+        held = _check_objects(file, len(weights.getbuffer()))
     # How it was compiled is not read: Penjing trains it by its own losses.
-    return Architecture("keras", ({**config, "compile_config": None},), version)
+    return Architecture("keras", ({**config, "compile_config": None},), version, held)
+
+
+def _check_room(packed: int, unpacked: int) -> None:
+    """Refuses an archive that takes far more memory than its size lets one think.
+
+    Raises:
+        ConfigError: it does.
+    """
+    if unpacked > most_unpacked(packed):
+        raise _refused(f"an archive that unpacks to at most {most_unpacked(packed):,} bytes", f"{unpacked:,}")
 
 
 def _check_entries(archive: zipfile.ZipFile) -> None:
@@ -178,7 +192,7 @@ def _opened(stream: IO[bytes]) -> h5py.File:
 
 def _hdf5(stream: IO[bytes]) -> Architecture:
     with _opened(stream) as file:
-        _check_objects(file)
+        held = _check_objects(file, stream.seek(0, 2))
         try:
             version, text = file.attrs.get("keras_version", ""), file.attrs.get("model_config")
         except (OSError, RuntimeError, ValueError, TypeError) as error:
@@ -194,11 +208,15 @@ def _hdf5(stream: IO[bytes]) -> Architecture:
             )
         if len(text) > MAX_ARCHITECTURE_BYTES:
             raise _refused(f"an architecture of at most {MAX_ARCHITECTURE_BYTES:,} bytes", f"{len(text):,}")
-        return Architecture("h5", (_json(text, "model_config"),), version)
+        return Architecture("h5", (_json(text, "model_config"),), version, held)
 
 
-def _check_objects(file: h5py.File) -> None:
-    """Refuses links to other files, numbers that lie in other files, and more numbers than may be."""
+def _check_objects(file: h5py.File, size: int) -> int:
+    """Returns how many bytes of numbers there are in an HDF5 file of so many bytes.
+
+    Raises:
+        ConfigError: there are links to other files, numbers that lie in other files or nowhere, or too many.
+    """
     seen = total = 0
     waiting: list[h5py.Group] = [file]
     try:
@@ -216,11 +234,17 @@ def _check_objects(file: h5py.File) -> None:
                 elif isinstance(found, h5py.Dataset):
                     if found.external or found.is_virtual:
                         raise _refused("numbers in the file itself", f"{found.name} elsewhere", "Trust no such file.")
+                    if found.nbytes > found.id.get_storage_size():
+                        told = f"{found.nbytes:,} bytes in {found.id.get_storage_size():,} in {found.name}"
+                        raise _refused("numbers that lie in the file as they are", told)
                     total += found.nbytes
     except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
         raise _damaged(error) from error
     if total > MAX_BYTES:
         raise _refused(f"an HDF5 file of at most {MAX_BYTES:,} bytes of numbers", f"{total:,}")
+    if total > size:
+        raise _refused(f"an HDF5 file of {size:,} bytes to hold no more than that", f"{total:,} bytes of numbers")
+    return total
 
 
 # ------------------------------------------------------------------------------------------ SavedModel
@@ -249,4 +273,6 @@ def _saved_model(folder: Path) -> Architecture:
     if len(roots) != 1:
         raise _refused("a SavedModel of one Keras model", f"{len(roots)} of them in {place.name}")
     told = _json(roots[0].metadata, place.name)
-    return Architecture("saved_model", ({"class_name": told.get("class_name"), "config": told.get("config")},), "")
+    held = sum(file.stat().st_size for file in (folder / "variables").glob("variables.data-*"))
+    config = {"class_name": told.get("class_name"), "config": told.get("config")}
+    return Architecture("saved_model", (config,), "", held)

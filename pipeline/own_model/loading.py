@@ -17,6 +17,7 @@ from models.own_model_config import FileModelConfig
 from pipeline.own_model.copying import copy_model
 from pipeline.own_model.foreign_code import foreign_code, refuse_foreign_code
 from pipeline.own_model.formats import Architecture, read_architecture
+from pipeline.own_model.limits import check_architecture, within_weights
 from pipeline.own_model.rebuilding import rebuild
 from pipeline.own_model.wiring import check_wiring
 
@@ -66,8 +67,8 @@ def load_own_model(config: FileModelConfig, folder: Path) -> LoadedModel:
         folder: scratch; what is looked at is a copy in it, so that it is what is loaded.
 
     Raises:
-        ConfigError: it is damaged, holds code that is not allowed, its layers cannot be connected, or tf_keras cannot
-            make it.
+        ConfigError: it is damaged, holds code that is not allowed, its layers cannot be connected, it asks for more
+            than it holds weights for, or tf_keras cannot make it.
     """
     copy = folder / "own_model"
     shutil.rmtree(copy, ignore_errors=True)
@@ -78,6 +79,8 @@ def load_own_model(config: FileModelConfig, folder: Path) -> LoadedModel:
         architecture = read_architecture(looked_at)
         allowed = refuse_foreign_code(foreign_code(architecture.configs), config.allow)
         check_wiring(architecture.configs)
+        for described in architecture.configs:
+            check_architecture(described)
         # Keras tells formats apart by name; a name that lies would send it the wrong way.
         path = looked_at.rename(copy / _NAMES[architecture.format])
         return LoadedModel(_loaded(path, architecture, safe=not allowed), architecture, allowed)
@@ -88,9 +91,10 @@ def load_own_model(config: FileModelConfig, folder: Path) -> LoadedModel:
 def _loaded(path: Path, architecture: Architecture, *, safe: bool) -> Any:
     options = {"safe_mode": safe} if architecture.format == "keras" else {}
     try:
-        if architecture.format == "saved_model":
-            return rebuild(path, architecture.configs[0])
-        return keras.models.load_model(path, compile=False, **options)
+        with within_weights(architecture.weight_bytes):
+            if architecture.format == "saved_model":
+                return rebuild(path, architecture.configs[0])
+            return keras.models.load_model(path, compile=False, **options)
     except (*_FAILURES, tf.errors.OpError) as error:
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
         by = f"by Keras {architecture.keras_version}" if architecture.keras_version else "by another version"

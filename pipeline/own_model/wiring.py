@@ -15,6 +15,9 @@ from data.contract import ConfigError
 Reference = tuple[Any, Any]
 """(name of a layer, which of its calls)."""
 
+MAX_ROUNDS = 64
+"""Rounds that a network may take; as Keras saves it, one connects all layers, or a few do."""
+
 _CONSTANT = "_CONSTANT_VALUE"
 _MODELS = ("Functional", "Model", "Sequential")
 
@@ -49,13 +52,15 @@ def _networks(value: Any) -> Iterator[list[dict[str, Any]]]:
 
 
 def _left_over(layers: list[dict[str, Any]]) -> str | None:
-    """Goes through Keras's rounds; returns a layer that is left when a round connects nothing more."""
+    """Goes through Keras's rounds; returns a layer that is left when a round connects nothing more, or all are over."""
     inputs = {each["name"] for each in layers if each.get("class_name") == "InputLayer"}
     calls_made = {each["name"]: range(_calls_before(each), _calls_before(each)) for each in layers}
     waiting: dict[str, list[list[Reference]]] = {
         each["name"]: [list(_references(node)) for node in _nodes(each)] for each in layers
     }
-    while any(waiting.values()):
+    for _ in range(MAX_ROUNDS):
+        if not any(waiting.values()):
+            return None
         progress = False
         for name, calls in waiting.items():
             while calls and all(_is_there(reference, inputs, calls_made) for reference in calls[0]):
@@ -63,8 +68,8 @@ def _left_over(layers: list[dict[str, Any]]) -> str | None:
                 calls_made[name] = range(calls_made[name].start, calls_made[name].stop + 1)
                 progress = True
         if not progress:
-            return next(name for name, calls in waiting.items() if calls)
-    return None
+            break
+    return next((name for name, calls in waiting.items() if calls), None)
 
 
 def _nodes(layer: dict[str, Any]) -> list[Any]:

@@ -92,7 +92,7 @@ def fsspec_files(address: Address, config: RemoteConfig) -> FsspecFiles:
         ImportError: the package for the scheme is not installed.
         ValueError: nobody knows the scheme.
     """
-    import fsspec  # type: ignore[import-untyped]  # has no types
+    import fsspec
 
     fsspec.get_filesystem_class(address.scheme)
     if address.scheme not in WEB:

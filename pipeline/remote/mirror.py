@@ -30,8 +30,7 @@ from pipeline.remote.listing import (
 from pipeline.store import Store
 
 FOLDERS_ALONE = ("images", "idx")
-FILES_ALONE = ("table",)
-"""Kinds of sources that are folders, or files, in any case."""
+"""Kinds of sources that are folders in any case."""
 
 LISTING_PATIENCE = 60
 """Times of one answer that the listing of a folder may take: object stores tell a thousand files an answer."""
@@ -156,8 +155,6 @@ class Mirror:
         try:
             remote = self._opened(address)
             file = _within(self._config.timeout_seconds, remote.file)
-            if file is None and address.kind in FILES_ALONE:
-                raise DataError(f"{address.field}: expected a file, got {address.url!r}, which is a folder. Name one.")
             files = _within(LISTING_PATIENCE * self._config.timeout_seconds, remote.files) if file is None else [file]
         except RemoteError as error:
             raise self._told(error, address) from error

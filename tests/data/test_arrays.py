@@ -217,20 +217,20 @@ def test_an_array_beyond_memory(tmp_path):
         zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
         archive.open("x.npy", "w") as stream,
     ):
-        header = {"descr": "|u1", "fortran_order": False, "shape": (2**28,)}
+        header = {"descr": "|u1", "fortran_order": False, "shape": (2**27,)}
         np.lib.format.write_array_header_1_0(stream, header)
-        for _ in range(16):
+        for _ in range(8):
             stream.write(bytes(2**24))
     code = (
         "import resource, sys; from pathlib import Path; from data.array_files import read_npz; "
         "used = int(Path('/proc/self/statm').read_text().split()[0]) * resource.getpagesize(); "
-        "resource.setrlimit(resource.RLIMIT_AS, (used + 2**27, used + 2**27)); "
+        "resource.setrlimit(resource.RLIMIT_AS, (used + 2**26, used + 2**26)); "
         "read_npz(Path(sys.argv[1]), 'x')"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "a.npz")]
     finished = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
     last = finished.stderr.strip().splitlines()[-1]
-    assert last.startswith("data.contract.DataError: data.path: expected an array that memory holds, got 268435")
+    assert last.startswith("data.contract.DataError: data.path: expected an array that memory holds, got 134217")
 
 
 @pytest.mark.parametrize(

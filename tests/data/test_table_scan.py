@@ -18,7 +18,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from data import profile, row_blocks, table_pieces
+from data import profile, row_blocks, table_pieces, table_text
 from data.contract import DataError
 from data.ingest import ingest
 from data.profile import duplicate_rows
@@ -282,7 +282,7 @@ def test_whole_records_end_outside_of_quotes(block, size):
 def test_a_quote_that_is_left_open_is_refused_before_memory_is_full(tmp_path, monkeypatch):
     (tmp_path / "t.csv").write_text("a,b\n" + "1,2\n" * 30 + '1,"2\n' + "1,2\n" * 4000)
     monkeypatch.setattr(table_pieces, "PIECE_BYTES", 50)
-    monkeypatch.setattr(table_pieces, "MOST_RECORD_BYTES", 2**10)
+    monkeypatch.setattr(table_text, "MOST_RECORD_BYTES", 2**10)
     with pytest.raises(
         DataError, match=r"^data\.path: expected rows of at most 0 MiB, got a longer one from line 32 of 't\.csv' on\."
     ):

@@ -305,7 +305,7 @@ def test_numbers_of_other_files_are_refused(saved: tuple[Path, Any], tmp_path: P
         "model.file: expected numbers in the file itself"
     )
     assert refusal(tmp_path / "huge.h5", tmp_path / "s").startswith(
-        "model.file: expected an HDF5 file of at most 2,147,483,648"
+        "model.file: expected numbers that lie in the file as they are, got 4,398,046,511,104 bytes in 0 in /more."
     )
 
 
