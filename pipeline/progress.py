@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from data.contract import StoreError
 from pipeline.refusals import explained
 
 _LINES = 10
@@ -72,6 +74,22 @@ class RunProgress:
             self._bar.stop()
             self._bar = None
             self._tasks.clear()
+
+    def end_with(self, error: str, notes: Sequence[str]) -> None:
+        """Tells how a run came to no end, and closes the log; what a full disk keeps the log from saying is lost to it.
+
+        Args:
+            error: kept in the log alone.
+            notes: what a user is to know besides.
+        """
+        self.rest()
+        with suppress(StoreError):
+            self.record(error)
+        for text in notes:
+            with suppress(StoreError):  # the console has it
+                self.note(text)
+        with suppress(StoreError):
+            self.close()
 
     def close(self) -> None:
         """Takes the bar away and closes the log.

@@ -19,7 +19,7 @@ from pipeline.planner import versions_of
 from pipeline.refusals import explained
 from pipeline.report.record import RunRecord, StageRecord
 from pipeline.runs import RunFile, Workdir
-from pipeline.store import MANIFEST, Artifact
+from pipeline.store import Artifact
 from pipeline.targets import missed_limit
 
 _EXCHANGE = 2
@@ -159,7 +159,9 @@ def _assemble(folder: Path, export: Artifact, record: RunRecord, report: Path) -
 
     staging = folder / ".bundle"
     shutil.rmtree(staging, ignore_errors=True)
-    shutil.copytree(export.folder, staging, ignore=shutil.ignore_patterns(MANIFEST))
+    for name in export.manifest.files:  # one by one: copytree would collect the system's refusals, and lose their kind
+        (staging / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(export.folder / name, staging / name)
     text = json.dumps(record.summary, indent=2, ensure_ascii=False, allow_nan=False)
     (staging / "summary.json").write_text(text + "\n", encoding="utf-8")
     (staging / "MODEL_CARD.md").write_text(render_model_card(record), encoding="utf-8")

@@ -7,18 +7,19 @@ import shlex
 import string
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from data.contract import ConfigError, PenjingError
+from data.contract import ConfigError, PenjingError, StoreError
 from pipeline.config_reading.file import LoadedConfig, load_config
 from pipeline.executors.local import worker_pool
 from pipeline.planner import Plan, Scope, check_start, make_plan
 from pipeline.publish import Published, publish
 from pipeline.refusals import explained
 from pipeline.runner import Listener, Runner
-from pipeline.runs import RunFile, RunState, Workdir
+from pipeline.runs import RunFile, Workdir
 from pipeline.store import Artifact
 
 DEFAULT_WORKDIR = Path("runs")
@@ -144,25 +145,31 @@ def run_request(request: Request, listener: Listener, loaded: LoadedConfig, plan
     workdir = request.workdir
     run = _run_file(request, loaded, plan)
     workdir.write(run)
-    state: RunState = "failed"
     try:
-        store, config = workdir.store(listener.note), loaded.config
-        with (
-            explained(store.root),
-            loaded.placed(),
-            worker_pool(config.engine, config.trials_at_once, store.root, config.seed, listener) as pool,
-        ):
-            stages = tuple(Runner(store, listener, config.seed, pool).execute(plan, request.scope).values())
-        # Two runs of one name publish one after the other.
-        with workdir.store(listener.note).lock("publish", run.name):
-            published = publish(workdir, run, stages)
-        state = "done" if published.verdict is None else "failed"
-        return RunResult(run.name, run.task, loaded.config.score_name, stages, published)
-    except KeyboardInterrupt:
-        state = "interrupted"
+        result = _made(request, listener, loaded, plan, run)
+    except BaseException as error:
+        # What ended the run is told, and not that a full disk keeps this from being noted too.
+        with suppress(StoreError):
+            workdir.mark(run.name, "interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
         raise
-    finally:
-        workdir.mark(run.name, state)
+    workdir.mark(run.name, "done" if result.published.verdict is None else "failed")
+    return result
+
+
+def _made(request: Request, listener: Listener, loaded: LoadedConfig, plan: Plan, run: RunFile) -> RunResult:
+    """Makes what is not there yet, and publishes it."""
+    workdir, config = request.workdir, loaded.config
+    store = workdir.store(listener.note)
+    with (
+        explained(store.root),
+        loaded.placed(),
+        worker_pool(config.engine, config.trials_at_once, store.root, config.seed, listener) as pool,
+    ):
+        stages = tuple(Runner(store, listener, config.seed, pool).execute(plan, request.scope).values())
+    # Two runs of one name publish one after the other.
+    with workdir.store(listener.note).lock("publish", run.name):
+        published = publish(workdir, run, stages)
+    return RunResult(run.name, run.task, config.score_name, stages, published)
 
 
 def _run_file(request: Request, loaded: LoadedConfig, plan: Plan) -> RunFile:
