@@ -86,7 +86,9 @@ def fill_disks(config: Path, folder: Path, count: int) -> Iterator[Filled]:
         in_store = _used(place / "runs" / "store")
         files_needed = sum(1 for _ in place.rglob("*")) + 1
     # Most of a run's bytes are its report; most of its writes are not.
-    sizes = _spread(1, in_store // PAGE, count - count // 4) + _spread(in_store // PAGE, bytes_needed // PAGE, count // 4)
+    sizes = _spread(1, in_store // PAGE, count - count // 4) + _spread(
+        in_store // PAGE, bytes_needed // PAGE, count // 4
+    )
     for pages in sizes:
         yield _fill(config, folder / "full", f"size={pages * PAGE // 1024}k", expected)
     for files in _spread(2, files_needed, count):
@@ -94,7 +96,7 @@ def fill_disks(config: Path, folder: Path, count: int) -> Iterator[Filled]:
 
 
 def _spread(low: int, high: int, count: int) -> list[int]:
-    return sorted({low + (high - low) * number // max(1, count) for number in range(count)})
+    return sorted({low + (high - low) * (2 * number + 1) // (2 * count) for number in range(count)})
 
 
 def _used(folder: Path) -> int:

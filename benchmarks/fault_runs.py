@@ -63,25 +63,38 @@ def warm_up(*, network: bool = True) -> None:
     if network:
         import models.legacy_keras  # noqa: F401 -- before all else that imports TensorFlow
 
-        import ai_edge_litert.interpreter  # isort: skip
         import keras_tuner  # noqa: F401 # isort: skip
 
 
-def warm_run(*arguments: str | Path) -> Told:
-    """Runs the command line in a fork of this process, which has imported all that takes long.
+class WarmRun:
+    """A run of the command line in a fork of this process, which has imported all that takes long.
 
     It is `run_pipeline.py` as the main program, with standard streams in files; only the imports are not its own.
+
+    Args:
+        arguments: of the command line.
     """
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        child = os.fork()
-        if child == 0:
-            _become(arguments, out.fileno(), err.fileno())
-        _, status = os.waitpid(child, 0)
-        streams = []
-        for stream in (out, err):
-            stream.seek(0)
-            streams.append(stream.read().decode(errors="replace"))
-    return Told(os.waitstatus_to_exitcode(status), *streams)
+
+    def __init__(self, *arguments: str | Path) -> None:
+        self._out, self._err = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 -- until `wait`
+        self._child = os.fork()
+        if self._child == 0:
+            _become(arguments, self._out.fileno(), self._err.fileno())
+
+    def wait(self) -> Told:
+        """Waits for its end."""
+        _, status = os.waitpid(self._child, 0)
+        told = []
+        for stream in (self._out, self._err):
+            with stream:
+                stream.seek(0)
+                told.append(stream.read().decode(errors="replace"))
+        return Told(os.waitstatus_to_exitcode(status), *told)
+
+
+def warm_run(*arguments: str | Path) -> Told:
+    """Runs the command line to its end; see `WarmRun`."""
+    return WarmRun(*arguments).wait()
 
 
 def _become(arguments: Sequence[str | Path], out: int, err: int) -> None:
@@ -144,12 +157,27 @@ def damaged(workdir: Path) -> list[str]:
     return found
 
 
-def stages_done(workdir: Path, name: str) -> dict[str, int]:
-    """Returns stage -> how often a run's log says that it was made."""
-    counts: dict[str, int] = {}
+def made_of(workdir: Path) -> dict[str, dict[str, str]]:
+    """Returns `stage/key` of each artifact -> file -> SHA-256, as their manifests say."""
+    store = Store(workdir / "store")
+    manifests = {each: store.manifest(*each) for each in store.artifacts()}
+    return {f"{stage}/{key}": each.files for (stage, key), each in manifests.items() if each is not None}
+
+
+def stages_told(workdir: Path, name: str) -> list[tuple[str, str, str]]:
+    """Returns what a run's log says of stages, in order: (stage, `runs`, `resumes`, `done` or `cached`, key)."""
     log = workdir / name / "run.log"
-    for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
-        words = line.split()
-        if len(words) >= 3 and words[1] == "done" and not line.startswith(" "):
-            counts[words[0]] = counts.get(words[0], 0) + 1
-    return counts
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
+    told = [(line, line.split()) for line in lines]
+    words = ("runs", "resumes", "done", "cached")
+    return [
+        (each[0], each[1], each[2])
+        for line, each in told
+        if len(each) >= 3 and each[1] in words and not line.startswith(" ")
+    ]
+
+
+def repeated(workdir: Path, *names: str) -> list[str]:
+    """Returns the artifacts that the logs of some runs say were made more than once."""
+    made = [(stage, key) for name in names for stage, word, key in stages_told(workdir, name) if word == "done"]
+    return sorted({f"{stage} {key}" for stage, key in made if made.count((stage, key)) > 1})

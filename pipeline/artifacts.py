@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data.contract import FrozenConfig, Schema
+from data.contract import ConfigError, FrozenConfig, Schema, StoreError
 from models.compression_config import ENCODED, Variant
 from models.config import LossConfig, MetricName, RegularizationConfig, TaskName
 
@@ -72,20 +72,27 @@ class SavedModel:
         folder: where it lies.
         record: task, schema, and the loss it was trained with.
         stage: stage that made it.
+        allow_code: whether the run's config lets layers of the user's own file run code. What lies on disk does not
+            say so: others may be able to write there.
     """
 
     folder: Path
     record: ModelRecord
     stage: str
+    allow_code: bool = False
 
     @staticmethod
-    def open(folder: Path, stage: str) -> SavedModel:
+    def open(folder: Path, stage: str, *, allow_code: bool = False) -> SavedModel:
         """Opens the folder of a model that `stage` made; the model itself is read by `load`."""
         text = (folder / _RECORD).read_text(encoding="utf-8")
-        return SavedModel(folder, ModelRecord.model_validate_json(text), stage)
+        return SavedModel(folder, ModelRecord.model_validate_json(text), stage, allow_code)
 
     def load(self) -> Any:
-        """Returns the Keras model, uncompiled; code in it (Lambda layers) runs only where the config allows it."""
+        """Returns the Keras model, uncompiled.
+
+        Raises:
+            StoreError: it would run code that the run's config does not allow.
+        """
         from models.activations import hard_swish
         from models.architectures.dropout import StatelessDropout
         from models.architectures.turning import TimeReversed
@@ -93,13 +100,19 @@ class SavedModel:
 
         # A stage that builds no network has not imported them, and Keras would not know their names.
         own = {each.__name__: each for each in (hard_swish, StatelessDropout, TimeReversed)}
-        safe = not self.record.foreign_layers
+        safe = not (self.allow_code and self.record.foreign_layers)
+        refuse_planted_code(self.folder / _MODEL, self.stage, allow_code=not safe)
         return keras.models.load_model(self.folder / _MODEL, compile=False, safe_mode=safe, custom_objects=own)
 
     def load_autoencoder(self) -> Any:
-        """Returns the autoencoder that the encoder of an untrained clustering learns in, of the same layer names."""
+        """Returns the autoencoder that the encoder of an untrained clustering learns in, of the same layer names.
+
+        Raises:
+            StoreError: it would run code.
+        """
         from models.legacy_keras import keras
 
+        refuse_planted_code(self.folder / _AUTOENCODER, self.stage, allow_code=False)
         return keras.models.load_model(self.folder / _AUTOENCODER, compile=False, safe_mode=True)
 
     def rows(self, dataset: Dataset) -> Dataset:
@@ -135,6 +148,36 @@ class SavedModel:
     def _json(self, name: str) -> Any:
         path = self.folder / name
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def refuse_planted_code(path: Path, stage: str, *, allow_code: bool) -> None:
+    """Refuses a model of the store that would run code as Keras loads it.
+
+    Its manifest fits its bytes, but whoever can write to the store can write a manifest too. A `.keras` file names what
+    is imported and called; Keras's own safe mode sees to byte code alone.
+
+    Args:
+        path: a `.keras` file.
+        stage: stage that is said to have made it.
+        allow_code: whether it may bring byte code (Lambda layers) along.
+
+    Raises:
+        StoreError: it would, or is not what a stage saves.
+    """
+    from pipeline.own_model.foreign_code import foreign_code
+    from pipeline.own_model.formats import read_architecture
+
+    try:
+        found = foreign_code(read_architecture(path).configs)
+    except ConfigError as error:
+        told = str(error).partition(", got ")[2] or str(error)
+        raise StoreError(f"store.{stage}: expected {path} to be a model that Penjing saved, got {told}") from error
+    refused = [each for each in found if not (allow_code and each.allowable)]
+    if refused:
+        raise StoreError(
+            f"store.{stage}: expected {path} to be a model of Keras's own layers, got {refused[0].what} in layer "
+            f"'{refused[0].layer}'. Nothing of it was run. Who may write there? Take a work directory of your own."
+        )
 
 
 def save_model(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from data.contract import ConfigError
-from models.own_model_config import OWN_MODELS
+from models.own_model_config import OWN_MODELS, FileModelConfig
 from pipeline.artifacts import SavedModel
 from pipeline.config import RunConfig
 from pipeline.config_reading.recurrent_checks import lstm_has_it
@@ -31,7 +31,8 @@ def check_built(plan: Plan, folder: Path) -> None:
     later = [planned for planned in plan.stages if planned.stage.name not in ("ingest", "build")]
     if not isinstance(plan.config.model, OWN_MODELS) or all(planned.state == "cached" for planned in later):
         return
-    check_network(SavedModel.open(folder, "build").load(), plan.config)
+    allow_code = isinstance(plan.config.model, FileModelConfig) and bool(plan.config.model.allow)
+    check_network(SavedModel.open(folder, "build", allow_code=allow_code).load(), plan.config)
 
 
 def check_network(model: Any, config: RunConfig) -> None:

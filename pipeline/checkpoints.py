@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.files import sync_folder
+from pipeline.files import read_own, write_parts_atomically
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,14 +44,8 @@ class FileCheckpoints:
                 np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
                 archive.writestr(f"{name}.npy", member.getvalue())
             archive.writestr(_STATE, json.dumps(dict(state)))
-        temporary = self._path.with_suffix(".tmp")
-        with temporary.open("wb") as stream:
-            stream.write(content.getbuffer())
-            stream.write(hashlib.sha256(content.getbuffer()).digest())
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(self._path)
-        sync_folder(self._path.parent)
+        data = content.getbuffer()
+        write_parts_atomically(self._path, (data, hashlib.sha256(data).digest()))
 
     def load(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]] | None:
         """Returns (arrays, state) as last saved; None where nothing was saved, or a byte of it changed."""
@@ -61,13 +54,18 @@ class FileCheckpoints:
         content = _whole(self._path)
         if content is None:
             return None
-        with zipfile.ZipFile(content) as archive:
-            arrays = {
-                name.removesuffix(".npy"): np.lib.format.read_array(io.BytesIO(archive.read(name)), allow_pickle=False)
-                for name in archive.namelist()
-                if name != _STATE
-            }
-            return arrays, json.loads(archive.read(_STATE))
+        try:
+            with zipfile.ZipFile(content) as archive:
+                arrays = {
+                    name.removesuffix(".npy"): np.lib.format.read_array(
+                        io.BytesIO(archive.read(name)), allow_pickle=False
+                    )
+                    for name in archive.namelist()
+                    if name != _STATE
+                }
+                return arrays, json.loads(archive.read(_STATE))
+        except (ValueError, KeyError, zipfile.BadZipFile):  # with a digest that fits: somebody else wrote it
+            return None
 
 
 def resumption(scratch: Path) -> str | None:
@@ -86,7 +84,7 @@ def _whole(path: Path) -> io.BytesIO | None:
     The CRC-32 of a zip's members would not do: it does not cover their names and the directory.
     """
     try:
-        data = path.read_bytes()
+        data = read_own(path)
     except OSError:
         return None
     content, digest = data[:-_DIGEST_BYTES], data[-_DIGEST_BYTES:]

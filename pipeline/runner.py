@@ -17,7 +17,7 @@ from pipeline.config import RunConfig
 from pipeline.executors.local import LocalTrials, WorkerPool
 from pipeline.executors.serial import SerialTrials
 from pipeline.executors.steps import PlannedStep
-from pipeline.ledger import ClassicalRow
+from pipeline.lineage import load_role
 from pipeline.planner import Plan, PlannedStage, Scope, check_start, stage_key
 from pipeline.refusals import explained
 from pipeline.source_digest import raw_digest
@@ -209,7 +209,7 @@ class Runner:
             progress=self.listener,
             trials=self._trials(inputs, again=again),
         )
-        loaded = {role: _load(role, self._input(*source)) for role, source in inputs.items()}
+        loaded = {role: load_role(self.store, role, self._input(*source)) for role, source in inputs.items()}
         with explained(staging):
             asked = module.Config(**{name.rpartition(".")[2]: value for name, value in config.items()})
             outcome: Outcome = getattr(module, stage.name)(module.Inputs(**loaded), asked, workspace)
@@ -280,27 +280,3 @@ def _check_against_data(config: RunConfig, artifact: Artifact) -> None:
     from pipeline.data_checks import check_against_data
 
     check_against_data(weights, clustering, Dataset.open(artifact.folder))
-
-
-def _load(role: str, artifact: Artifact) -> Any:
-    """Opens an artifact as the typed object that its role stands for."""
-    folder: Path = artifact.folder
-    if role == "dataset":
-        from data.dataset import Dataset
-
-        return Dataset.open(folder)
-    if role == "fitted":
-        from pipeline.classical_artifacts import SavedClassical
-
-        return SavedClassical.open(folder)
-    if role == "baselines":
-        from pipeline.classical_artifacts import Baselines
-
-        return Baselines(folder, tuple(row for row in artifact.manifest.ledger if isinstance(row, ClassicalRow)))
-    from pipeline.artifacts import SavedModel, Variants
-
-    return (
-        Variants(folder, artifact.manifest.details["chosen"])
-        if role == "variants"
-        else SavedModel.open(folder, artifact.manifest.stage)
-    )

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from data.contract import ConfigError, PenjingError, StoreError
+from models.own_model_config import FileModelConfig
+from pipeline.config import RunConfig
 from pipeline.config_reading.file import LoadedConfig, load_config
 from pipeline.executors.local import worker_pool
 from pipeline.planner import Plan, Scope, check_start, make_plan
@@ -144,6 +146,7 @@ def run_request(request: Request, listener: Listener, loaded: LoadedConfig, plan
     """
     workdir = request.workdir
     run = _run_file(request, loaded, plan)
+    look_who_writes(workdir, loaded.config, listener)
     workdir.write(run)
     try:
         result = _made(request, listener, loaded, plan, run)
@@ -154,6 +157,23 @@ def run_request(request: Request, listener: Listener, loaded: LoadedConfig, plan
         raise
     workdir.mark(run.name, "done" if result.published.verdict is None else "failed")
     return result
+
+
+def look_who_writes(workdir: Workdir, config: RunConfig, listener: Listener) -> None:
+    """Tells of a work directory that other users can write to; refuses it where a model in it may run code.
+
+    Raises:
+        StoreError: the config allows layers to bring code along, and that code could be anybody's.
+    """
+    folder = workdir.open_to_others()
+    if folder is None:
+        return
+    if isinstance(config.model, FileModelConfig) and config.model.allow:
+        raise StoreError(
+            f"model.allow: expected a work directory that only you can write to, got {folder}: the code of the layers "
+            "would be whatever others put there. Choose another --workdir, or take their permission (chmod o-w)."
+        )
+    listener.note(f"note: other users can write to {folder}, and so to what this run goes on with (docs/faults.md)")
 
 
 def _made(request: Request, listener: Listener, loaded: LoadedConfig, plan: Plan, run: RunFile) -> RunResult:
