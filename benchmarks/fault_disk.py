@@ -1,7 +1,8 @@
 """Runs on a disk that is full at one write after the other: small filesystems in memory, of many sizes.
 
-Two things fill up: space, in pages of 4 KiB, and the number of files. A run must end with exit code 1 and one line that
-says so; what was finished before is whole; and with room it goes on, to the bytes of a run that always had it.
+Two things fill up: space, in pages of 4 KiB, and the number of files. Besides, a limit on the size of each file
+(RLIMIT_FSIZE), which needs no root. A run must end with exit code 1 and one line that says so; what was finished before
+is whole; and with room it goes on, to the bytes of a run that always had it.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,11 @@ from benchmarks.fault_runs import bundle_bytes, committed, damaged, warm_run
 
 PAGE = 4096
 ROOM = "size=256m,nr_inodes=100000"
-FULL = "got no space left on the device. Make room"
+FULL = (
+    "got no space left on the device. Make room",
+    "got a limit on the size of files (ulimit -f). Raise it",
+    "Make room for temporary files",  # of the C compiler
+)
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,7 @@ def _mount(place: Path, options: str) -> None:
 
 
 def fill_disks(config: Path, folder: Path, count: int) -> Iterator[Filled]:
-    """Runs a config on `count` filesystems with too little space, and as many with too few files.
+    """Runs a config under `count` limits of file size, on as many filesystems with too little space, and too few files.
 
     Args:
         config: whose run is named `small`.
@@ -77,57 +82,65 @@ def fill_disks(config: Path, folder: Path, count: int) -> Iterator[Filled]:
     Raises:
         MountRefusedError: the system lets nobody mount a small filesystem here.
     """
-    with mounted(folder / "whole", ROOM) as place:
-        whole = warm_run("run", config, "--workdir", place / "runs")
-        if whole.code != 0:
-            sys.exit(f"the run does not end well with all the room there is:\n{whole.err}")
-        expected = bundle_bytes(place / "runs", "small")
-        bytes_needed = _used(place)
-        in_store = _used(place / "runs" / "store")
-        files_needed = sum(1 for _ in place.rglob("*")) + 1
+    whole = warm_run("run", config, "--workdir", folder / "whole")
+    if whole.code != 0:
+        sys.exit(f"the run does not end well with all the room there is:\n{whole.err}")
+    expected = bundle_bytes(folder / "whole", "small")
+    files = [path for path in (folder / "whole").rglob("*") if path.is_file()]
+    largest = max(path.stat().st_size for path in files)
+    for size in _spread(0, 20_000, count // 2) + _spread(20_000, largest, count - count // 2):
+        place = folder / "limited"
+        yield _fill(config, place, f"fsize={size}", expected, lambda: None, size)
+        shutil.rmtree(place)
+    pages = (_pages(folder / "whole" / "store"), _pages(folder / "whole"))
+    inodes = 2 + sum(1 for _ in (folder / "whole").rglob("*"))
+    shutil.rmtree(folder / "whole")
     # Most of a run's bytes are its report; most of its writes are not.
-    sizes = _spread(1, in_store // PAGE, count - count // 4) + _spread(
-        in_store // PAGE, bytes_needed // PAGE, count // 4
-    )
-    for pages in sizes:
-        yield _fill(config, folder / "full", f"size={pages * PAGE // 1024}k", expected)
-    for files in _spread(2, files_needed, count):
-        yield _fill(config, folder / "full", f"nr_inodes={files}", expected)
+    sizes = [f"size={4 * each}k" for each in _spread(1, pages[0], count - count // 4) + _spread(*pages, count // 4)]
+    for limit in sizes + [f"nr_inodes={each}" for each in _spread(2, inodes, count)]:
+        with mounted(folder / "full", limit) as place:
+            yield _fill(config, place, limit, expected, lambda place=place: _mount_again(place))  # type: ignore[misc]
 
 
 def _spread(low: int, high: int, count: int) -> list[int]:
     return sorted({low + (high - low) * (2 * number + 1) // (2 * count) for number in range(count)})
 
 
-def _used(folder: Path) -> int:
-    return sum(path.stat().st_blocks * 512 for path in folder.rglob("*"))
+def _pages(folder: Path) -> int:
+    return sum(-(-path.stat().st_size // PAGE) or 1 for path in folder.rglob("*"))
 
 
-def _fill(config: Path, folder: Path, limit: str, expected: dict[str, str]) -> Filled:
+def _fill(
+    config: Path,
+    place: Path,
+    limit: str,
+    expected: dict[str, str],
+    make_room: Callable[[], None],
+    most_bytes: int | None = None,
+) -> Filled:
     """Lets one run meet the limit, then another go on with room."""
     wrong = []
-    with mounted(folder, limit) as place:
-        workdir = place / "runs"
-        first = warm_run("run", config, "--workdir", workdir)
-        before = committed(workdir)
-        if first.code not in (0, 1):
-            wrong.append(f"exit code {first.code}")
-        if first.code == 1 and (first.err.count("\n") != 1 or FULL not in first.err):
-            wrong.append(f"not one clear line: {first.err!r}")
-        log = workdir / "small" / "run.log"
-        if log.exists() and "Traceback" in log.read_text(encoding="utf-8", errors="replace"):
-            wrong.append("a traceback in run.log")
-        wrong += damaged(workdir)
-        _mount_again(place)
-        second = warm_run("run", config, "--workdir", workdir)
-        if second.code != 0:
-            wrong.append(f"with room: exit code {second.code}: {second.err!r}")
-        elif bundle_bytes(workdir, "small") != expected:
-            wrong.append("with room: other bytes")
-        after = committed(workdir)
-        wrong += [f"made again: {each}" for each, identity in before.items() if after.get(each) != identity]
-        left = [path.name for path in workdir.rglob("*.tmp")]
-        wrong += [f"left behind: {', '.join(left)}"] if left else []
+    workdir = place / "runs"
+    first = warm_run("run", config, "--workdir", workdir, most_bytes=most_bytes)
+    before = committed(workdir)
+    if first.code not in (0, 1):
+        wrong.append(f"exit code {first.code}")
+    if first.code == 1 and (first.err.count("\n") != 1 or not any(each in first.err for each in FULL)):
+        wrong.append(f"not one clear line: {first.err!r}")
+    log = workdir / "small" / "run.log"
+    if log.exists() and "Traceback" in log.read_text(encoding="utf-8", errors="replace"):
+        wrong.append("a traceback in run.log")
+    wrong += damaged(workdir)
+    make_room()
+    second = warm_run("run", config, "--workdir", workdir)
+    if second.code != 0:
+        wrong.append(f"with room: exit code {second.code}: {second.err!r}")
+    elif bundle_bytes(workdir, "small") != expected:
+        wrong.append("with room: other bytes")
+    after = committed(workdir)
+    wrong += [f"made again: {each}" for each, identity in before.items() if after.get(each) != identity]
+    left = [path.name for path in workdir.rglob("*.tmp")]
+    wrong += [f"left behind: {', '.join(left)}"] if left else []
     return Filled(limit, first.err, len(before), tuple(wrong))
 
 

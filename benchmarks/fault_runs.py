@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import resource
 import runpy
 import subprocess
 import sys
@@ -73,12 +74,15 @@ class WarmRun:
 
     Args:
         arguments: of the command line.
+        most_bytes: of a file that it may write; no limit where None.
     """
 
-    def __init__(self, *arguments: str | Path) -> None:
+    def __init__(self, *arguments: str | Path, most_bytes: int | None = None) -> None:
         self._out, self._err = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 -- until `wait`
         self._child = os.fork()
         if self._child == 0:
+            if most_bytes is not None:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
             _become(arguments, self._out.fileno(), self._err.fileno())
 
     def wait(self) -> Told:
@@ -92,9 +96,9 @@ class WarmRun:
         return Told(os.waitstatus_to_exitcode(status), *told)
 
 
-def warm_run(*arguments: str | Path) -> Told:
+def warm_run(*arguments: str | Path, most_bytes: int | None = None) -> Told:
     """Runs the command line to its end; see `WarmRun`."""
-    return WarmRun(*arguments).wait()
+    return WarmRun(*arguments, most_bytes=most_bytes).wait()
 
 
 def _become(arguments: Sequence[str | Path], out: int, err: int) -> None:

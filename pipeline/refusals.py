@@ -20,6 +20,7 @@ _REASONS: Mapping[int, str] = {
     errno.EEXIST: "a file of that name. Choose another --workdir",
     errno.ELOOP: "a symbolic link, which is not followed below a work directory. Remove it",
     errno.ENOSPC: "no space left on the device. Make room (`gc` removes what no run needs) and start again",
+    errno.EFBIG: "a limit on the size of files (ulimit -f). Raise it and start again",
     errno.EDQUOT: "a full quota. Make room (`gc` removes what no run needs) and start again",
 }
 """What the commonest refusals mean, and what to do about them."""
