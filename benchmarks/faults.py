@@ -111,9 +111,8 @@ def _full_disk(asked: argparse.Namespace, folder: Path) -> list[str]:
             wrong += [f"{each.limit}: {fault}" for fault in each.wrong]
     except MountRefusedError as error:
         out.print(f"no small filesystem: {error}")
-    out.print(
-        f"\nlimits that were met: {met['size']} of space, {met['nr_inodes']} of files, {met['fsize']} of one file's size"
-    )
+    told = f"{met['size']} of space, {met['nr_inodes']} of files, {met['fsize']} of the size of one file"
+    out.print(f"\nlimits that were met: {told}")
     return wrong
 
 
