@@ -151,7 +151,7 @@ class SavedModel:
 
 
 def refuse_planted_code(path: Path, stage: str, *, allow_code: bool) -> None:
-    """Refuses a model of the store that would run code as Keras loads it.
+    """Refuses a model of the store that would run code as Keras loads it, or keep Keras at it for ever.
 
     Its manifest fits its bytes, but whoever can write to the store can write a manifest too. A `.keras` file names what
     is imported and called; Keras's own safe mode sees to byte code alone.
@@ -166,12 +166,18 @@ def refuse_planted_code(path: Path, stage: str, *, allow_code: bool) -> None:
     """
     from pipeline.own_model.foreign_code import foreign_code
     from pipeline.own_model.formats import read_architecture
+    from pipeline.own_model.wiring import check_wiring
 
     try:
-        found = foreign_code(read_architecture(path).configs)
+        configs = read_architecture(path).configs
+        found = foreign_code(configs)
+        check_wiring(configs)
     except ConfigError as error:
-        told = str(error).partition(", got ")[2] or str(error)
-        raise StoreError(f"store.{stage}: expected {path} to be a model that Penjing saved, got {told}") from error
+        told = str(error).partition(", got ")[2].partition(". ")[0]  # its advice is for a file of the user's own
+        raise StoreError(
+            f"store.{stage}: expected {path} to be a model that Penjing saved, got {told}. Who may write there? "
+            f"`--force {stage}` makes it again."
+        ) from error
     refused = [each for each in found if not (allow_code and each.allowable)]
     if refused:
         raise StoreError(

@@ -257,6 +257,35 @@ def test_code_in_a_model_of_the_store_is_refused_before_keras_sees_it(
     )
 
 
+def test_model_of_the_store_that_keras_would_never_be_done_with_is_refused(tmp_path: Path) -> None:
+    dense = {"class_name": "Dense", "module": "keras.layers", "config": {"name": "a"}, "name": "a"}
+    layers = [{**dense, "inbound_nodes": [[["a", 0, 0, {}]]]}]
+    config = {"class_name": "Functional", "module": "keras", "config": {"name": "net", "layers": layers}}
+    path = keras_file(tmp_path / "model.keras", config)
+    with pytest.raises(StoreError) as caught:
+        refuse_planted_code(path, "train", allow_code=False)
+    assert str(caught.value) == (
+        f"store.train: expected {path} to be a model that Penjing saved, got layer 'a', whose input never comes to be. "
+        "Who may write there? `--force train` makes it again."
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "an empty file"),
+        (b"PK\x05\x06" + bytes(18), "one without (empty)"),
+        (b"no model", "a file that begins with b'no m'"),
+    ],
+)
+def test_what_is_no_model_at_all_is_refused(tmp_path: Path, content: bytes, told: str) -> None:
+    path = tmp_path / "model.keras"
+    path.write_bytes(content)
+    with pytest.raises(StoreError) as caught:
+        refuse_planted_code(path, "train", allow_code=False)
+    assert f"to be a model that Penjing saved, got {told}. Who may write there?" in str(caught.value)
+
+
 def test_the_config_behind_a_key_says_whether_code_may_run_and_nothing_else_does(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
 
