@@ -74,13 +74,15 @@ def _killed(
             code = process.wait(timeout=moment())
             break
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            hit.append(_place(workdir, name))
-            wrong += damaged(workdir)
-            wrong += [
-                f"made again: {each}" for each, identity in before.items() if committed(workdir)[each] != identity
-            ]
+            pass
+        finally:  # whatever ends this measurement leaves no run behind
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        hit.append(_place(workdir, name))
+        after = committed(workdir)
+        wrong += damaged(workdir)
+        wrong += [f"made again: {each}" for each, identity in before.items() if after.get(each) != identity]
     if code not in (0, 4):
         wrong.append(f"exit code {code}")
     same = bundle_bytes(workdir, name) == expected
