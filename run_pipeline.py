@@ -12,14 +12,13 @@ if LOADING:  # Ctrl-C before anything has begun leaves nothing to say, and no tr
     signal.signal(signal.SIGINT, lambda *_: (os.write(2, b"interrupted\n"), os._exit(INTERRUPTED)))
 
 import json
-from contextlib import suppress
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from data.contract import ConfigError, ConversionError, DataError, PenjingError, StoreError
+from data.contract import ConfigError, ConversionError, DataError, PenjingError
 from pipeline.garbage import find_garbage, remove
 from pipeline.interruption import Interruption
 from pipeline.native_messages import native_messages_to
@@ -254,17 +253,8 @@ def _run(request: Request, *, as_json: bool) -> None:
             if result.published.verdict is not None:
                 listener.record(f"error: {result.published.verdict}")
         except (PenjingError, OSError, KeyboardInterrupt) as error:
-            with suppress(StoreError):  # a full disk is told on the console, and may be the very error
-                listener.record("interrupted" if isinstance(error, KeyboardInterrupt) else f"error: {error}")
-            # Bad data, a bad config or a conversion that cannot be would be met again by the same command.
-            again = isinstance(error, ConfigError | DataError | ConversionError)
-            if not again:
-                listener.note(f"what was finished is kept; go on with: {request.command}")
-            elif listener.num_finished:
-                listener.note("what was finished is kept for the next run")
-            report = request.workdir.run_folder(loaded.config.name) / "report.html"
-            if report.exists():
-                listener.note(f"{report} is that of an earlier run")
+            told = "interrupted" if isinstance(error, KeyboardInterrupt) else f"error: {error}"
+            listener.end_with(told, _what_next(error, listener, request, loaded.config.name))
             raise
         finally:
             listener.close()
@@ -274,6 +264,18 @@ def _run(request: Request, *, as_json: bool) -> None:
         _print_result(result, result.metric, request.workdir)
     if result.published.verdict is not None:
         raise result.published.verdict
+
+
+def _what_next(error: BaseException, listener: TerminalListener, request: Request, name: str) -> list[str]:
+    """Returns what a user should know after a run that came to no end."""
+    notes = []
+    # Bad data, a bad config or a conversion that cannot be would be met again by the same command.
+    if not isinstance(error, ConfigError | DataError | ConversionError):
+        notes.append(f"what was finished is kept; go on with: {request.command}")
+    elif listener.num_finished:
+        notes.append("what was finished is kept for the next run")
+    report = request.workdir.run_folder(name) / "report.html"
+    return [*notes, f"{report} is that of an earlier run"] if report.exists() else notes
 
 
 def _print_result(result: RunResult, metric: str, place: Workdir) -> None:

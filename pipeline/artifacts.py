@@ -72,17 +72,20 @@ class SavedModel:
         folder: where it lies.
         record: task, schema, and the loss it was trained with.
         stage: stage that made it.
+        allow_code: whether the run's config lets layers of the user's own file run code. What lies on disk does not
+            say so: others may be able to write there.
     """
 
     folder: Path
     record: ModelRecord
     stage: str
+    allow_code: bool = False
 
     @staticmethod
-    def open(folder: Path, stage: str) -> SavedModel:
+    def open(folder: Path, stage: str, *, allow_code: bool = False) -> SavedModel:
         """Opens the folder of a model that `stage` made; the model itself is read by `load`."""
         text = (folder / _RECORD).read_text(encoding="utf-8")
-        return SavedModel(folder, ModelRecord.model_validate_json(text), stage)
+        return SavedModel(folder, ModelRecord.model_validate_json(text), stage, allow_code)
 
     def load(self) -> Any:
         """Returns the Keras model, uncompiled; code in it (Lambda layers) runs only where the config allows it."""
@@ -93,7 +96,7 @@ class SavedModel:
 
         # A stage that builds no network has not imported them, and Keras would not know their names.
         own = {each.__name__: each for each in (hard_swish, StatelessDropout, TimeReversed)}
-        safe = not self.record.foreign_layers
+        safe = not (self.allow_code and self.record.foreign_layers)
         return keras.models.load_model(self.folder / _MODEL, compile=False, safe_mode=safe, custom_objects=own)
 
     def load_autoencoder(self) -> Any:

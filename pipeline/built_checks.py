@@ -6,23 +6,24 @@ does this: its artifact would hang on every section of the config, and training 
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 from data.contract import ConfigError
-from models.own_model_config import OWN_MODELS
+from models.own_model_config import OWN_MODELS, FileModelConfig
 from pipeline.artifacts import SavedModel
 from pipeline.config import RunConfig
 from pipeline.config_reading.recurrent_checks import lstm_has_it
 from pipeline.planner import Plan
+from pipeline.store import Artifact
 
 
-def check_built(plan: Plan, folder: Path) -> None:
+def check_built(plan: Plan, built: Callable[[], Artifact]) -> None:
     """Checks a user's network against the later stages of a run; of other networks the config was checked.
 
     Args:
         plan: of the run; where all its stages are there already, nothing is looked at.
-        folder: artifact of stage `build`.
+        built: returns the artifact of stage `build`, once it may be loaded.
 
     Raises:
         ConfigError: no node of it can be removed, a layer cannot be rounded in training, or its LSTM does not have the
@@ -31,7 +32,8 @@ def check_built(plan: Plan, folder: Path) -> None:
     later = [planned for planned in plan.stages if planned.stage.name not in ("ingest", "build")]
     if not isinstance(plan.config.model, OWN_MODELS) or all(planned.state == "cached" for planned in later):
         return
-    check_network(SavedModel.open(folder, "build").load(), plan.config)
+    allow_code = isinstance(plan.config.model, FileModelConfig) and bool(plan.config.model.allow)
+    check_network(SavedModel.open(built().folder, "build", allow_code=allow_code).load(), plan.config)
 
 
 def check_network(model: Any, config: RunConfig) -> None:

@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 import lzma
-import os
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data.contract import DataError
-from pipeline.files import sync_folder
+from pipeline.files import read_own, write_parts_atomically
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,14 +49,8 @@ class FileCheckpoints:
                 np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
                 archive.writestr(f"{name}.npy", member.getvalue())
             archive.writestr(_STATE, json.dumps(dict(state)))
-        temporary = self._path.with_suffix(".tmp")
-        with temporary.open("wb") as stream:
-            stream.write(content.getbuffer())
-            stream.write(hashlib.sha256(content.getbuffer()).digest())
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(self._path)
-        sync_folder(self._path.parent)
+        data = content.getbuffer()
+        write_parts_atomically(self._path, (data, hashlib.sha256(data).digest()))
 
     def load(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]] | None:
         """Returns (arrays, state) as last saved; None where nothing was saved, or a byte of it changed."""
@@ -99,7 +92,7 @@ def _whole(path: Path) -> io.BytesIO | None:
     The CRC-32 of a zip's members would not do: it does not cover their names and the directory.
     """
     try:
-        data = path.read_bytes() if path.is_file() else b""
+        data = read_own(path)
     except OSError:
         return None
     content, digest = data[:-_DIGEST_BYTES], data[-_DIGEST_BYTES:]

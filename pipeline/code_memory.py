@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from pipeline.code_digest import ROOMS, ROOT, Code
-from pipeline.files import canonical_json, sha256_of_json
+from pipeline.files import canonical_json, read_own, sha256_of_json
 from pipeline.refusals import remember
 
 _SETTLED_NANOSECONDS = 2_000_000_000
@@ -86,7 +86,7 @@ def _record(state: str, module: str, parts: object) -> dict[str, object]:
 def _remembered(path: Path, state: str, module: str) -> dict[str, str] | None:
     """Returns what was remembered of a state of the project; None where that is nothing, or damaged."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(read_own(path))
     except (OSError, ValueError, RecursionError):
         return None
     if not isinstance(found, dict) or found != _record(state, module, found.get("parts")):

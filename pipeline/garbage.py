@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from data.contract import StoreError
+from pipeline.files import clear_away
 from pipeline.refusals import explained
 from pipeline.remote.addresses import COPIES, addresses
 from pipeline.runs import RUN_FILES, Workdir
@@ -63,27 +63,27 @@ def _find(workdir: Workdir, keep: int | None) -> list[Garbage]:
     artifacts = list(store.artifacts())
     dropped = _dropped(workdir, store, keep)
     needed, tried = _needed(workdir, store, dropped, artifacts)
-    found = [_garbage(workdir.run_folder(name), "run and its bundle", RUN_FILES) for name in dropped]
+    found = [_run_garbage(workdir.run_folder(name)) for name in dropped]
     found += [
         _garbage(store.folder(stage, key), f"{stage} artifact")
         for stage, key in artifacts
         if (stage, key) not in needed
     ]
     for folder, what in ((".scratch", "unfinished work"), (".staging", "half-written artifact")):
-        for path in sorted((store.root / folder).glob("*/*" if folder == ".scratch" else "*")):
+        for path in _within(store.root / folder, "*/*" if folder == ".scratch" else "*"):
             name = f"{path.parent.name}-{path.name}" if folder == ".scratch" else path.name
             stage, _, key = name.rpartition("-")
             wanted = folder == ".scratch" and _goes_on(store, stage, key, needed, tried)
             if not wanted and not _in_work(store, stage, key):
                 found.append(_garbage(path, what))
     found.extend(_unread_copies(workdir, store, dropped))
-    found.extend(_garbage(path, "set aside") for path in sorted((store.root / ".aside").glob("*")))
+    found.extend(_garbage(path, "set aside") for path in _within(store.root / ".aside", "*"))
     return found
 
 
 def _unread_copies(workdir: Workdir, store: Store, dropped: Sequence[str]) -> list[Garbage]:
     """Returns the copies of URLs that no kept run reads."""
-    folders = sorted((store.root / COPIES).glob("*"))
+    folders = _within(store.root / COPIES, "*")
     if not folders:
         return []
     from ruamel.yaml import YAML
@@ -95,6 +95,18 @@ def _unread_copies(workdir: Workdir, store: Store, dropped: Sequence[str]) -> li
     return [_garbage(path, "copy of a URL that no run reads") for path in unread]
 
 
+def _run_garbage(folder: Path) -> Garbage:
+    """What Penjing put into a run's folder, and what a kill left half-written of it."""
+    halves = (path.name for name in RUN_FILES for path in folder.glob(f".{name}.*.tmp"))
+    return _garbage(folder, "run and its bundle", (*sorted(halves), *RUN_FILES))
+
+
+def _within(folder: Path, pattern: str) -> list[Path]:
+    """Returns what fits a pattern and lies in a folder itself: not where links on the way would lead to."""
+    found = sorted(folder.glob(pattern))
+    return [path for path in found if not any(map(Path.is_symlink, (folder, path.parent)))]
+
+
 def remove(garbage: list[Garbage]) -> None:
     """Removes what `find_garbage` found.
 
@@ -104,10 +116,7 @@ def remove(garbage: list[Garbage]) -> None:
     for each in garbage:
         with explained(each.path):
             for path in [each.path] if each.names is None else _present(each.path, each.names):
-                if path.is_dir() and not path.is_symlink():
-                    shutil.rmtree(path)
-                else:
-                    path.unlink()
+                clear_away(path)
             if each.names is not None and not any(each.path.iterdir()):
                 each.path.rmdir()
 
@@ -118,6 +127,8 @@ def _dropped(workdir: Workdir, store: Store, keep: int | None) -> list[str]:
         return []
     dropped = []
     for name in workdir.names()[keep:]:
+        if workdir.run_folder(name).is_symlink():  # what it leads to is not of the work directory
+            continue
         run = workdir.read(name)
         keys = [] if run is None else list(run.keys.items())
         if not any(_in_work(store, stage, key) for stage, key in [*keys, ("publish", name)]):
@@ -200,7 +211,7 @@ def _with_trials(
 def _in_work(store: Store, stage: str, key: str) -> bool:
     """Whether a run is making that artifact right now; told by its lock, which `Store.lock` takes with flock(2)."""
     try:
-        lock = os.open(store.root / ".locks" / f"{stage}-{key}.lock", os.O_RDONLY)
+        lock = os.open(store.root / ".locks" / f"{stage}-{key}.lock", os.O_RDONLY | os.O_NONBLOCK)
     except FileNotFoundError:
         return False
     try:

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
+from pipeline.files import append_own
+
 
 @contextmanager
 def native_messages_to(log: Path) -> Iterator[TextIO]:
@@ -25,7 +27,7 @@ def native_messages_to(log: Path) -> Iterator[TextIO]:
     """
     sys.stderr.flush()
     before = os.dup(2)
-    with log.open("ab") as target, os.fdopen(os.dup(before), "w", buffering=1) as stream:
+    with append_own(log) as target, os.fdopen(os.dup(before), "w", buffering=1) as stream:
         os.dup2(target.fileno(), 2)
         try:
             yield stream

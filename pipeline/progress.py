@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from data.contract import StoreError
+from pipeline.files import append_own
 from pipeline.refusals import explained
 
 _LINES = 10
@@ -32,11 +36,12 @@ class RunProgress:
         self._console = console
         self._check = check
         self._log: TextIO | None = None
+        self._log_path = log or Path()
         self._bar: Progress | None = None
         self._tasks: dict[str, tuple[str, TaskID]] = {}
         self._said: dict[str, int] = {}
         if log is not None:
-            self._log = log.open("a", encoding="utf-8", errors="backslashreplace")
+            self._log = TextIOWrapper(append_own(log), encoding="utf-8", errors="backslashreplace")
 
     def note(self, text: str) -> None:
         """Says one line that stays."""
@@ -73,6 +78,22 @@ class RunProgress:
             self._bar = None
             self._tasks.clear()
 
+    def end_with(self, error: str, notes: Sequence[str]) -> None:
+        """Tells how a run came to no end, and closes the log; what a full disk keeps the log from saying is lost to it.
+
+        Args:
+            error: kept in the log alone.
+            notes: what a user is to know besides.
+        """
+        self.rest()
+        with suppress(StoreError):
+            self.record(error)
+        for text in notes:
+            with suppress(StoreError):  # the console has it
+                self.note(text)
+        with suppress(StoreError):
+            self.close()
+
     def close(self) -> None:
         """Takes the bar away and closes the log.
 
@@ -82,7 +103,7 @@ class RunProgress:
         self.rest()
         if self._log is not None:
             log, self._log = self._log, None
-            with explained(Path(log.name)):
+            with explained(self._log_path):
                 log.close()
 
     def _draw(self, label: str, done: int, total: int, told: str) -> None:
@@ -106,7 +127,7 @@ class RunProgress:
 
     def _write(self, line: str) -> None:
         if self._log is not None:
-            with explained(Path(self._log.name)):
+            with explained(self._log_path):
                 self._log.write(line + "\n")
                 self._log.flush()
 

@@ -14,12 +14,20 @@ from typing import Any
 from data.contract import GateError, PenjingError, TargetMissedError
 from pipeline.bundle_layout import SUMS
 from pipeline.code_memory import CodeMemory
-from pipeline.files import sha256_of_file, sha256_of_json, sync_folder, sync_tree, write_atomically
+from pipeline.files import (
+    clear_away,
+    refuse_link,
+    sha256_of_file,
+    sha256_of_json,
+    sync_folder,
+    sync_tree,
+    write_atomically,
+)
 from pipeline.planner import versions_of
 from pipeline.refusals import explained
 from pipeline.report.record import RunRecord, StageRecord
 from pipeline.runs import RunFile, Workdir
-from pipeline.store import MANIFEST, Artifact
+from pipeline.store import Artifact
 from pipeline.targets import missed_limit
 
 _EXCHANGE = 2
@@ -86,8 +94,8 @@ def publish(
             _write_report(report, record)
             if export is not None and bundle is not None:
                 _swap_in(_assemble(folder, export, record, report), bundle)
-                if not failed and (folder / "rejected").exists():  # of an earlier failure, which is mended now
-                    shutil.rmtree(folder / "rejected")
+                if not failed:  # what was rejected earlier is mended now
+                    clear_away(folder / "rejected")
         workdir.write(replace(run, published=_seal(origin, report, bundle)))
     return Published(report, bundle, summary, _verdict(export, bundle), run.has_earlier_bundle, no_better)
 
@@ -157,9 +165,12 @@ def _assemble(folder: Path, export: Artifact, record: RunRecord, report: Path) -
     """Puts the bundle together beside its place and returns its folder."""
     from pipeline.model_card import render_model_card
 
+    refuse_link(folder)
     staging = folder / ".bundle"
-    shutil.rmtree(staging, ignore_errors=True)
-    shutil.copytree(export.folder, staging, ignore=shutil.ignore_patterns(MANIFEST))
+    clear_away(staging)
+    for name in export.manifest.files:  # one by one: copytree would collect the system's refusals, and lose their kind
+        (staging / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(export.folder / name, staging / name)
     text = json.dumps(record.summary, indent=2, ensure_ascii=False, allow_nan=False)
     (staging / "summary.json").write_text(text + "\n", encoding="utf-8")
     (staging / "MODEL_CARD.md").write_text(render_model_card(record), encoding="utf-8")
@@ -187,7 +198,8 @@ def _seal(origin: str, report: Path, bundle: Path | None) -> str | None:
 
 def _swap_in(staging: Path, target: Path) -> None:
     """Puts a folder in another's place in one step: a reader sees the old bundle or the new one, whole."""
-    if not target.exists():
+    if target.is_symlink() or not target.exists():
+        target.unlink(missing_ok=True)
         staging.rename(target)
         sync_folder(target.parent)
         return
@@ -197,12 +209,12 @@ def _swap_in(staging: Path, target: Path) -> None:
     )
     if not swapped:  # a filesystem or system without the exchange: two renames, a moment apart
         old = target.with_name(f".{target.name}.old")
-        shutil.rmtree(old, ignore_errors=True)
+        clear_away(old)
         target.rename(old)
         staging.rename(target)
         staging = old
     sync_folder(target.parent)
-    shutil.rmtree(staging)
+    clear_away(staging)
 
 
 def _verdict(export: Artifact | None, bundle: Path | None) -> PenjingError | None:

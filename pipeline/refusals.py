@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from data.contract import StoreError
-from pipeline.files import write_atomically
+from pipeline.files import make_folders, write_atomically
 
 _REASONS: Mapping[int, str] = {
     errno.EACCES: "no permission. Choose another --workdir, or change its owner",
@@ -18,11 +18,14 @@ _REASONS: Mapping[int, str] = {
     errno.EROFS: "a read-only filesystem. Choose another --workdir",
     errno.ENOTDIR: "a path that leads through a file. Choose another --workdir",
     errno.EEXIST: "a file of that name. Choose another --workdir",
+    errno.ELOOP: "a symbolic link, which is not followed below a work directory. Remove it",
     errno.ENOSPC: "no space left on the device. Make room (`gc` removes what no run needs) and start again",
+    errno.EFBIG: "a limit on the size of files (ulimit -f). Raise it and start again",
     errno.EDQUOT: "a full quota. Make room (`gc` removes what no run needs) and start again",
 }
 """What the commonest refusals mean, and what to do about them."""
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""What the system says where there is no room."""
 _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -42,7 +45,8 @@ def explained(folder: Path) -> Iterator[None]:
     except OSError as error:
         if not _is_about(error, folder):
             raise
-        where = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else str(folder)
+        named = error.filename if error.filename2 is None else error.filename2  # of a copy or a rename, where to
+        where = os.fsdecode(named) if isinstance(named, str | bytes) else str(folder)
         told = f"{_told(error)}. Choose another --workdir"
         reason = told if error.errno is None else _REASONS.get(error.errno, told)
         raise StoreError(f"workdir: expected to be able to write to {where}, got {reason}.") from error
@@ -63,7 +67,7 @@ def remember(path: Path, text: str, root: Path) -> None:
         return
     try:
         with explained(root):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folders(root, *path.relative_to(root).parent.parts)
             write_atomically(path, text)
     except StoreError as error:
         if not isinstance(error.__cause__, OSError) or error.__cause__.errno not in _READ_ONLY:
@@ -73,7 +77,7 @@ def remember(path: Path, text: str, root: Path) -> None:
 def told_elsewhere(error: OSError) -> str:
     """Says what the system refused about a file that is not of the work directory."""
     where = "standard output, or a temporary file" if error.filename is None else error.filename
-    advice = "Make room" if error.errno in _FULL else "Check its path and permissions"
+    advice = "Make room" if error.errno in FULL else "Check its path and permissions"
     return f"files: expected to be able to use {where}, got: {_told(error)}. {advice}."
 
 
@@ -85,7 +89,7 @@ def _told(error: OSError) -> str:
 
 def _is_about(error: OSError, folder: Path) -> bool:
     """Whether an error is about a folder: what is in it, a folder it lies in, or the device it is on."""
-    if error.errno in _FULL or not isinstance(error.filename, str | bytes):
+    if error.errno in FULL or not isinstance(error.filename, str | bytes):
         return True
     named, place = (Path(os.path.abspath(path)) for path in (os.fsdecode(error.filename), folder))  # noqa: PTH100
     return named.is_relative_to(place) or place.is_relative_to(named)

@@ -17,7 +17,7 @@ from pipeline.config import RunConfig
 from pipeline.executors.pooled import Engine, PooledTrials
 from pipeline.executors.serial import SerialTrials
 from pipeline.executors.steps import PlannedStep
-from pipeline.ledger import ClassicalRow
+from pipeline.lineage import load_role, refuse_planted_models
 from pipeline.planner import Plan, PlannedStage, Scope, check_start, stage_key
 from pipeline.refusals import explained
 from pipeline.remote.addresses import localized, telling_urls
@@ -67,6 +67,7 @@ class Runner:
     engine: Engine | None = None
     clock: Callable[[], float] = time.monotonic
     _verified: dict[tuple[str, str], Artifact] = field(default_factory=dict)
+    _usable: set[tuple[str, str]] = field(default_factory=set)
     _current: set[tuple[str, str]] = field(default_factory=set)
     _code: CodeMemory = field(init=False)
     _memory: Path = field(init=False)
@@ -100,7 +101,7 @@ class Runner:
                 if planned.stage.name == "ingest":
                     _check_against_data(plan.config, made["ingest"][0])
                 if planned.stage.name == "build":
-                    check_built(plan, made["build"][0].folder)
+                    check_built(plan, partial(self._input, "build", planned.key))
             except PenjingError as error:
                 raise StageError(planned.stage.name, error) from error
         return made
@@ -131,7 +132,7 @@ class Runner:
     def _trials(self, inputs: Mapping[str, tuple[str, str]], *, again: bool) -> Trials:
         """What runs the trials of a stage; `again`: what earlier runs made of them is not taken from the store."""
         plan, engine = partial(self._planned_steps, inputs=inputs, again=again), self.engine
-        return SerialTrials(plan, self.make_step) if engine is None else PooledTrials(engine, plan, self._find)
+        return SerialTrials(plan, self.make_step) if engine is None else PooledTrials(engine, plan, self.usable)
 
     def _planned_steps(
         self, steps: Sequence[Step], inputs: Mapping[str, tuple[str, str]], *, again: bool
@@ -175,7 +176,7 @@ class Runner:
         """
         with self.store.lock(planned.stage, planned.key):
             begun()
-            found = self._find(planned.stage, planned.key)
+            found = self.usable(planned.stage, planned.key)
             if found is not None:
                 return found
             stage = _STAGES[planned.stage]
@@ -213,7 +214,7 @@ class Runner:
             trials=self._trials(inputs, again=again),
             spread=None if self.engine is None else self.engine.spread,
         )
-        loaded = {role: _load(role, self._input(*source)) for role, source in inputs.items()}
+        loaded = {role: load_role(self.store, role, self._input(*source)) for role, source in inputs.items()}
         with explained(staging), telling_urls(config, self.store.root):
             read = localized(config, stage.reads, self.store.root)
             asked = module.Config(**{name.rpartition(".")[2]: value for name, value in read.items()})
@@ -269,8 +270,20 @@ class Runner:
             "Start it again."
         )
 
-    def _input(self, stage: str, key: str) -> Artifact:
+    def usable(self, stage: str, key: str) -> Artifact | None:
+        """Finds an artifact whose models may be loaded.
+
+        Raises:
+            StoreError: one of them would run code as it is loaded.
+        """
         found = self._find(stage, key)
+        if found is not None and (stage, key) not in self._usable:
+            refuse_planted_models(self.store, found)
+            self._usable.add((stage, key))
+        return found
+
+    def _input(self, stage: str, key: str) -> Artifact:
+        found = self.usable(stage, key)
         if found is None:
             raise PenjingError(f"store.{stage}: expected {key[:12]} to be whole, got none. Start the run again.")
         return found
@@ -285,27 +298,3 @@ def _check_against_data(config: RunConfig, artifact: Artifact) -> None:
     from pipeline.data_checks import check_against_data
 
     check_against_data(weights, clustering, Dataset.open(artifact.folder))
-
-
-def _load(role: str, artifact: Artifact) -> Any:
-    """Opens an artifact as the typed object that its role stands for."""
-    folder: Path = artifact.folder
-    if role == "dataset":
-        from data.dataset import Dataset
-
-        return Dataset.open(folder)
-    if role == "fitted":
-        from pipeline.classical_artifacts import SavedClassical
-
-        return SavedClassical.open(folder)
-    if role == "baselines":
-        from pipeline.classical_artifacts import Baselines
-
-        return Baselines(folder, tuple(row for row in artifact.manifest.ledger if isinstance(row, ClassicalRow)))
-    from pipeline.artifacts import SavedModel, Variants
-
-    return (
-        Variants(folder, artifact.manifest.details["chosen"])
-        if role == "variants"
-        else SavedModel.open(folder, artifact.manifest.stage)
-    )

@@ -7,11 +7,14 @@ import shlex
 import string
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data.contract import ConfigError, PenjingError
+from data.contract import ConfigError, PenjingError, StoreError
+from models.own_model_config import FileModelConfig
+from pipeline.config import RunConfig
 from pipeline.config_reading.file import LoadedConfig, load_config
 from pipeline.executors.engine import lent_engine
 from pipeline.planner import Plan, Scope, check_start, make_plan
@@ -19,7 +22,7 @@ from pipeline.publish import Published, publish
 from pipeline.refusals import explained
 from pipeline.remote.awaiting import awaited, fetch
 from pipeline.runner import Listener, Runner
-from pipeline.runs import RunFile, RunState, Workdir
+from pipeline.runs import RunFile, Workdir
 from pipeline.store import Artifact
 
 if TYPE_CHECKING:
@@ -150,26 +153,50 @@ def run_request(request: Request, listener: Listener, loaded: LoadedConfig, plan
     if plan.awaited:
         plan = _with_copies(request, listener, loaded, plan)
     run = _run_file(request, loaded, plan)
+    look_who_writes(workdir, loaded.config, listener)
     workdir.write(run)
-    state: RunState = "failed"
     try:
-        store, config = workdir.store(listener.note), loaded.config
-        with (
-            explained(store.root),
-            loaded.placed(),
-            lent_engine(config, store, listener) as engine,
-        ):
-            stages = tuple(Runner(store, listener, config.seed, engine).execute(plan, request.scope).values())
-        # Two runs of one name publish one after the other.
-        with workdir.store(listener.note).lock("publish", run.name):
-            published = publish(workdir, run, stages)
-        state = "done" if published.verdict is None else "failed"
-        return RunResult(run.name, run.task, loaded.config.score_name, stages, published)
-    except KeyboardInterrupt:
-        state = "interrupted"
+        result = _made(request, listener, loaded, plan, run)
+    except BaseException as error:
+        # What ended the run is told, and not that a full disk keeps this from being noted too.
+        with suppress(StoreError):
+            workdir.mark(run.name, "interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
         raise
-    finally:
-        workdir.mark(run.name, state)
+    workdir.mark(run.name, "done" if result.published.verdict is None else "failed")
+    return result
+
+
+def look_who_writes(workdir: Workdir, config: RunConfig, listener: Listener) -> None:
+    """Tells of a work directory that other users can write to; refuses it where a model in it may run code.
+
+    Raises:
+        StoreError: the config allows layers to bring code along, and that code could be anybody's.
+    """
+    folder = workdir.open_to_others()
+    if folder is None:
+        return
+    if isinstance(config.model, FileModelConfig) and config.model.allow:
+        raise StoreError(
+            f"model.allow: expected a work directory that only you can write to, got {folder}: the code of the layers "
+            "would be whatever others put there. Choose another --workdir, or take their permission (chmod o-w)."
+        )
+    listener.note(f"note: other users can write to {folder}, and so to what this run goes on with (docs/faults.md)")
+
+
+def _made(request: Request, listener: Listener, loaded: LoadedConfig, plan: Plan, run: RunFile) -> RunResult:
+    """Makes what is not there yet, and publishes it."""
+    workdir, config = request.workdir, loaded.config
+    store = workdir.store(listener.note)
+    with (
+        explained(store.root),
+        loaded.placed(),
+        lent_engine(config, store, listener) as engine,
+    ):
+        stages = tuple(Runner(store, listener, config.seed, engine).execute(plan, request.scope).values())
+    # Two runs of one name publish one after the other.
+    with workdir.store(listener.note).lock("publish", run.name):
+        published = publish(workdir, run, stages)
+    return RunResult(run.name, run.task, config.score_name, stages, published)
 
 
 def _with_copies(request: Request, listener: Listener, loaded: LoadedConfig, plan: Plan) -> Plan:

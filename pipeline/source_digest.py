@@ -12,7 +12,7 @@ from data.config import DataConfig
 from data.contract import ConfigError, DataError
 from data.source_files import source_files
 from models.own_model_config import BuilderModelConfig, FileModelConfig
-from pipeline.files import canonical_json, sha256_of_file, sha256_of_json
+from pipeline.files import canonical_json, read_own, sha256_of_file, sha256_of_json
 from pipeline.own_model.builder_code import builder_code
 from pipeline.own_model.files import model_files
 from pipeline.refusals import remember
@@ -137,7 +137,7 @@ def _digests(paths: Iterable[Path], memory: Path, *, rehash: bool) -> dict[str, 
 def _remembered(memory: Path) -> dict[str, list[str]]:
     """Returns path -> (identity, digest) as remembered; nothing where the memory is damaged."""
     try:
-        found = json.loads(memory.read_text(encoding="utf-8")) if memory.is_file() else None
+        found = json.loads(read_own(memory))
         if not isinstance(found, dict) or found.get("digest") != sha256_of_json(found.get("files")):
             return {}
     except (OSError, ValueError, RecursionError):

@@ -11,6 +11,7 @@ A manifest carries a digest of itself and of every file, so that any changed byt
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import uuid
@@ -24,7 +25,18 @@ from filelock import FileLock, Timeout
 from pydantic import TypeAdapter
 
 from data.contract import StoreError
-from pipeline.files import canonical_json, sha256_of_file, sha256_of_json, sync_folder, sync_tree
+from pipeline.files import (
+    canonical_json,
+    clear_away,
+    make_folders,
+    read_own,
+    refuse_link,
+    refuse_links,
+    sha256_of_json,
+    sha256_of_own,
+    sync_folder,
+    sync_tree,
+)
 from pipeline.ledger import AnyRow
 from pipeline.refusals import explained
 
@@ -130,8 +142,7 @@ class Store:
     def manifest(self, stage: str, key: str) -> Manifest | None:
         """Returns an artifact's manifest, its files not looked at; None where it is missing or damaged."""
         try:
-            path = self.folder(stage, key) / MANIFEST
-            manifest = Manifest.from_json(path.read_bytes().decode() if path.is_file() else "")
+            manifest = Manifest.from_json(read_own(self.folder(stage, key) / MANIFEST).decode())
         except (OSError, ValueError, TypeError, KeyError, RecursionError):
             return None
         return manifest if (manifest.stage, manifest.key) == (stage, key) else None
@@ -139,8 +150,10 @@ class Store:
     def damage(self, stage: str, key: str) -> str | None:
         """Returns what is wrong with an artifact that is there, or None where every byte fits its manifest."""
         folder = self.folder(stage, key)
+        if folder.is_symlink():
+            return "it is a symbolic link"
         manifest = self.manifest(stage, key)
-        if manifest is None or (folder / MANIFEST).is_symlink():
+        if manifest is None:
             return f"{MANIFEST} is missing or was changed"
         try:
             paths = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
@@ -151,9 +164,11 @@ class Store:
             return f"{name} is {'missing' if name in manifest.files else 'not of it'}"
         for name, expected in sorted(manifest.files.items()):
             try:
-                if (folder / name).is_symlink() or sha256_of_file(folder / name) != expected:
+                if sha256_of_own(folder / name) != expected:
                     return f"{name} was changed"
             except OSError as error:
+                if error.errno in (errno.ELOOP, errno.EINVAL):  # no plain file any more
+                    return f"{name} was changed"
                 return f"{name} cannot be read ({error.strerror})"
         return None
 
@@ -179,8 +194,9 @@ class Store:
     def artifacts(self) -> Iterator[tuple[str, str]]:
         """Yields (stage, key) of every artifact, whole or not, in order."""
         for stage in sorted(self.root.glob("[!.]*")):
-            for folder in sorted(stage.glob("[!.]*")):
-                if folder.is_dir():
+            # What a link leads to is not of the store, and `gc` would remove it.
+            for folder in [] if stage.is_symlink() else sorted(stage.glob("[!.]*")):
+                if folder.is_dir() and not folder.is_symlink():
                     yield stage.name, folder.name
 
     # ------------------------------------------------------------------------------------ writing
@@ -191,7 +207,9 @@ class Store:
 
     def discard_scratch(self, stage: str, key: str) -> None:
         """Removes what a stage kept while it worked; to be called by who holds its lock."""
-        shutil.rmtree(self.scratch(stage, key), ignore_errors=True)
+        folder = self.scratch(stage, key)
+        if not folder.parent.is_symlink():
+            shutil.rmtree(folder, ignore_errors=True)
 
     @contextmanager
     def lock(self, stage: str, key: str, patience_seconds: float = LOCK_PATIENCE_SECONDS) -> Iterator[None]:
@@ -202,7 +220,7 @@ class Store:
         """
         path = self.root / ".locks" / f"{stage}-{key}.lock"
         with explained(self.root):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folders(self.root, ".locks")
             lock = FileLock(path)
             try:
                 lock.acquire(timeout=0)
@@ -227,10 +245,10 @@ class Store:
             StoreError: no permission, or no space.
         """
         with explained(self.root):
-            staging = self.root / ".staging" / f"{stage}-{key}"
-            shutil.rmtree(staging, ignore_errors=True)
-            staging.mkdir(parents=True)
-            self.scratch(stage, key).mkdir(parents=True, exist_ok=True)
+            staging = make_folders(self.root, ".staging") / f"{stage}-{key}"
+            clear_away(staging)
+            staging.mkdir()
+            refuse_links(make_folders(self.root, ".scratch", stage, key))
         return staging
 
     def commit(self, staging: Path, manifest: Manifest) -> Artifact:
@@ -246,12 +264,11 @@ class Store:
         with explained(self.root):
             names = sorted(str(path.relative_to(staging)) for path in staging.rglob("*") if path.is_file())
             # A commit that failed for want of space may be tried again; its manifest is no file of the stage.
-            files = {name: sha256_of_file(staging / name) for name in names if name != MANIFEST}
+            files = {name: sha256_of_own(staging / name) for name in names if name != MANIFEST}
             text = replace(manifest, files=files).to_json()
             (staging / MANIFEST).write_text(text, encoding="utf-8")
             sync_tree(staging)
-            target = self.folder(manifest.stage, manifest.key)
-            target.parent.mkdir(parents=True, exist_ok=True)
+            target = make_folders(self.root, manifest.stage) / manifest.key
             staging.rename(target)
             sync_folder(target.parent)
             self.discard_scratch(manifest.stage, manifest.key)
@@ -265,7 +282,7 @@ class Store:
             StoreError: no permission.
         """
         with explained(self.root):
-            aside = self.root / ".aside"
-            aside.mkdir(parents=True, exist_ok=True)
+            aside = make_folders(self.root, ".aside")
+            refuse_link(self.root / stage)
             with suppress(FileNotFoundError):  # another run was faster
                 self.folder(stage, key).rename(aside / f"{stage}-{key[:12]}-{uuid.uuid4().hex[:8]}")

@@ -65,6 +65,10 @@ int main(int argc, char **argv) {
 """
 
 
+_NO_ROOM = ("No space left", "Disk quota exceeded", "File size limit exceeded", "File too large")
+"""What compilers and linkers say where it is no fault of the source."""
+
+
 @dataclass(frozen=True)
 class CProgram:
     """A compiled model.
@@ -146,9 +150,11 @@ def compile_model(sources: Path, build: Path, num_outputs: int) -> CProgram:
     ended = subprocess.run([compiler, *FLAGS, *place], capture_output=True, text=True, check=False)  # noqa: S603 -- the machine's compiler
     if ended.returncode != 0:
         first = next((line for line in ended.stderr.splitlines() if "error" in line), ended.stderr[:200])
+        no_room = any(each in ended.stderr for each in _NO_ROOM)
         raise GateError(
             f"gate.plain C: expected {compiler} to compile {SOURCE_FILE} and {HEADER_FILE}, got: {first.strip()}. "
-            "This is a fault of Penjing's: please report it."
+            + ("Make room for temporary files" if no_room else "This is a fault of Penjing's: please report it")
+            + "."
         )
     told = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False)  # noqa: S603 -- as above
     return CProgram(program, num_outputs, told.stdout.partition("\n")[0].strip() or Path(compiler).name)

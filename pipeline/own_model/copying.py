@@ -8,6 +8,7 @@ from pathlib import Path
 from data.contract import ConfigError
 from pipeline.own_model.files import model_files
 from pipeline.own_model.formats import MAX_BYTES
+from pipeline.refusals import FULL
 
 
 def copy_model(file: str, target: Path) -> None:
@@ -19,6 +20,7 @@ def copy_model(file: str, target: Path) -> None:
 
     Raises:
         ConfigError: as `model_files`; it is larger than a model may be, or cannot be read.
+        OSError: there is no room for the copy.
     """
     source, files = Path(file), model_files(file)
     try:
@@ -33,6 +35,8 @@ def copy_model(file: str, target: Path) -> None:
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, place)
     except OSError as error:
+        if error.errno in FULL:  # the copy's disk: nothing is wrong with the model
+            raise
         raise ConfigError(
             f"model.file: expected files that can be read, got {error.filename or file}: {error.strerror}. "
             "Check its permissions."

@@ -48,6 +48,7 @@ OWN = frozenset(
     {
         ("models.activations", "hard_swish"),
         ("models.architectures.dropout", "StatelessDropout"),
+        ("models.architectures.turning", "TimeReversed"),
     }
 )
 """(module, name) of what Penjing's own networks hold besides."""

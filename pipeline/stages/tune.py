@@ -167,7 +167,9 @@ def _ended(search: _Search, entry: dict[str, Any], trial: Out, chain: Chain) -> 
 
 
 def _keep(search: _Search, number: int, made: Trained) -> None:
-    search.best, search.best_model = number, SavedModel.open(made.trained.folder, "train")
+    allow_code = search.best_model.allow_code  # as of trial 0: all are trained from one model
+    search.best_model = SavedModel.open(made.trained.folder, "train", allow_code=allow_code)
+    search.best = number
     # How the model that is handed on learned, and its clusters if it has some; trial 0's is told by `train`.
     shown = ("history", "stopped_by", "best_epoch")
     told = made.trained.manifest.details

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.store import Store
 from tests.cli.small_run import ROOT, STAGES, Finished, Run, digest
 
 
@@ -63,6 +64,61 @@ def test_flipped_byte_is_noticed_and_made_again(penjing: Run, finished: Finished
     assert "model.keras was changed; set aside" in told.stdout
     assert told.stdout.count("done") == 1
     assert digest(finished.export / "model.tflite") == before
+
+
+def test_every_kind_of_damage_to_every_file_is_noticed(finished: Finished) -> None:
+    store = Store(finished.workdir / "store")
+    dice = random.Random(7)
+    harmed = 0
+    for stage, key in store.artifacts():
+        folder = store.folder(stage, key)
+        assert store.damage(stage, key) is None
+        for path in sorted(each for each in folder.rglob("*") if each.is_file()):
+            whole = path.read_bytes()
+            flipped = bytearray(whole or b"?")
+            if whole:
+                flipped[dice.randrange(len(whole))] ^= 1 << dice.randrange(8)
+            for content in (bytes(flipped), whole[: len(whole) // 2] if whole else b"??", None):
+                path.unlink()
+                if content is not None:
+                    path.write_bytes(content)
+                assert store.damage(stage, key) is not None, path
+                path.write_bytes(whole)
+            harmed += 1
+        extra = folder / "one-too-many"
+        extra.touch()
+        assert store.damage(stage, key) == "one-too-many is not of it"
+        extra.unlink()
+        assert store.damage(stage, key) is None
+    assert harmed > 3 * len(STAGES)
+
+
+def measured(what: str, *arguments: str) -> str:
+    """Runs a measurement of faults on a small config without TensorFlow; returns its table."""
+    command = [sys.executable, "-m", "benchmarks.faults", what, "--config", "classical", *arguments]
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=600)
+    assert told.returncode == 0, told.stdout + told.stderr
+    return told.stdout
+
+
+def test_full_disk_is_told_in_one_line_and_with_room_the_run_goes_on(tmp_path: Path) -> None:
+    told = measured("full-disk", "--sizes", "3", "--scratch", str(tmp_path))
+    assert "3 of the size of one file" in told
+    # What ended the run is told, not that `run.json` could not be marked as failed either.
+    assert "/.run.json." not in told
+    if "no small filesystem: " not in told:  # only root may mount one
+        assert "limits that were met: 3 of space, 3 of files" in told
+
+
+def test_damaged_file_is_made_again_in_the_same_bytes(tmp_path: Path) -> None:
+    told = measured("flips", "--count", "4", "--others", "1", "--scratch", str(tmp_path))
+    for kind, count in (("flip", 4), ("cut", 1), ("empty", 1), ("gone", 1), ("extra", 1)):
+        assert re.search(rf"^{kind} +{count} damaged +{count} noticed", told, re.MULTILINE), told
+
+
+def test_four_runs_at_once_make_what_they_share_once(tmp_path: Path) -> None:
+    told = measured("crowd", "--scratch", str(tmp_path))
+    assert re.search(r"^4 runs at once: \d+ artifacts, [1-9]\d* of them of more than one run; 0 made more", told), told
 
 
 def test_unreachable_target_keeps_the_bundle_and_ends_with_4(penjing: Run, finished: Finished) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -336,6 +337,20 @@ def test_source_that_does_not_compile_or_crashes_is_told(tmp_path: Path) -> None
     program = compile_model(tmp_path, tmp_path, 2)
     with pytest.raises(GateError, match=r"expected model\.c to answer 4 rows, got exit code -6 and 0 rows\."):
         program.run(np.zeros((4, 3), np.float32))
+
+
+def test_compiler_without_room_is_no_fault_of_the_source(tmp_path, monkeypatch):
+    compiler = tmp_path / "cc"
+    compiler.write_text("#!/bin/sh\necho 'ld: final link failed: error: No space left on device' >&2; exit 1\n")
+    compiler.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    (tmp_path / "build").mkdir()
+    with pytest.raises(GateError) as caught:
+        compile_model(tmp_path, tmp_path / "build", 1)
+    assert str(caught.value) == (
+        f"gate.plain C: expected {compiler} to compile model.c and model.h, got: ld: final link failed: error: "
+        "No space left on device. Make room for temporary files."
+    )
 
 
 def test_a_fit_tells_its_time() -> None:

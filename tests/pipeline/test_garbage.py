@@ -298,3 +298,12 @@ def test_refusal_to_look_is_told(workdir: Workdir, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(Path, "is_file", refuse)
     with pytest.raises(StoreError, match=r"got no permission\. Choose another --workdir"):
         find_garbage(workdir, None)
+
+
+def test_half_written_files_of_a_run_go_with_it(tmp_path: Path) -> None:
+    workdir = Workdir(tmp_path / "runs")
+    workdir.write(RunFile("old", "classification", 1, "", "", {}, "done"))
+    (workdir.root / "old" / ".run.json.77.tmp").touch()
+    (workdir.root / "old" / ".report.html.77.tmp").touch()
+    remove(find_garbage(workdir, keep=0))
+    assert not (workdir.root / "old").exists()

@@ -21,6 +21,7 @@ from models.legacy_keras import keras, tf
 from models.own_model_config import FileModelConfig
 from models.prediction import predict
 from pipeline.own_model import formats
+from pipeline.own_model.copying import copy_model
 from pipeline.own_model.files import model_files
 from pipeline.own_model.loading import load_own_model
 
@@ -372,3 +373,9 @@ def test_content_decides_and_not_the_name(tmp_path: Path, head: bytes) -> None:
     (tmp_path / "m.keras").write_bytes(head)
     told = refusal(tmp_path / "m.keras", tmp_path / "scratch")
     assert told.startswith("model.file: expected a .keras archive, an HDF5 file or a SavedModel's folder, got a")
+
+
+def test_full_disk_of_the_copy_is_no_fault_of_the_model(tmp_path: Path) -> None:
+    (tmp_path / "net.keras").write_bytes(b"PK" * 1000)
+    with pytest.raises(OSError, match="No space left on device"):
+        copy_model(str(tmp_path / "net.keras"), Path("/dev/full"))

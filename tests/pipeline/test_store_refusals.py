@@ -89,7 +89,7 @@ def test_lock_is_free_after_an_error(tmp_path: Path) -> None:
 # -------------------------------------------------------------------------------------- refusals
 
 
-@pytest.mark.parametrize("number", [errno.ENOENT, errno.ELOOP, errno.ENAMETOOLONG, errno.EIO, errno.ESTALE])
+@pytest.mark.parametrize("number", [errno.ENOENT, errno.ENXIO, errno.ENAMETOOLONG, errno.EIO, errno.ESTALE])
 def test_any_refusal_is_explained(tmp_path: Path, number: int) -> None:
     told = os.strerror(number)
     expected = rf"write to {tmp_path}/a, got {told}\. Choose another --workdir"
