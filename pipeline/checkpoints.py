@@ -69,15 +69,25 @@ class FileCheckpoints:
             }
             return arrays, json.loads(archive.read(_STATE))
 
+    def state(self) -> dict[str, Any] | None:
+        """Returns the state as last saved, without the arrays; None as for `load`."""
+        content = _whole(self._path)
+        return None if content is None else _state(content)
+
 
 def resumption(scratch: Path) -> str | None:
     """Returns where a stage goes on from what its scratch folder keeps, e.g. `epoch 5`; None where that is nothing."""
     for path in sorted(scratch.glob("*.checkpoint")):
         content = _whole(path)
         if content is not None:
-            with zipfile.ZipFile(content) as archive:
-                return str(json.loads(archive.read(_STATE))["resumes_at"])
+            return str(_state(content)["resumes_at"])
     return None
+
+
+def _state(content: io.BytesIO) -> dict[str, Any]:
+    with zipfile.ZipFile(content) as archive:
+        state: dict[str, Any] = json.loads(archive.read(_STATE))
+        return state
 
 
 def _whole(path: Path) -> io.BytesIO | None:

@@ -15,8 +15,10 @@ from pipeline.built_checks import check_built
 from pipeline.code_memory import CodeMemory
 from pipeline.config import RunConfig
 from pipeline.executors.local import LocalTrials, WorkerPool
+from pipeline.executors.process import Setup
 from pipeline.executors.serial import SerialTrials
 from pipeline.executors.steps import PlannedStep
+from pipeline.executors.team import LocalPlacement, Placement, Team
 from pipeline.ledger import ClassicalRow
 from pipeline.planner import Plan, PlannedStage, Scope, check_start, stage_key
 from pipeline.refusals import explained
@@ -57,6 +59,7 @@ class Runner:
         listener: who is told.
         seed: the run's seed.
         pool: processes that trials run in; in this one where None. Whoever made it closes it.
+        placement: where the workers of one training run.
         clock: seconds, monotonic.
     """
 
@@ -64,6 +67,7 @@ class Runner:
     listener: Listener
     seed: int
     pool: WorkerPool | None = None
+    placement: Placement = LocalPlacement()  # noqa: RUF009 -- frozen
     clock: Callable[[], float] = time.monotonic
     _verified: dict[tuple[str, str], Artifact] = field(default_factory=dict)
     _current: set[tuple[str, str]] = field(default_factory=set)
@@ -202,12 +206,15 @@ class Runner:
         self._check_code(stage, parts)
         started = self.clock()
         staging = self.store.stage_folder(stage.name, key)
+        scratch = self.store.scratch(stage.name, key)
+        step = PlannedStep(stage.name, key, parts, config, dict(inputs))
         workspace = Workspace(
             output=staging,
-            scratch=self.store.scratch(stage.name, key),
+            scratch=scratch,
             seed=self.seed,
             progress=self.listener,
             trials=self._trials(inputs, again=again),
+            team=Team(self.placement, Setup(self.store.root, self.seed), step, scratch, self.listener),
         )
         loaded = {role: _load(role, self._input(*source)) for role, source in inputs.items()}
         with explained(staging):

@@ -12,7 +12,6 @@ _REMOTE = "Reading from URLs is"
 
 UNAVAILABLE_KEYS: dict[str, str] = {
     "data.augmentation": "Augmenting images is",
-    "train.workers": "One training on several workers is",
 }
 """Dotted key (`*`: any one key; list positions left out) -> what is not there, up to its verb."""
 
