@@ -112,17 +112,17 @@ class Replicas:
         return tf.function(lambda own: self.strategy.run(of_replica, args=(own,)), signature, autograph=False)
 
     def require_agreement(self, text: str) -> None:
-        """Checks that all processes go on from the same place.
+        """Checks that all processes are about the same thing.
 
         Args:
-            text: what the place is known by.
+            text: what it is known by, such as where a training goes on.
 
         Raises:
-            RuntimeError: the leading process goes on from another: one read what was kept while another was keeping.
+            RuntimeError: the leading process says something else: one read what was kept while another was keeping.
         """
         own = float(zlib.crc32(text.encode()))
         if self.told_by_leader(own) != own:
-            raise RuntimeError("the workers found different checkpoints; they have to start again")
+            raise RuntimeError("the first worker goes on from another place; all have to start again")
 
 
 def _copy_of(layer: Any) -> Any:

@@ -70,6 +70,7 @@ class Member:
         keep_to_gpus(planned.index, planned.workers_here)
         replicas = replicas_of_workers(planned.addresses, planned.index)
         self._keep_to_cores()
+        replicas.require_agreement(f"training {planned.key}")
         begun()
         from pipeline.artifacts import SavedModel
         from pipeline.stages.train import Inputs, learn

@@ -11,7 +11,7 @@ import os
 import socket
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, Protocol
@@ -128,6 +128,35 @@ def _free_ports(count: int) -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
+@dataclass
+class Losses:
+    """Workers that were lost without an epoch finished in between.
+
+    Attributes:
+        name: of the training.
+        reached: where it stood when the last one was lost, or at its start.
+        causes: why they were lost.
+    """
+
+    name: str
+    reached: str | None = None
+    causes: list[str] = field(default_factory=list)
+
+    def count(self, cause: str, reached: str | None) -> None:
+        """Takes note of one more.
+
+        Raises:
+            TrainingError: it is one too many.
+        """
+        self.causes = [*self.causes, cause] if reached == self.reached else [cause]
+        self.reached = reached
+        if len(self.causes) >= LOSSES:
+            raise TrainingError(
+                f"{self.name}.workers: expected workers that come to the end of an epoch, got {len(self.causes)} "
+                f"losses in a row: {'; '.join(self.causes)}. See run.log; what was finished is kept."
+            )
+
+
 @dataclass(frozen=True)
 class Team:
     """The workers of the stage that is being made.
@@ -158,19 +187,13 @@ class Team:
             PenjingError: what the training itself raised.
         """
         kept = FileCheckpoints(self.scratch / f"{name}.checkpoint")
-        losses: list[str] = []
-        reached = resumption(self.scratch)
+        losses = Losses(name, resumption(self.scratch))
         while not is_finished(kept):
             lost = self.work(count)
             if lost is None:
                 return
-            before, reached = reached, resumption(self.scratch)
-            losses = [*losses, lost] if reached == before else [lost]
-            if len(losses) >= LOSSES:
-                raise TrainingError(
-                    f"train.workers: expected workers that come to the end of an epoch, got {len(losses)} losses in a "
-                    f"row: {'; '.join(losses)}. See run.log; what was finished is kept."
-                )
+            reached = resumption(self.scratch)
+            losses.count(lost, reached)
             self.progress.note(f"{name}: {lost}; all {count} start again at {reached or 'the beginning'}")
 
     def work(self, count: int) -> str | None:

@@ -143,7 +143,6 @@ def test_nothing_is_told_that_only_follows_from_another_fault(tmp_path: Path) ->
     ("line", "message"),
     [
         ("engine: {kind: ray}\ntune: {}", "engine.kind: expected 'local', got 'ray'."),
-        ("train: {workers: 2}", "train.workers: expected a key of 'train', got 'workers'."),
     ],
 )
 def test_features_of_other_versions_are_refused_by_name(tmp_path: Path, line: str, message: str) -> None:
