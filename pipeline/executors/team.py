@@ -192,6 +192,8 @@ class Team:
             lost = self.work(count)
             if lost is None:
                 return
+            if is_finished(kept):
+                return  # it was lost on the way out
             reached = resumption(self.scratch)
             losses.count(lost, reached)
             self.progress.note(f"{name}: {lost}; all {count} start again at {reached or 'the beginning'}")
