@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -162,6 +163,19 @@ def keep_to_gpus(index: int, count: int) -> None:
             "all GPUs of a machine are used without workers."
         )
     tf.config.set_visible_devices(gpus[index::count], "GPU")
+
+
+@contextmanager
+def missing_workers() -> Iterator[None]:
+    """Turns TensorFlow's pages about a process that it lost touch with into a line.
+
+    Raises:
+        ConnectionError: in place of them.
+    """
+    try:
+        yield
+    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError) as error:
+        raise ConnectionError("another worker of the training is gone") from error
 
 
 def replicas_of_workers(addresses: Sequence[str], index: int) -> Replicas:

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.contract import PenjingError, Progress, StoreError
-from pipeline.checkpoints import resumption
+from pipeline.checkpoints import FileCheckpoints, resumption
 from pipeline.cluster import Cluster
 from pipeline.config import RunConfig
 from pipeline.executors.process import Setup
 from pipeline.executors.steps import PlannedStep
-from pipeline.executors.team import ClusterPlacement, Losses, Team
+from pipeline.executors.team import ClusterPlacement, Losses, Team, is_finished
 from pipeline.runs import RunFile, Workdir
 from pipeline.stages.catalog import STAGES, producer
 
@@ -111,8 +111,9 @@ class Participation:
     def _has_begun(self, run: RunFile) -> bool:
         """Whether the leading run has come to the training."""
         step = self._step(run)
-        store = self.workdir.store()
-        return self._scratch(run).is_dir() and all(store.folder(*source).exists() for source in step.inputs.values())
+        store, scratch = self.workdir.store(), self._scratch(run)
+        there = scratch.is_dir() and all(store.folder(*source).exists() for source in step.inputs.values())
+        return there and not is_finished(FileCheckpoints(scratch / "train.checkpoint"))
 
     def _scratch(self, run: RunFile) -> Path:
         return self.workdir.store().scratch("train", run.keys["train"])
@@ -131,7 +132,13 @@ class Participation:
         placement = ClusterPlacement(self.cluster.addresses, self.cluster.index)
         setup = Setup(self.workdir.store().root, run.seed)
         team = Team(placement, setup, self._step(run), self._scratch(run), self.progress)
-        return team.work(len(self.cluster.addresses))
+        return team.work(len(self.cluster.addresses), lambda: self._is_over(run))
+
+    def _is_over(self, run: RunFile) -> bool:
+        """Whether the leading run is not at that training any more."""
+        now = self._leading()
+        made = self.workdir.store().folder("train", run.keys["train"]).exists()
+        return made or now is None or (now.keys["train"], now.state) != (run.keys["train"], "running")
 
 
 def _ended(run: RunFile) -> str:

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +21,15 @@ from pipeline.executors.worker import Teller, serve
 from pipeline.store import Artifact, Store
 
 if TYPE_CHECKING:
+    from models.replicas import Replicas
     from pipeline.executors.steps import PlannedStep
+
+_PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
     """Takes the share it is told to take."""
+    _end_with_parent()
     serve(Member)  # type: ignore[arg-type]  # it makes steps, as a Runner does
 
 
@@ -64,22 +70,23 @@ class Member:
         """
         if not isinstance(planned, TeamStep):
             raise TypeError(f"step: expected a TeamStep, got {type(planned).__name__}. Start it by a team.")
-        from data.dataset import Dataset
-        from models.replicas import keep_to_gpus, replicas_of_workers
+        from models.replicas import keep_to_gpus, missing_workers, replicas_of_workers
 
         keep_to_gpus(planned.index, planned.workers_here)
-        replicas = replicas_of_workers(planned.addresses, planned.index)
-        self._keep_to_cores()
-        replicas.require_agreement(f"training {planned.key}")
-        begun()
+        with missing_workers():
+            replicas = replicas_of_workers(planned.addresses, planned.index)
+            self._keep_to_cores()
+            replicas.require_agreement(f"training {planned.key}")
+            begun()
+            self._learn(planned, replicas)
+
+    def _learn(self, planned: PlannedStep, replicas: Replicas) -> None:
+        from data.dataset import Dataset
         from pipeline.artifacts import SavedModel
         from pipeline.stages.train import Inputs, learn
 
-        start = self._input(planned, "start")
-        inputs = Inputs(
-            Dataset.open(self._input(planned, "dataset").folder),
-            SavedModel.open(start.folder, start.manifest.stage),
-        )
+        dataset, start = self._input(planned, "dataset"), self._input(planned, "start")
+        inputs = Inputs(Dataset.open(dataset.folder), SavedModel.open(start.folder, start.manifest.stage))
         desk = MemberDesk(self._store.scratch(planned.stage, planned.key), self._setup.seed, self._teller)
         learn(inputs, planned.config["train"], desk, replicas)
 
@@ -98,6 +105,19 @@ class Member:
                 "work directory."
             )
         return found
+
+
+def _end_with_parent() -> None:
+    """Has the system end this process with the one that started it.
+
+    While TensorFlow joins the others, and waits for one that never comes, it keeps Python's lock: no thread here could
+    find out that the run is gone.
+
+    Raises:
+        OSError: the system refuses.
+    """
+    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
 
 
 if __name__ == "__main__":

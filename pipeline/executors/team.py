@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
@@ -198,26 +198,30 @@ class Team:
             losses.count(lost, reached)
             self.progress.note(f"{name}: {lost}; all {count} start again at {reached or 'the beginning'}")
 
-    def work(self, count: int) -> str | None:
+    def work(self, count: int, is_over: Callable[[], bool] = lambda: False) -> str | None:
         """Has workers train until the first of those that are started here is done, or one is lost.
 
+        Args:
+            count: workers of the training.
+            is_over: asked now and then: whether nobody needs them any more.
+
         Returns:
-            None where it is done; else which one was lost, and why.
+            None where it is done, or over; else which one was lost, and why.
 
         Raises:
             PenjingError: what the training raised.
         """
         workers = self.placement.start(self.setup, self.step, count)
         try:
-            return self._listen(workers)
+            return self._listen(workers, is_over)
         finally:
             for worker in workers.values():
                 worker.end()
 
-    def _listen(self, workers: Mapping[int, WorkerProcess]) -> str | None:
+    def _listen(self, workers: Mapping[int, WorkerProcess], is_over: Callable[[], bool]) -> str | None:
         first = min(workers)
         numbers = {id(worker.connection): index for index, worker in workers.items()}
-        while True:
+        while not is_over():
             lost: dict[int, Loss] = {}
             for connection in wait([worker.connection for worker in workers.values()], timeout=_GLANCE_SECONDS):
                 index = numbers[id(connection)]
@@ -234,6 +238,7 @@ class Team:
                 # One that was killed takes the others along: it is the cause, whoever was heard first.
                 index = min(lost, key=lambda each: (not lost[each].killed, each))
                 return f"worker {index} {lost[index].cause}"
+        return None
 
     def _take(self, index: int, word: str, *told: Any) -> None:
         """Takes a message; what is not the leading worker's is not told on."""
