@@ -17,7 +17,7 @@ from models.legacy_keras import tf
 from models.optimizers import GradientDescent
 from models.prediction import Predict, compile_predict, predict
 from models.regularization import kernels_of, l1_penalty, l2_penalty, require_kernels
-from models.replicas import Replicas, replicas_on_gpus
+from models.replicas import Replicas
 from models.shares import RowShare
 from models.training_settings import Objective, TrainingResult, TrainingSettings, WeightConstraint, fingerprint_of
 from models.training_steps import BatchStream, Pulse, compile_steps
@@ -62,7 +62,7 @@ def train(
         progress: told of each epoch.
         replicas: copies of the model that learn together, here and in other processes, each of which calls this with
             the same arguments but for its part of the batches; one that does not lead keeps nothing and tells nothing.
-            All GPUs of this machine where it is None and there is no constraint.
+            None: the model learns by itself. Layers that are no part of a family must not change variables when called.
 
     Returns:
         History, the rule that ended the training, and the best epoch.
@@ -71,8 +71,8 @@ def train(
         TrainingError: the loss, the gradient or an output is not finite, memory does not suffice, or a checkpoint
             belongs to another training.
     """
-    if replicas is None and constraint is None:
-        replicas = replicas_on_gpus()
+    if replicas is not None and constraint is not None:
+        raise ValueError("replicas: expected none with a constraint, whose variables are on one device. Leave one out.")
     lent = (checkpoints, progress)
     return _Training(model, batches, validation, objective, settings, constraint, lent, replicas).run()
 

@@ -76,7 +76,7 @@ class Participation:
                 self._require_patience(waited)
             elif sure and self.workdir.store().folder("train", run.keys["train"]).exists():
                 return f"{me}: the training is over, and nothing else is to be done here"
-            elif sure and run.state in ("failed", "interrupted"):
+            elif sure and run.state != "running":
                 raise PenjingError(
                     f"train: expected the leading run to go on, got one that {_ended(run)}. See its log."
                 )
@@ -142,4 +142,4 @@ class Participation:
 
 
 def _ended(run: RunFile) -> str:
-    return "failed" if run.state == "failed" else "was interrupted"
+    return {"failed": "failed", "interrupted": "was interrupted"}.get(run.state, "ended without a training")

@@ -13,7 +13,7 @@ from data.dataset import Dataset
 from models.coefficients import input_coefficients, kernel_zeros
 from models.config import TrainConfig
 from models.legacy_keras import use_determinism
-from models.replicas import Replicas
+from models.replicas import Replicas, replicas_on_gpus
 from models.task_config import ClusteringConfig
 from models.tasks import Clustering
 from models.training import TrainingResult, TrainingSettings
@@ -76,7 +76,7 @@ def learn(
         inputs: as for the stage.
         section: the section `train`.
         desk: what the training is lent.
-        replicas: the other workers, and this one's part of each batch; None: there are none.
+        replicas: the other workers, and this one's part of each batch; None: this process, with all its GPUs.
 
     Returns:
         The trained keras.Model, what has to be known of it, and how it went.
@@ -88,6 +88,8 @@ def learn(
     use_determinism(desk.seed_for("train"))
     model, record = inputs.start.load(), _record(inputs, section)
     task, seed = record.as_task(), desk.seed_for("train", "shuffle")
+    if replicas is None and section.workers == 1:
+        replicas = replicas_on_gpus()
     part = Part() if replicas is None else replicas.part
     result = train_network(
         model,
