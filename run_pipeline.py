@@ -12,6 +12,7 @@ if LOADING:  # Ctrl-C before anything has begun leaves nothing to say, and no tr
     signal.signal(signal.SIGINT, lambda *_: (os.write(2, b"interrupted\n"), os._exit(INTERRUPTED)))
 
 import json
+from dataclasses import replace
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,10 +20,12 @@ from typing import Annotated, Any
 import typer
 
 from data.contract import ConfigError, ConversionError, DataError, PenjingError
+from pipeline.cluster import cluster_of
 from pipeline.garbage import find_garbage, remove
 from pipeline.interruption import Interruption
 from pipeline.native_messages import native_messages_to
 from pipeline.planner import Plan, Scope
+from pipeline.progress import RunProgress
 from pipeline.refusals import told_elsewhere
 from pipeline.report.beaten import beaten_sentence
 from pipeline.report.held_limit import held_limit
@@ -36,6 +39,7 @@ from pipeline.session import (
     redraw,
     require_keep,
     run_request,
+    take_part,
 )
 from pipeline.streams import complain, open_what_is_closed, stdout_refuses
 from pipeline.terminal import (
@@ -244,6 +248,13 @@ def gc(
 
 def _run(request: Request, *, as_json: bool) -> None:
     """Runs a request, tells its story, and raises what stands against its bundle."""
+    cluster = cluster_of(os.environ.get("TF_CONFIG"))
+    request = replace(request, cluster=cluster)
+    if cluster is not None and cluster.index > 0:
+        # Nothing goes into run.log, which is that of the leading run.
+        progress = RunProgress(console_for(sys.stderr if as_json else None), check=interruption.check)
+        progress.note(take_part(request, progress))
+        return
     loaded, planned = plan_request(request, lasting=True)
     log = request.workdir.log(loaded.config.name)
     with native_messages_to(log) as stderr:

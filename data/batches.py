@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.contract import derive_seed
+from data.contract import Part, derive_seed
 from data.kept_inputs import keep_inputs
 
 
@@ -59,10 +59,12 @@ class ArrayBatches:
         seed: int,
         divisor: float = 1.0,
         kept_inputs: tuple[int, ...] | None = None,
+        part: Part = Part(),  # noqa: B008 -- frozen
     ) -> None:
         """Takes x (rows, ...) as stored and y (rows,); a batch of x is given as float32(x) / divisor.
 
-        With `kept_inputs` rows are flattened, and only these of their entries are given.
+        With `kept_inputs` rows are flattened, and only these of their entries are given. Only the rows of `part` are
+        read, of each batch.
         """
         if len(x) != len(y) or len(y) == 0 or batch_size < 1:
             raise ValueError(
@@ -74,6 +76,7 @@ class ArrayBatches:
         self._seed = seed
         self._divisor = np.float32(divisor)
         self._kept_inputs = kept_inputs
+        self._part = part
         self._order: tuple[int, NDArray[np.int64]] | None = None
 
     @property
@@ -108,11 +111,12 @@ class ArrayBatches:
             index: number of the batch, in [0, num_batches).
 
         Returns:
-            x float32 (rows, *input_shape), divided by the divisor, and y (rows,).
+            x float32 (rows, *input_shape), divided by the divisor, and y (rows,): the rows of the part.
         """
         if not 0 <= index < self.num_batches:
             raise IndexError(f"batches.index: expected 0 to {self.num_batches - 1}, got {index}. Check num_batches.")
-        chosen = self.order(epoch)[index * self._batch_size : (index + 1) * self._batch_size]
+        whole = self.order(epoch)[index * self._batch_size : (index + 1) * self._batch_size]
+        chosen = whole[slice(*self._part.rows(len(whole)))]
         x = keep_inputs(self._x[chosen], self._kept_inputs).astype(np.float32)
         if self._divisor != 1.0:
             x /= self._divisor

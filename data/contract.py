@@ -145,6 +145,27 @@ class Split:
         return len(self.y)
 
 
+@dataclass(frozen=True)
+class Part:
+    """Which rows of each batch one of several processes takes that train together.
+
+    Attributes:
+        index: its number, from 0.
+        count: how many there are.
+
+    Example:
+        >>> [Part(index, 3).rows(64) for index in range(3)]
+        [(0, 21), (21, 42), (42, 64)]
+    """
+
+    index: int = 0
+    count: int = 1
+
+    def rows(self, total: int) -> tuple[int, int]:
+        """Returns the first and the end of its rows in a batch of `total` rows; equal where it has none."""
+        return self.index * total // self.count, (self.index + 1) * total // self.count
+
+
 class Batches(Protocol):
     """Training rows in a fixed number of batches an epoch; any batch can be asked for at any time.
 
@@ -165,7 +186,10 @@ class Batches(Protocol):
         """Rows of every batch but the last."""
 
     def batch(self, epoch: int, index: int) -> tuple[NDArray[np.float32], NDArray[Any]]:
-        """Returns (x, y): x float32 (rows, *input_shape) as the model eats it; y (rows,)."""
+        """Returns (x, y): x float32 (rows, *input_shape) as the model eats it; y (rows,).
+
+        Of batches that are made for one of several processes, only its rows; their numbers are those of all.
+        """
 
 
 # --------------------------------------------------------------------- what a stage is lent to work

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from data.batches import ArrayBatches, JoinedRows
-from data.contract import SPLIT_NAMES, Batches, DataError, Schema, Split
+from data.contract import SPLIT_NAMES, Batches, DataError, Part, Schema, Split
 from data.kept_inputs import keep_inputs
 from data.preprocessing import Preprocessing
 
@@ -103,7 +103,12 @@ class Dataset:
         return stored.model_copy(update={"kept_inputs": self.kept_inputs})
 
     def batches(
-        self, name: str, batch_size: int | Literal["full"], seed: int, targets: NDArray[Any] | None = None
+        self,
+        name: str,
+        batch_size: int | Literal["full"],
+        seed: int,
+        targets: NDArray[Any] | None = None,
+        part: Part = Part(),  # noqa: B008 -- frozen
     ) -> Batches:
         """Returns the rows of a split in shuffled batches of float32 model input.
 
@@ -113,13 +118,14 @@ class Dataset:
             batch_size: rows of a batch; `full`: all of them.
             seed: of the shuffle.
             targets: (rows, ...) in place of the split's own, in its order.
+            part: rows of each batch that are given; not looked at by `pretrain`.
         """
         if name == "pretrain" and self.num_unlabeled:
             return self._pretraining_batches(batch_size, seed, targets)
         split = self.split("train" if name == "pretrain" else name)
         y = split.y if targets is None else targets
         size = len(split) if batch_size == "full" else batch_size
-        return ArrayBatches(split.x, y, size, seed, self.schema.storage_divisor, self.kept_inputs)
+        return ArrayBatches(split.x, y, size, seed, self.schema.storage_divisor, self.kept_inputs, part)
 
     def inputs(self, name: str, rows: slice | NDArray[Any] | None = None) -> NDArray[np.float32]:
         """Returns model input of some rows of a split.

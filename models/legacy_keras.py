@@ -34,6 +34,10 @@ if not keras.__name__.startswith("tf_keras"):
         "Install the versions of requirements.txt: `make test` sets them up."
     )
 
+# Trials and workers that share a GPU take the memory they need; the first would else take all of it.
+for _gpu in tf.config.list_physical_devices("GPU"):
+    tf.config.experimental.set_memory_growth(_gpu, True)
+
 # TensorFlow's remapper fuses batch normalization with any activation that follows, and its CPU kernel then refuses
 # tanh ("Fusion is not implemented: [FusedBatchNorm,Tanh]"). Inference without it gives the same answers.
 tf.config.optimizer.set_experimental_options({"remapping": False})

@@ -13,6 +13,7 @@ from data.contract import TrainingError
 from models.config import OptimizerConfig
 from models.legacy_keras import tf
 from models.proximal import soft_threshold, squared_gradient_norm
+from models.shares import here
 
 # Kingma & Ba 2015, algorithm 1, with Keras's epsilon.
 ADAM_BETA_1 = 0.9
@@ -139,10 +140,10 @@ class GradientDescent:
             "adamw": self._adam,
         }[self._config.name]
         for index, variable in enumerate(self._trained):
-            slots = [slot[index] for slot in self._slots]
+            slots = [here(slot[index]) for slot in self._slots]
             threshold = self._l1 * rate if variable.ref() in self._penalized else None
-            descend(variable, tf.convert_to_tensor(gradients[index]), slots, rate, threshold, step + 1.0)
-        self._step.assign_add(1)
+            descend(here(variable), tf.convert_to_tensor(gradients[index]), slots, rate, threshold, step + 1.0)
+        here(self._step).assign_add(1)
 
     def require_gradients(self, gradients: Sequence[Any]) -> None:
         """Checks that there is a gradient for each variable.
@@ -230,4 +231,5 @@ class GradientDescent:
 
 def _decays(variable: Any) -> bool:
     """Whether a variable is a kernel; a GRU's biases come in two rows, and are none."""
-    return bool(variable.shape.rank > 1) and variable.name.split("/")[-1].split(":")[0] != "bias"
+    own_name = [part for part in variable.name.split(":")[0].split("/") if not part.startswith("replica_")][-1]
+    return bool(variable.shape.rank > 1) and own_name != "bias"

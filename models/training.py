@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,9 @@ from models.legacy_keras import tf
 from models.optimizers import GradientDescent
 from models.prediction import Predict, compile_predict, predict
 from models.regularization import kernels_of, l1_penalty, l2_penalty, require_kernels
-from models.training_settings import Objective, TrainingResult, TrainingSettings, WeightConstraint
+from models.replicas import Replicas
+from models.shares import RowShare
+from models.training_settings import Objective, TrainingResult, TrainingSettings, WeightConstraint, fingerprint_of
 from models.training_steps import BatchStream, Pulse, compile_steps
 
 __all__ = ["EpochRecord", "Objective", "TrainingResult", "TrainingSettings", "WeightConstraint", "predict", "train"]
@@ -38,6 +41,7 @@ def train(
     constraint: WeightConstraint | None = None,
     checkpoints: Checkpoints | None = None,
     progress: Progress | None = None,
+    replicas: Replicas | None = None,
 ) -> TrainingResult:
     """Trains a model in place; it ends with the weights of its best epoch (with `keep_last`, of its last).
 
@@ -56,6 +60,9 @@ def train(
         constraint: what every update must respect.
         checkpoints: where the state is kept each epoch, and found again.
         progress: told of each epoch.
+        replicas: copies of the model that learn together, here and in other processes, each of which calls this with
+            the same arguments but for its part of the batches; one that does not lead keeps nothing and tells nothing.
+            None: the model learns by itself. Layers that are no part of a family must not change variables when called.
 
     Returns:
         History, the rule that ended the training, and the best epoch.
@@ -64,7 +71,10 @@ def train(
         TrainingError: the loss, the gradient or an output is not finite, memory does not suffice, or a checkpoint
             belongs to another training.
     """
-    return _Training(model, batches, validation, objective, settings, constraint, checkpoints, progress).run()
+    if replicas is not None and constraint is not None:
+        raise ValueError("replicas: expected none with a constraint, whose variables are on one device. Leave one out.")
+    lent = (checkpoints, progress)
+    return _Training(model, batches, validation, objective, settings, constraint, lent, replicas).run()
 
 
 class _Training:
@@ -78,75 +88,104 @@ class _Training:
         objective: Objective,
         settings: TrainingSettings,
         constraint: WeightConstraint | None,
-        checkpoints: Checkpoints | None,
-        progress: Progress | None,
+        lent: tuple[Checkpoints | None, Progress | None],
+        replicas: Replicas | None,
     ) -> None:
         self.model, self.batches, self.validation = model, batches, validation
         self.objective, self.settings, self.constraint = objective, settings, constraint
-        self.checkpoints, self.progress = checkpoints, progress
+        self.checkpoints, self.progress = lent
+        self.replicas = replicas
+        self.leads = replicas is None or replicas.leads
+        if not self.leads:
+            self.progress = None
         self.num_steps = settings.num_steps(batches.num_batches)
         self.num_epochs = -(-self.num_steps // batches.num_batches)
-        self.pulse = Pulse(progress, settings.label, self.num_epochs, batches.num_batches)
+        self.pulse = Pulse(self.progress, settings.label, self.num_epochs, batches.num_batches)
         self.settled_step = 0 if constraint is None else constraint.settled_step
         if self.settled_step > self.num_steps:
             raise TrainingError(
                 f"{settings.section}.epochs: expected at least {self.settled_step} steps for the constraint to settle, "
                 f"got {self.num_steps}. Train for more epochs."
             )
-        self.kernels = kernels_of(model)
+        # What learns: the model itself, or copies of it, whose weights it is given after each epoch.
+        self.learner = model if replicas is None else replicas.twin(model)
+        self.kernels = kernels_of(self.learner)
         require_kernels(settings.regularization, self.kernels)
-        self.optimizer = GradientDescent(
-            model.trainable_variables,
-            settings.optimizer,
-            self.num_steps,
-            steps_per_epoch=batches.num_batches,
-            l1=settings.regularization.l1,
-            penalized=self.kernels,
-            section=settings.section,
-        )
+        with nullcontext() if replicas is None else replicas.strategy.scope():
+            self.optimizer = self._descent()
         self.variables = {
             "model": model.weights,
             "optimizer": self.optimizer.variables,
             "constraint": [] if constraint is None else constraint.variables,
         }
 
+    def _descent(self) -> GradientDescent:
+        return GradientDescent(
+            self.learner.trainable_variables,
+            self.settings.optimizer,
+            self.num_steps,
+            steps_per_epoch=self.batches.num_batches,
+            l1=self.settings.regularization.l1,
+            penalized=self.kernels,
+            section=self.settings.section,
+        )
+
     def run(self) -> TrainingResult:
         """Trains from the last kept epoch on, or from the start."""
-        fingerprint = _fingerprint(self.settings, self.batches, self.variables)
+        fingerprint = fingerprint_of(self.settings, self.batches, self.variables)
         state = load_state(self.checkpoints, self.variables, fingerprint)
+        if self.replicas is not None:
+            self.replicas.require_agreement(repr(state.history))
+            self.replicas.push(self.model, self.learner)
         if state.stopped_by is None:
             tf.random.set_seed(self.settings.seed)
-            stream = BatchStream(self.batches, len(state.history), self.num_epochs)
+            done, shared = len(state.history), self.replicas is not None
+            stream = BatchStream(self.batches, done, self.num_epochs, with_total=shared)
             every = FULL_BATCHES_PER_CHECKPOINT if self.batches.num_batches == 1 else 1
-            run_steps = compile_steps(self._step, stream.iterator)
+            run_steps = compile_steps(self._step_of_all(), stream.iterator)
             answer = compile_predict(self.model)
             while state.stopped_by is None:
                 self._epoch(state, stream, run_steps, answer)
                 due = state.stopped_by is not None or len(state.history) % every == 0
-                if self.checkpoints is not None and due:
+                if self.checkpoints is not None and due and self.leads:
                     save_state(self.checkpoints, state, self.variables, fingerprint)
         self.model.set_weights(state.best_weights)
         return TrainingResult(tuple(state.history), state.stopped_by, state.best_epoch, state.best_score)
 
-    def _step(self, x: Any, y: Any) -> Any:
+    def _step_of_all(self) -> Callable[..., Any]:
+        """Returns the step as the graph takes it: by itself, or divided among replicas."""
+        if self.replicas is None:
+            return self._step
+        batches = self.batches
+        fewest = min(batches.batch_size, batches.num_rows - (batches.num_batches - 1) * batches.batch_size)
+        return self.replicas.shared(self._step, fewest)
+
+    def _step(self, x: Any, y: Any, share: RowShare | None = None) -> Any:
+        """Adds one step to the graph, over all rows of a batch, or over the share of a replica."""
         weights, penalty = self.settings.class_weights, self.settings.regularization
         row_weights = None if weights is None else tf.gather(tf.constant(weights, tf.float32), y)
         with tf.GradientTape() as tape:
-            outputs = self.model(x, training=True)
+            outputs = self.learner(x, training=True)
             loss = self.objective.loss(y, outputs, row_weights)
             if penalty.l2 > 0.0:
                 loss += l2_penalty(penalty.l2, self.kernels)
-            if self.model.losses:
-                loss += tf.add_n(self.model.losses)
-        gradients = tape.gradient(loss, self.model.trainable_variables)
+            if self.learner.losses:
+                loss += tf.add_n(self.learner.losses)
+            if share is not None:
+                loss *= share.fraction  # the fractions of all replicas add up to one, and so do the penalties
+        gradients = tape.gradient(loss, self.learner.trainable_variables)
         self.optimizer.require_gradients(gradients)
+        rows = tf.shape(y)[0]
+        if share is not None:
+            loss, *gradients = share.summed([loss, *map(tf.convert_to_tensor, gradients)])
+            rows = share.total
         squared_norm = self.optimizer.squared_gradient_norm(gradients)
         if penalty.l1 > 0.0:
             loss += l1_penalty(penalty.l1, self.kernels)
         self.optimizer.apply(gradients)
         if self.constraint is not None:
             self.constraint.apply()
-        return tf.stack([loss * tf.cast(tf.shape(y)[0], tf.float32), squared_norm])
+        return tf.stack([loss * tf.cast(rows, tf.float32), squared_norm])
 
     def _epoch(self, state: TrainingState, stream: BatchStream, run_steps: Any, answer: Predict) -> None:
         started = time.perf_counter()
@@ -164,6 +203,8 @@ class _Training:
                 f"batches of {self.batches.batch_size} rows. Lower it, or make the model smaller."
             ) from error
         trained = time.perf_counter()
+        if self.replicas is not None:
+            self.replicas.pull(self.learner, self.model)
         score = self._score(epoch, loss, norm, answer)
         seconds = time.perf_counter() - started
         rate = self.optimizer.learning_rate(self._steps_done(epoch) - 1)
@@ -196,6 +237,11 @@ class _Training:
         return total / rows, math.sqrt(squares / (last - first)), rows
 
     def _score(self, epoch: int, loss: float, norm: float, answer: Predict) -> float:
+        """Scores the model once, whatever processes there are: all go by the same number."""
+        score = self._own_score(epoch, loss, norm, answer) if self.leads else 0.0
+        return score if self.replicas is None else self.replicas.told_by_leader(score)
+
+    def _own_score(self, epoch: int, loss: float, norm: float, answer: Predict) -> float:
         x, y = self.validation
         outputs = answer(x)
         wrong = None
@@ -250,20 +296,3 @@ class _Training:
             "left": f"{left:.0f} s",
         }
         self.progress.step(self.settings.label, record.epoch, epochs, figures)
-
-
-def _fingerprint(
-    settings: TrainingSettings, batches: Batches, variables: Mapping[str, Sequence[Any]]
-) -> dict[str, Any]:
-    """What must be the same for a kept state to be continued: settings, number of batches, shapes."""
-    return {
-        "label": settings.label,
-        "epochs": settings.epochs,
-        "optimizer": settings.optimizer.model_dump(),
-        "stop": settings.stop.model_dump(),
-        "regularization": settings.regularization.model_dump(),
-        "class_weights": settings.class_weights,
-        "seed": settings.seed,
-        "rows": [batches.num_rows, batches.batch_size, batches.num_batches],
-        "shapes": {group: [list(v.shape) for v in members] for group, members in variables.items()},
-    }

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from data.contract import Batches
 from models.checkpointing import EpochRecord
 from models.config import OptimizerConfig, RegularizationConfig, StopConfig
 
@@ -96,3 +97,20 @@ class TrainingResult:
     stopped_by: str
     best_epoch: int
     best_score: float
+
+
+def fingerprint_of(
+    settings: TrainingSettings, batches: Batches, variables: Mapping[str, Sequence[Any]]
+) -> dict[str, Any]:
+    """Returns what must be the same for a kept state to be continued: settings, number of batches, shapes."""
+    return {
+        "label": settings.label,
+        "epochs": settings.epochs,
+        "optimizer": settings.optimizer.model_dump(),
+        "stop": settings.stop.model_dump(),
+        "regularization": settings.regularization.model_dump(),
+        "class_weights": settings.class_weights,
+        "seed": settings.seed,
+        "rows": [batches.num_rows, batches.batch_size, batches.num_batches],
+        "shapes": {group: [list(v.shape) for v in members] for group, members in variables.items()},
+    }

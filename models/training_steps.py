@@ -61,9 +61,10 @@ class BatchStream:
         batches: where rows come from.
         first_epoch: epochs that are done, so the first of the stream; counted from 0.
         epochs: epochs of the whole training.
+        with_total: whether the rows of the whole batch come with each, for those who are given a part of it.
     """
 
-    def __init__(self, batches: Batches, first_epoch: int, epochs: int) -> None:
+    def __init__(self, batches: Batches, first_epoch: int, epochs: int, *, with_total: bool = False) -> None:
         self._batches = batches
         self._failure: Exception | None = None
         x, y = batches.batch(first_epoch, 0)
@@ -71,13 +72,14 @@ class BatchStream:
         ahead = max(2, min(PREFETCH_BATCHES, PREFETCH_BYTES // max(1, x.nbytes + y.nbytes)))
         shapes = ([None, *x.shape[1:]], [None, *y.shape[1:]])
 
-        def gather(number: Any) -> tuple[Any, Any]:
+        def gather(number: Any) -> tuple[Any, ...]:
             # A batch is a pure function of its number: declared stateless, it may be gathered ahead of its use
             # although operations are deterministic.
             x_rows, y_rows = tf.numpy_function(
                 self._gather, [number], (tf.float32, tf.as_dtype(self._types[1])), stateful=False
             )
-            return tf.ensure_shape(x_rows, shapes[0]), tf.ensure_shape(y_rows, shapes[1])
+            rows = tf.ensure_shape(x_rows, shapes[0]), tf.ensure_shape(y_rows, shapes[1])
+            return (*rows, self._total(number)) if with_total else rows
 
         dataset = tf.data.Dataset.range(first_epoch * batches.num_batches, epochs * batches.num_batches)
         dataset = dataset.map(gather).prefetch(ahead).with_options(_options())
@@ -86,6 +88,11 @@ class BatchStream:
     def failure(self) -> Exception | None:
         """Returns what `Batches.batch` raised, which TensorFlow would only report as text; else None."""
         return self._failure
+
+    def _total(self, number: Any) -> Any:
+        """Adds to the graph how many rows the whole batch has, a scalar int32 tensor."""
+        size, index = self._batches.batch_size, number % self._batches.num_batches
+        return tf.cast(tf.minimum(tf.constant(size, tf.int64), self._batches.num_rows - index * size), tf.int32)
 
     def _gather(self, number: np.int64) -> tuple[NDArray[np.float32], NDArray[Any]]:
         epoch, index = divmod(int(number), self._batches.num_batches)
@@ -97,24 +104,23 @@ class BatchStream:
         return np.asarray(x, self._types[0]), np.asarray(y, self._types[1])
 
 
-def compile_steps(step: Callable[[Any, Any], Any], iterator: Any) -> Callable[[int], NDArray[np.float32]]:
+def compile_steps(step: Callable[..., Any], iterator: Any) -> Callable[[int], NDArray[np.float32]]:
     """Compiles a training step into a graph that runs many of them a call.
 
     A small network is bound by what happens between steps, not in them: one call for many steps, its
     number of steps a tensor, needs neither Python between them nor a second trace.
 
     Args:
-        step: adds one step to a graph: (x, y) -> (2,) float32, the loss summed over the rows and the gradient's
-            squared norm.
-        iterator: tf.data iterator of (x, y).
+        step: adds one step to a graph: what the iterator gives -> (2,) float32, the loss summed over the rows and the
+            gradient's squared norm.
+        iterator: tf.data iterator, of `BatchStream`.
 
     Returns:
         A function from a number of steps to the sums of both over the steps.
     """
 
     def body(index: Any, total: Any, steps: Any) -> tuple[Any, Any, Any]:
-        x, y = iterator.get_next()
-        return index + 1, total + step(x, y), steps
+        return index + 1, total + step(*iterator.get_next()), steps
 
     @tf.function(input_signature=[tf.TensorSpec([], tf.int32)], autograph=False)  # type: ignore[untyped-decorator]
     def run(steps: Any) -> Any:

@@ -65,6 +65,11 @@ class FileCheckpoints:
         except DataError:
             return None
 
+    def state(self) -> dict[str, Any] | None:
+        """Returns the state as last saved, without the arrays; None as for `load`."""
+        content = _whole(self._path)
+        return None if content is None else _state(content)
+
 
 def resumption(scratch: Path) -> str | None:
     """Returns where a stage goes on from what its scratch folder keeps, e.g. `epoch 5`; None where that is nothing."""

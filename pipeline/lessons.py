@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from data.contract import Batches
+from data.contract import Batches, Part
 from data.dataset import Dataset
 from models.tasks import Task
 
@@ -49,6 +49,7 @@ def training_batches(
     batch_size: int | Literal["full"],
     seed: int,
     targets: NDArray[Any] | None = None,
+    part: Part = Part(),  # noqa: B008 -- frozen
 ) -> Batches:
     """Returns the training rows of a task in shuffled batches.
 
@@ -58,8 +59,9 @@ def training_batches(
         batch_size: rows of a batch; `full`: all of them.
         seed: of the shuffle.
         targets: (rows, ...) in place of what the task learns.
+        part: rows of each batch that are given.
     """
-    batches = dataset.batches("train", batch_size, seed, targets)
+    batches = dataset.batches("train", batch_size, seed, targets, part)
     return InputsAsTargets(batches) if task.name == "reconstruction" and targets is None else batches
 
 

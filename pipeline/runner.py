@@ -14,9 +14,11 @@ from data.contract import ConfigError, DataError, PenjingError, Progress
 from pipeline.built_checks import check_built
 from pipeline.code_memory import CodeMemory
 from pipeline.config import RunConfig
+from pipeline.executors.handle import Setup
 from pipeline.executors.pooled import Engine, PooledTrials
 from pipeline.executors.serial import SerialTrials
 from pipeline.executors.steps import PlannedStep
+from pipeline.executors.team import LocalPlacement, Placement, Team
 from pipeline.lineage import load_role, refuse_planted_models
 from pipeline.planner import Plan, PlannedStage, Scope, check_start, stage_key
 from pipeline.refusals import explained
@@ -58,6 +60,7 @@ class Runner:
         listener: who is told.
         seed: the run's seed.
         engine: where trials run; in this process where None. Whoever made it closes it.
+        placement: where the workers of one training run.
         clock: seconds, monotonic.
     """
 
@@ -65,6 +68,7 @@ class Runner:
     listener: Listener
     seed: int
     engine: Engine | None = None
+    placement: Placement = LocalPlacement()  # noqa: RUF009 -- frozen
     clock: Callable[[], float] = time.monotonic
     _verified: dict[tuple[str, str], Artifact] = field(default_factory=dict)
     _usable: set[tuple[str, str]] = field(default_factory=set)
@@ -206,13 +210,16 @@ class Runner:
         self._check_code(stage, parts)
         started = self.clock()
         staging = self.store.stage_folder(stage.name, key)
+        scratch = self.store.scratch(stage.name, key)
+        step = PlannedStep(stage.name, key, parts, config, dict(inputs))
         workspace = Workspace(
             output=staging,
-            scratch=self.store.scratch(stage.name, key),
+            scratch=scratch,
             seed=self.seed,
             progress=self.listener,
             trials=self._trials(inputs, again=again),
             spread=None if self.engine is None else self.engine.spread,
+            team=Team(self.placement, Setup(self.store.root, self.seed), step, scratch, self.listener),
         )
         loaded = {role: load_role(self.store, role, self._input(*source)) for role, source in inputs.items()}
         with explained(staging), telling_urls(config, self.store.root):

@@ -12,11 +12,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data.contract import ConfigError, PenjingError, StoreError
+from data.contract import ConfigError, PenjingError, Progress, StoreError
 from models.own_model_config import FileModelConfig
+from pipeline.cluster import Cluster
 from pipeline.config import RunConfig
 from pipeline.config_reading.file import LoadedConfig, load_config
 from pipeline.executors.engine import lent_engine
+from pipeline.executors.team import ClusterPlacement, LocalPlacement, Placement
+from pipeline.participation import Participation
 from pipeline.planner import Plan, Scope, check_start, make_plan
 from pipeline.publish import Published, publish
 from pipeline.refusals import explained
@@ -43,6 +46,7 @@ class Request:
         workdir: where runs and store are.
         scope: which stages.
         rehash: read the raw data again even where it looks unchanged.
+        cluster: the workers that train together, and which of them is here; None where the run starts them itself.
     """
 
     config: Path
@@ -50,6 +54,7 @@ class Request:
     workdir: Workdir
     scope: Scope = field(default_factory=Scope)
     rehash: bool = False
+    cluster: Cluster | None = None
 
     @property
     def command(self) -> str:
@@ -124,6 +129,8 @@ def plan_request(request: Request, *, lasting: bool = False) -> tuple[LoadedConf
             "TensorFlow opens no other: choose another name, or a UTF-8 locale."
         )
     loaded = load_config(request.config, request.overrides)
+    if request.cluster is not None:
+        request.cluster.require_workers(loaded.config.train.workers)
     root = request.workdir.store().root
     request.scope.check(loaded.config)
     with explained(root), loaded.placed():
@@ -192,7 +199,8 @@ def _made(request: Request, listener: Listener, loaded: LoadedConfig, plan: Plan
         loaded.placed(),
         lent_engine(config, store, listener) as engine,
     ):
-        stages = tuple(Runner(store, listener, config.seed, engine).execute(plan, request.scope).values())
+        runner = Runner(store, listener, config.seed, engine, _placement(request.cluster))
+        stages = tuple(runner.execute(plan, request.scope).values())
     # Two runs of one name publish one after the other.
     with workdir.store(listener.note).lock("publish", run.name):
         published = publish(workdir, run, stages)
@@ -207,6 +215,32 @@ def _with_copies(request: Request, listener: Listener, loaded: LoadedConfig, pla
     with explained(workdir.store().root), loaded.placed():
         fetch(plan.awaited, config, workdir.store(listener.note), listener)
         return _plan(replace(request, rehash=False), loaded, ())
+
+
+def _placement(cluster: Cluster | None) -> Placement:
+    return LocalPlacement() if cluster is None else ClusterPlacement(cluster.addresses, cluster.index)
+
+
+def take_part(request: Request, progress: Progress) -> str:
+    """Takes part in the training of a run that another machine leads.
+
+    Args:
+        request: what is asked; its cluster says which worker this is.
+        progress: told of it.
+
+    Returns:
+        A sentence that says how it ended.
+
+    Raises:
+        ConfigError: the config is wrong, or asks for another number of workers.
+        StoreError: no such run is at work in the work directory.
+        PenjingError: the training came to nothing.
+    """
+    if request.cluster is None:
+        raise ValueError("request.cluster: expected the workers of the training, got None.")
+    loaded = load_config(request.config, request.overrides)
+    request.cluster.require_workers(loaded.config.train.workers)
+    return Participation(request.workdir, loaded.config, resolved_yaml(loaded), request.cluster, progress).run()
 
 
 def _run_file(request: Request, loaded: LoadedConfig, plan: Plan) -> RunFile:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from data.contract import Checkpoints, Progress, derive_seed
 from data.parallel import Spread
@@ -13,7 +13,22 @@ from pipeline.checkpoints import FileCheckpoints
 from pipeline.ledger import AnyRow
 
 if TYPE_CHECKING:
+    from pipeline.executors.team import Team
     from pipeline.trials import Trials
+
+
+class Desk(Protocol):
+    """What a training is lent, wherever it runs: the part of a `Workspace` that its workers have too."""
+
+    @property
+    def progress(self) -> Progress:
+        """Tells the user how far it is."""
+
+    def seed_for(self, *names: str) -> int:
+        """Returns the seed of one use."""
+
+    def checkpoints(self, name: str) -> Checkpoints:
+        """Returns where a training of that name keeps its state."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +57,7 @@ class Workspace:
         progress: tells the user how far it is.
         trials: runs other stages; results are kept in the store like any artifact.
         spread: has files read on many machines; None: on this one.
+        team: trains on several workers; None where a stage is tried out of a run, which has one worker.
     """
 
     output: Path
@@ -50,6 +66,7 @@ class Workspace:
     progress: Progress
     trials: Trials
     spread: Spread | None = None
+    team: Team | None = None
 
     def seed_for(self, *names: str) -> int:
         """Returns the seed of one use, derived from the run's seed by name."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from models.legacy_keras import keras, tf
+from models.shares import current_share, here
 
 
 @keras.saving.register_keras_serializable(package="penjing")
@@ -12,7 +13,8 @@ class StatelessDropout(keras.layers.Layer):  # type: ignore[misc]  # Keras ships
     """Sets a fraction of its inputs to zero while training and scales the others up; passes all of them otherwise.
 
     Keras's own layer draws from a generator whose state no checkpoint keeps. This one counts its steps in a variable
-    of the model.
+    of the model. Replicas that share a batch draw for all of its rows, and each takes its own: the same rows lose the
+    same entries, however many replicas there are.
 
     Args:
         fraction: chance of each input to be zeroed, in (0, 1).
@@ -35,8 +37,15 @@ class StatelessDropout(keras.layers.Layer):  # type: ignore[misc]  # Keras ships
         """Returns the inputs, of any shape, thinned out where a network is trained."""
         if not training:
             return inputs
-        draw = tf.random.stateless_uniform(tf.shape(inputs), tf.stack([self.seed, self.steps.read_value()]))
-        self.steps.assign_add(1)
+        steps, share = here(self.steps), current_share()
+        shape = tf.shape(inputs)
+        seed = tf.stack([self.seed, steps.read_value()])
+        if share is None:
+            draw = tf.random.stateless_uniform(shape, seed)
+        else:
+            whole = tf.random.stateless_uniform(tf.concat([[share.total], shape[1:]], 0), seed)
+            draw = whole[share.first : share.first + shape[0]]
+        steps.assign_add(1)
         return tf.where(draw >= self.fraction, inputs / (1.0 - self.fraction), 0.0)
 
     def get_config(self) -> dict[str, Any]:

@@ -36,6 +36,7 @@ from pipeline.config_reading.task_checks import (
     sections_fit_task,
 )
 from pipeline.config_reading.tuning_checks import tuned_lists, tuning_adds_up
+from pipeline.config_reading.worker_checks import workers_have_work
 
 if TYPE_CHECKING:
     from pipeline.config import RunConfig
@@ -75,6 +76,7 @@ def disagreements(config: RunConfig) -> list[Disagreement]:
         tuning_adds_up,
         engine_has_work,
         engine_can_be_had,
+        workers_have_work,
         _export_adds_up,
         _lists_hold_each_once,
     )

@@ -54,18 +54,9 @@ class Fault:
 
 def unavailable_faults(document: Any) -> Iterator[Fault]:
     """Yields what `document` asks for that this version does not have."""
-    for place, is_key, sentence in unavailable(document):
-        slot, location = slot_at(place, document), place
-        if slot is None and isinstance(place[-1], int):
-            # A list where a single value belongs: the fault is the list's.
-            location = place[:-1]
-            slot = slot_at(location, document)
-        if is_key:
-            message = f"expected a key of {_place(location[:-1])}, got '{location[-1]}'. {sentence}"
-            yield Fault(location, message, superfluous=True)
-        elif slot is not None:
-            rule = _slot_rule(location, slot, document)
-            yield Fault(location, f"expected {rule}, got {shown(value_at(location, document))}. {sentence}")
+    for location, sentence in unavailable(document):
+        message = f"expected a key of {_place(location[:-1])}, got '{location[-1]}'. {sentence}"
+        yield Fault(location, message, superfluous=True)
 
 
 def faults_of(errors: Sequence[ErrorDetails], document: Any) -> list[Fault]:

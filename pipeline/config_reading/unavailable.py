@@ -1,46 +1,36 @@
-"""Keys and values that are known, and that this version cannot serve: refused by name instead of as a typing error."""
+"""Keys that are known, and that this version cannot serve: refused by name instead of as a typing error."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from fnmatch import fnmatchcase
 from typing import Any
 
 Location = tuple[str | int, ...]
 
 UNAVAILABLE_KEYS: dict[str, str] = {
     "data.augmentation": "Augmenting images is",
-    "train.workers": "One training on several workers is",
 }
 """Dotted key (`*`: any one key; list positions left out) -> what is not there, up to its verb."""
 
-UNAVAILABLE_VALUES: tuple[tuple[str, str, str], ...] = ()
-"""(dotted key, text value as a shell pattern, what is not there, up to its verb)."""
 
-
-def unavailable(document: Any) -> Iterator[tuple[Location, bool, str]]:
+def unavailable(document: Any) -> Iterator[tuple[Location, str]]:
     """Finds what a document asks for that this version does not have.
 
     Args:
         document: a config as plain values.
 
     Returns:
-        (location, whether the key itself is unavailable rather than its value, one sentence) each.
+        (location, one sentence) each.
     """
     yield from _search(document, ())
 
 
-def _search(value: Any, location: Location) -> Iterator[tuple[Location, bool, str]]:
+def _search(value: Any, location: Location) -> Iterator[tuple[Location, str]]:
     key = tuple(part for part in location if isinstance(part, str))
     for pattern, what in UNAVAILABLE_KEYS.items():
         if location and location[-1] == key[-1] and _matches(key, pattern):
-            yield location, True, _sentence(what)
+            yield location, _sentence(what)
             return
-    if isinstance(value, str):
-        for pattern, word, what in UNAVAILABLE_VALUES:
-            if _matches(key, pattern) and fnmatchcase(value, word):
-                yield location, False, _sentence(what)
-                return
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for part, item in items:
         yield from _search(item, (*location, part))

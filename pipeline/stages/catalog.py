@@ -12,6 +12,9 @@ from pipeline.config import RunConfig
 
 _ARRAYS = ("numpy",)
 _CONTROL = ("train.control",)
+_ALONE = (*_CONTROL, "train.workers")
+"""What stages do not look at that train as the stage `train` does, but on one worker."""
+
 _NETWORK = ("numpy", "tensorflow", "tf_keras", "flatbuffers")
 _LEARNING = (*_NETWORK, "scikit-learn")
 """What stages need that know how clusters are learned."""
@@ -143,13 +146,13 @@ STAGES: tuple[Stage, ...] = (
         sections=("train",),
         libraries=(*_NETWORK, "scikit-learn", "scipy"),
         wanted=lambda config: config.train.control,
-        unread=_CONTROL,
+        unread=_ALONE,
     ),
     Stage(
         "tune",
         takes=("dataset", "start", "trained"),
         sections=("train", "tune", "task", "metric", "model", "pretrain", "at_once", "clustering"),
-        unread=_CONTROL,
+        unread=_ALONE,
         libraries=(*_NETWORK, *_MODEL_FILES, "keras-tuner", "scikit-learn", "scipy"),
         wanted=lambda config: config.tune is not None,
     ),

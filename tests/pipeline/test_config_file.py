@@ -139,17 +139,9 @@ def test_nothing_is_told_that_only_follows_from_another_fault(tmp_path: Path) ->
     ]
 
 
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ("train: {workers: 2}", "train.workers: expected a key of 'train', got 'workers'."),
-    ],
-)
-def test_features_of_other_versions_are_refused_by_name(tmp_path: Path, line: str, message: str) -> None:
-    (problem,) = problems(tmp_path, f"{IRIS}{line}\n")
-    assert problem.startswith(f"run.yaml:5: {message}")
-    assert problem.endswith("not available in this version.")
-
+def test_features_of_other_versions_are_refused_by_name(tmp_path: Path) -> None:
+    (problem,) = problems(tmp_path, IRIS.replace("source: builtin", "augmentation: {}, source: builtin"))
+    assert "data.augmentation: expected a key of 'data', got 'augmentation'." in problem
     assert problem.endswith("not available in this version.")
 
 

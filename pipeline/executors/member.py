@@ -1,0 +1,124 @@
+"""What a worker of a training runs: it joins the others, takes its share, and waits to be ended.
+
+`python -m pipeline.executors.member DESCRIPTOR`; started by `pipeline.executors.team`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from data.contract import Checkpoints, PenjingError, Progress, derive_seed
+from pipeline.checkpoints import FileCheckpoints
+from pipeline.executors.handle import Setup
+from pipeline.executors.team import TeamStep
+from pipeline.executors.worker import Teller, serve
+from pipeline.store import Artifact, Store
+
+if TYPE_CHECKING:
+    from models.replicas import Replicas
+    from pipeline.executors.steps import PlannedStep
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    """Takes the share it is told to take."""
+    _end_with_parent()
+    serve(Member)  # it makes steps, as a Runner does
+
+
+@dataclass(frozen=True)
+class MemberDesk:
+    """What a training is lent here; see `pipeline.workspace.Desk`."""
+
+    scratch: Path
+    seed: int
+    progress: Progress
+
+    def seed_for(self, *names: str) -> int:
+        """Returns the seed of one use, as it is in the run's own process."""
+        return derive_seed(self.seed, *names)
+
+    def checkpoints(self, name: str) -> Checkpoints:
+        """Returns where the training keeps its state."""
+        return FileCheckpoints(self.scratch / f"{name}.checkpoint")
+
+
+class Member:
+    """One worker of a training.
+
+    Args:
+        setup: the store, the run's seed and this worker's cores.
+        teller: tells the run.
+    """
+
+    def __init__(self, setup: Setup, teller: Teller) -> None:
+        self._setup, self._teller = setup, teller
+        self._store = Store(setup.root, teller.note)
+
+    def make_step(self, planned: PlannedStep, begun: Callable[[], object]) -> None:
+        """Trains with the others to the end; the first of them keeps what comes out in the stage's checkpoints.
+
+        Raises:
+            PenjingError: the training was refused.
+        """
+        if not isinstance(planned, TeamStep):
+            raise TypeError(f"step: expected a TeamStep, got {type(planned).__name__}. Start it by a team.")
+        from models.replicas import keep_to_gpus, missing_workers, replicas_of_workers
+
+        keep_to_gpus(planned.index, planned.workers_here)
+        with missing_workers():
+            replicas = replicas_of_workers(planned.addresses, planned.index)
+            self._keep_to_cores()
+            replicas.require_agreement(f"training {planned.key}")
+            begun()
+            self._learn(planned, replicas)
+
+    def _learn(self, planned: PlannedStep, replicas: Replicas) -> None:
+        from data.dataset import Dataset
+        from pipeline.artifacts import SavedModel
+        from pipeline.stages.train import Inputs, learn
+
+        dataset, start = self._input(planned, "dataset"), self._input(planned, "start")
+        inputs = Inputs(Dataset.open(dataset.folder), SavedModel.open(start.folder, start.manifest.stage))
+        desk = MemberDesk(self._store.scratch(planned.stage, planned.key), self._setup.seed, self._teller)
+        learn(inputs, planned.config["train"], desk, replicas)
+
+    def _keep_to_cores(self) -> None:
+        """After TensorFlow's pools were made: how many threads they have shapes sums, and must not depend on it."""
+        if self._setup.cores:
+            for thread in Path("/proc/self/task").iterdir():
+                os.sched_setaffinity(int(thread.name), self._setup.cores)
+
+    def _input(self, planned: PlannedStep, role: str) -> Artifact:
+        stage, key = planned.inputs[role]
+        found = self._store.find(stage, key)
+        if found is None:
+            raise PenjingError(
+                f"store.{stage}: expected {key[:12]} to be in {self._setup.root}, got none. Let all workers share one "
+                "work directory."
+            )
+        return found
+
+
+def _end_with_parent() -> None:
+    """Has the system end this process with the one that started it.
+
+    While TensorFlow joins the others, and waits for one that never comes, it keeps Python's lock: no thread here could
+    find out that the run is gone.
+
+    Raises:
+        OSError: the system refuses.
+    """
+    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
+
+
+if __name__ == "__main__":
+    main()
