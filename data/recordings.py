@@ -104,8 +104,8 @@ def _frame(path: Path, name: str, roles: Roles, scratch: Scratch | None, progres
 
 def _is_large(path: Path) -> bool:
     """Says whether a file, unpacked, may have more bytes than a piece of it."""
-    packed = path.name.lower().endswith((".gz", ".parquet"))
-    return path.stat().st_size > PIECE_BYTES // (PACKED_FACTOR if packed else 1)
+    factor = PACKED_FACTOR if path.name.lower().endswith((".gz", ".parquet")) else 1
+    return factor * path.stat().st_size > PIECE_BYTES
 
 
 def _checked_roles(roles: Roles, names: Sequence[str], file: str, *, predicted: bool) -> Roles:
@@ -225,16 +225,13 @@ def _whole(
     Args:
         columns: (rows,) of each channel in the file.
         cut: which rows are the recording's.
-        channels: their names.
-        recording: what errors speak of.
-        missing: what to do about gaps.
+        channels: their names; `recording` is what errors speak of, `missing` what to do about gaps.
         scratch: where long recordings are kept, a channel at a time and then together; None: in memory.
 
     Raises:
         DataError: a value is missing, and that is refused or there is nothing to draw a line between.
     """
-    narrow: list[NDArray[np.float32]] = []
-    filled = 0
+    narrow, filled = list[NDArray[np.float32]](), 0
     for whole, channel in zip(columns, channels, strict=True):
         column = whole[cut]
         gaps = np.isnan(column)

@@ -19,7 +19,12 @@ _STORES = ("s3", "s3a", "gs", "gcs")
 _SIGNATURES = ("signature", "sig", "token", "credential", "password", "secret", "key", "apikey")
 """What the last word of a query's name is where its value opens a door (`X-Amz-Signature`, `access_token`)."""
 
-_FILES_OF_THE_WEB = {"arrays": (".npz",), "series": TABLE_SUFFIXES, "model": (".keras", ".h5", ".hdf5")}
+_FILES_OF_THE_WEB = {
+    "table": TABLE_SUFFIXES,
+    "arrays": (".npz",),
+    "series": TABLE_SUFFIXES,
+    "model": (".keras", ".h5", ".hdf5"),
+}
 
 
 def urls_add_up(config: RunConfig) -> Iterator[Disagreement]:
@@ -55,8 +60,6 @@ def _fault_of(address: Address) -> str | None:
             f"expected a URL of a host or bucket and names, none of them empty, '.' or '..', got '{address.url}'. "
             "Write it out."
         )
-    if address.kind == "table" and not address.leaf.lower().endswith(TABLE_SUFFIXES):
-        return f"expected a URL that ends in {', '.join(TABLE_SUFFIXES)}, got '{address.url}'. Name the file so."
     if address.scheme in WEB:
         if address.kind in ("images", "idx"):
             return (

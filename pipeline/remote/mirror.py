@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from data.contract import ConfigError, DataError, Progress
+from data.paths import TABLE_SUFFIXES
 from pipeline.own_model.files import MOST_FILES, SAVED_MODEL
 from pipeline.remote.addresses import Address
 from pipeline.remote.config import RemoteConfig
@@ -160,6 +161,11 @@ class Mirror:
             raise self._told(error, address) from error
         if file is None:
             return _checked(files, address)
+        if address.kind == "table" and not address.leaf.lower().endswith(TABLE_SUFFIXES):
+            raise DataError(
+                f"{address.field}: expected a file that ends in {', '.join(TABLE_SUFFIXES)}, or a folder of such "
+                f"files, got {address.url!r}. Convert it, or name another source."
+            )
         if address.kind in FOLDERS_ALONE:
             raise DataError(f"{address.field}: expected a folder, got {address.url!r}, which is a file. Name one.")
         return Listing(False, (file,))

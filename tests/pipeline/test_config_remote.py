@@ -61,7 +61,7 @@ def test_urls_stay_as_they_are_written(tmp_path: Path, data: str, more: str) -> 
         ("https://a/b/%2e%2e/rows.csv", "expected a URL of a host or bucket and names"),
         ("s3:///rows.csv", "expected a URL of a host or bucket and names"),
         ("simplecache::s3://a/rows.csv", "expected a URL of a host or bucket and names"),
-        ("s3://a/rows.xlsx", "expected a URL that ends in .csv, .tsv,"),
+        ("https://a/rows.xlsx", "expected a URL of the web to end in .csv, .tsv,"),
     ],
 )
 def test_urls_that_are_refused(tmp_path: Path, url: str, told: str) -> None:

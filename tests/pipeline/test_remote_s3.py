@@ -149,6 +149,13 @@ def test_a_folder_follows_what_changes_and_what_is_removed(s3: Any, bucket: str,
     assert not (copy.local / "dog").exists()
 
 
+def test_a_folder_of_tables(s3: Any, bucket: str, tmp_path: Path) -> None:
+    put(s3, bucket, **{"rows/1.csv": CSV, "rows/deep/2.csv": CSV, "rows/.hidden.csv": "-"})
+    copy = Copy(tmp_path, {"source": "table", "path": f"s3://{bucket}/rows", "target": "kind"})
+    copy.bring()
+    assert copy.files() == {"1.csv": CSV.encode(), "deep/2.csv": CSV.encode()}
+
+
 def test_a_copy_that_was_tampered_with_is_brought_anew(s3: Any, bucket: str, tmp_path: Path) -> None:
     put(
         s3,
@@ -201,6 +208,7 @@ def test_what_is_absent_or_of_another_kind(s3: Any, bucket: str, tmp_path: Path)
     told = {
         ("table", "nothing.csv"): "expected a file or folder, got 's3://{0}/nothing.csv', which does not exist.",
         ("images", "set"): "expected files that source images reads in 's3://{0}/set', got none among its 2.",
+        ("table", "set/notes.txt"): "expected a file that ends in .csv, .tsv, ",
         ("images", "set/rows.csv"): "expected a folder, got 's3://{0}/set/rows.csv', which is a file.",
     }
     for (source, key), message in told.items():
