@@ -30,7 +30,7 @@ _PR_SET_PDEATHSIG = 1
 def main() -> None:
     """Takes the share it is told to take."""
     _end_with_parent()
-    serve(Member)  # it makes steps, as a Runner does
+    serve(Member)
 
 
 @dataclass(frozen=True)

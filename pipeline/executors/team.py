@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import data.contract
 from data.contract import PenjingError, Progress, TrainingError
 from pipeline.checkpoints import FileCheckpoints, resumption
-from pipeline.executors.handle import Loss, Setup
+from pipeline.executors.handle import Loss, Setup, Worker
 from pipeline.executors.process import WorkerProcess
 from pipeline.executors.steps import PlannedStep
 
@@ -53,7 +53,7 @@ class TeamStep(PlannedStep):
 class Placement(Protocol):
     """Where the workers of a training run."""
 
-    def start(self, setup: Setup, step: PlannedStep, count: int) -> Mapping[int, WorkerProcess]:
+    def start(self, setup: Setup, step: PlannedStep, count: int) -> Mapping[int, Worker]:
         """Starts the workers that are this process's to start, each with a `TeamStep` to work at.
 
         Args:
@@ -70,11 +70,11 @@ class Placement(Protocol):
 class LocalPlacement:
     """All workers on this machine, each with a share of its cores; they meet at free ports of the loopback."""
 
-    def start(self, setup: Setup, step: PlannedStep, count: int) -> Mapping[int, WorkerProcess]:
+    def start(self, setup: Setup, step: PlannedStep, count: int) -> Mapping[int, Worker]:
         """Starts all workers; see `Placement.start`."""
         addresses = tuple(f"127.0.0.1:{port}" for port in _free_ports(count))
         cores = sorted(os.sched_getaffinity(0))
-        started: dict[int, WorkerProcess] = {}
+        started: dict[int, Worker] = {}
         for index in range(count):
             its = Setup(setup.root, setup.seed, cores_of(index, count, cores))
             started[index] = member(its, step, addresses, index, workers_here=count)
@@ -93,7 +93,7 @@ class ClusterPlacement:
     addresses: tuple[str, ...]
     index: int
 
-    def start(self, setup: Setup, step: PlannedStep, count: int) -> Mapping[int, WorkerProcess]:  # noqa: ARG002 -- as many as there are addresses
+    def start(self, setup: Setup, step: PlannedStep, count: int) -> Mapping[int, Worker]:  # noqa: ARG002 -- as many as there are addresses
         """Starts this machine's worker; see `Placement.start`."""
         return {self.index: member(setup, step, self.addresses, self.index, workers_here=1)}
 
@@ -219,7 +219,7 @@ class Team:
             for worker in workers.values():
                 worker.end()
 
-    def _listen(self, workers: Mapping[int, WorkerProcess], is_over: Callable[[], bool]) -> str | None:
+    def _listen(self, workers: Mapping[int, Worker], is_over: Callable[[], bool]) -> str | None:
         first = min(workers)
         numbers = {id(worker.connection): index for index, worker in workers.items()}
         while not is_over():
@@ -233,9 +233,9 @@ class Team:
                     return None
                 else:
                     self._take(index, *message)
-            silence = workers[first].silence(SILENCE_SECONDS) if first == 0 else None
-            if silence is not None:
-                lost[first] = silence
+            hung = workers[first].silence(SILENCE_SECONDS) if first == 0 else None
+            if hung is not None:
+                lost[first] = hung
             if lost:
                 # One that was killed takes the others along: it is the cause, whoever was heard first.
                 index = min(lost, key=lambda each: (not lost[each].killed, each))
@@ -257,4 +257,4 @@ class Team:
 def is_finished(kept: FileCheckpoints) -> bool:
     """Whether a training came to its end."""
     state = kept.state()
-    return state is not None and state["stopped_by"] is not None
+    return state is not None and state.get("stopped_by") is not None

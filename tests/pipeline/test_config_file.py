@@ -140,8 +140,8 @@ def test_nothing_is_told_that_only_follows_from_another_fault(tmp_path: Path) ->
 
 
 def test_features_of_other_versions_are_refused_by_name(tmp_path: Path) -> None:
-    (problem,) = problems(tmp_path, IRIS.replace("source: builtin", "augmentation: {}, source: builtin"))
-    assert "data.augmentation: expected a key of 'data', got 'augmentation'." in problem
+    (problem,) = problems(tmp_path, IRIS.replace("builtin, name: iris", "builtin, name: iris, augmentation: {}"))
+    assert problem.startswith("run.yaml:3: data.augmentation: expected a key of 'data', got 'augmentation'.")
     assert problem.endswith("not available in this version.")
 
 

@@ -13,7 +13,8 @@ from data.contract import ConfigError, PenjingError, StoreError, TrainingError
 from pipeline.checkpoints import FileCheckpoints
 from pipeline.cluster import Cluster, cluster_of
 from pipeline.config_reading.file import load_config
-from pipeline.executors.process import Setup, WorkerProcess
+from pipeline.executors.handle import Setup, Worker
+from pipeline.executors.process import WorkerProcess
 from pipeline.executors.steps import PlannedStep
 from pipeline.executors.team import Team, cores_of
 from pipeline.participation import Participation
@@ -42,8 +43,8 @@ class Pretended:
 
     stages: tuple[str, ...]
 
-    def start(self, setup: Setup, step: PlannedStep, count: int) -> Mapping[int, WorkerProcess]:
-        workers = {}
+    def start(self, setup: Setup, step: PlannedStep, count: int) -> Mapping[int, Worker]:
+        workers: dict[int, Worker] = {}
         for index in range(count):
             workers[index] = WorkerProcess(setup, "tests.pipeline.pretend_worker")
             workers[index].give((replace(step, stage=self.stages[index], key=f"{step.key}{index}"),))
