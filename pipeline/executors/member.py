@@ -18,6 +18,7 @@ from pipeline.checkpoints import FileCheckpoints
 from pipeline.executors.handle import Setup
 from pipeline.executors.team import TeamStep
 from pipeline.executors.worker import Teller, serve
+from pipeline.lineage import load_role, refuse_planted_models
 from pipeline.store import Artifact, Store
 
 if TYPE_CHECKING:
@@ -81,12 +82,9 @@ class Member:
             self._learn(planned, replicas)
 
     def _learn(self, planned: PlannedStep, replicas: Replicas) -> None:
-        from data.dataset import Dataset
-        from pipeline.artifacts import SavedModel
         from pipeline.stages.train import Inputs, learn
 
-        dataset, start = self._input(planned, "dataset"), self._input(planned, "start")
-        inputs = Inputs(Dataset.open(dataset.folder), SavedModel.open(start.folder, start.manifest.stage))
+        inputs = Inputs(*(load_role(self._store, role, self._input(planned, role)) for role in ("dataset", "start")))
         desk = MemberDesk(self._store.scratch(planned.stage, planned.key), self._setup.seed, self._teller)
         learn(inputs, planned.config["train"], desk, replicas)
 
@@ -104,6 +102,7 @@ class Member:
                 f"store.{stage}: expected {key[:12]} to be in {self._setup.root}, got none. Let all workers share one "
                 "work directory."
             )
+        refuse_planted_models(self._store, found)
         return found
 
 
