@@ -42,7 +42,7 @@ def heard() -> Heard:
 def pool(tmp_path: Path, heard: Heard, request: pytest.FixtureRequest) -> Iterator[WorkerPool]:
     """A pool of as many workers as the test asks for; two if it does not."""
     start = partial(WorkerProcess, module="tests.pipeline.pretend_worker")
-    lent = WorkerPool(Setup(tmp_path, 1), [()] * getattr(request, "param", 2), 2.0, heard, start)
+    lent = WorkerPool(Setup(tmp_path, 1), [()] * getattr(request, "param", 2), 8.0, heard, start)
     yield lent
     lent.close()
 
@@ -79,7 +79,7 @@ def test_trials_run_side_by_side_and_those_that_share_an_artifact_do_not(pool: W
         ("crashes", "crashed with SIGSEGV"),
         ("raises", "crashed: ValueError: no such thing"),
         ("exits", "ended with exit code 3"),
-        ("hangs", "showed no progress for 2 s"),
+        ("hangs", "showed no progress for 8 s"),
     ],
 )
 def test_what_happens_once_is_noted_and_twice_is_a_failure(
