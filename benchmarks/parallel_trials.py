@@ -5,10 +5,11 @@ Run from the root of the repository:
     .venv/bin/python -m benchmarks.parallel_trials [--repeats 3] [--units 300 100] [--batch-size 128] [--quick]
 
 Each measurement is a process of its own, all sides in turn. The trials are the same everywhere: 784-300-100-10 (or
-other hidden layers) under twelve strengths of L2 on a grid, the same rows, epochs, batch size and Adam. What is measured on Penjing's side is the
-whole stage: workers that start and import TensorFlow, checkpoints each epoch, every model saved and measured, the best
-one handed on. Ray's side runs on a cluster of one node that is up already; what it takes to start one is told besides.
-keras-tuner's side is `GridSearch.search` on Keras 3, which it needs, without its imports.
+other hidden layers) under twelve strengths of L2 on a grid, the same rows, epochs, batch size and Adam. What is
+measured on Penjing's side is the whole stage: workers that start and import TensorFlow, checkpoints each epoch, every
+model saved and measured, the best one handed on. Ray's side runs on a cluster of one node that is up already; what it
+takes to start one is told besides. keras-tuner's side is `GridSearch.search` on Keras 3, which it needs, without its
+imports.
 """
 
 from __future__ import annotations
