@@ -19,28 +19,18 @@ from typing import Annotated, Any
 
 import typer
 
-from data.contract import ConfigError, ConversionError, DataError, PenjingError
+from data.contract import ConfigError, PenjingError
 from pipeline.cluster import cluster_of
 from pipeline.garbage import find_garbage, remove
 from pipeline.interruption import Interruption
 from pipeline.native_messages import native_messages_to
+from pipeline.outcome_lines import places, sentences, what_next
 from pipeline.planner import Plan, Scope
 from pipeline.progress import RunProgress
 from pipeline.refusals import told_elsewhere
-from pipeline.report.beaten import beaten_sentence
-from pipeline.report.held_limit import held_limit
+from pipeline.requests import DEFAULT_WORKDIR, Request, RunResult
 from pipeline.runs import Workdir
-from pipeline.session import (
-    DEFAULT_WORKDIR,
-    Request,
-    RunResult,
-    asks_for_search,
-    plan_request,
-    redraw,
-    require_keep,
-    run_request,
-    take_part,
-)
+from pipeline.session import asks_for_search, plan_request, redraw, require_keep, run_request, take_part
 from pipeline.streams import complain, open_what_is_closed, stdout_refuses
 from pipeline.terminal import (
     Command,
@@ -265,52 +255,28 @@ def _run(request: Request, *, as_json: bool) -> None:
                 listener.record(f"error: {result.published.verdict}")
         except (PenjingError, OSError, KeyboardInterrupt) as error:
             told = "interrupted" if isinstance(error, KeyboardInterrupt) else f"error: {error}"
-            listener.end_with(told, _what_next(error, listener, request, loaded.config.name))
+            listener.end_with(told, what_next(error, request, loaded.config.name, num_finished=listener.num_finished))
             raise
         finally:
             listener.close()
     if as_json:
         _print_json(result.published.summary or result.so_far)
     else:
-        _print_result(result, result.metric, request.workdir)
+        _print_result(result, request.workdir)
     if result.published.verdict is not None:
         raise result.published.verdict
 
 
-def _what_next(error: BaseException, listener: TerminalListener, request: Request, name: str) -> list[str]:
-    """Returns what a user should know after a run that came to no end."""
-    notes = []
-    # Bad data, a bad config or a conversion that cannot be would be met again by the same command.
-    if not isinstance(error, ConfigError | DataError | ConversionError):
-        notes.append(f"what was finished is kept; go on with: {request.command}")
-    elif listener.num_finished:
-        notes.append("what was finished is kept for the next run")
-    report = request.workdir.run_folder(name) / "report.html"
-    return [*notes, f"{report} is that of an earlier run"] if report.exists() else notes
-
-
-def _print_result(result: RunResult, metric: str, place: Workdir) -> None:
-    from pipeline.summary import scores_line
-
-    rows = [row for artifact, _ in result.stages for row in artifact.manifest.ledger]
+def _print_result(result: RunResult, place: Workdir) -> None:
+    rows = result.rows
     out.print()
     if rows:
-        out.print(ledger_table(rows, metric, out))
+        out.print(ledger_table(rows, result.metric, out))
         out.print(f"* on the validation split; {bytes_note(rows)}\n")
-    summary = result.published.summary
-    if summary:
-        constants = " of constants" if summary["classical_family"] else ""
-        told = f"{summary['model_file']}: {scores_line(metric, summary)}, {summary['model_bytes']:,} bytes{constants}"
-        out.print(told, markup=False)
-        searched = next((a.manifest.details for a, _ in result.stages if a.manifest.stage == "search"), {})
-        for sentence in (held_limit(searched), result.published.guess_caution, beaten_sentence(summary)):
-            if sentence is not None:
-                out.print(sentence, markup=False)
-    out.print(f"report  {result.published.report}", markup=False, soft_wrap=True)
-    if result.published.has_earlier_bundle:
-        out.print(f"note    {place.earlier_bundle(result.name)}", markup=False, soft_wrap=True)
-    if result.published.bundle is not None:
-        out.print(f"bundle  {result.published.bundle}", markup=False, soft_wrap=True)
+    for sentence in sentences(result):
+        out.print(sentence, markup=False)
+    for line in places(result, place):
+        out.print(line, markup=False, soft_wrap=True)
 
 
 def _stage_json(planned: Plan, index: int) -> dict[str, Any]:

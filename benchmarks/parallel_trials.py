@@ -2,13 +2,14 @@
 
 Run from the root of the repository:
 
-    .venv/bin/python -m benchmarks.parallel_trials [--repeats 3] [--quick]
+    .venv/bin/python -m benchmarks.parallel_trials [--repeats 3] [--units 300 100] [--batch-size 128] [--quick]
 
-Each measurement is a process of its own, all sides in turn. The trials are the same everywhere: 784-300-100-10 under
-twelve strengths of L2 on a grid, the same rows, epochs, batch size and Adam. What is measured on Penjing's side is the
-whole stage: workers that start and import TensorFlow, checkpoints each epoch, every model saved and measured, the best
-one handed on. Ray's side runs on a cluster of one node that is up already; what it takes to start one is told besides.
-keras-tuner's side is `GridSearch.search` on Keras 3, which it needs, without its imports.
+Each measurement is a process of its own, all sides in turn. The trials are the same everywhere: 784-300-100-10 (or
+other hidden layers) under twelve strengths of L2 on a grid, the same rows, epochs, batch size and Adam. What is
+measured on Penjing's side is the whole stage: workers that start and import TensorFlow, checkpoints each epoch, every
+model saved and measured, the best one handed on. Ray's side runs on a cluster of one node that is up already; what it
+takes to start one is told besides. keras-tuner's side is `GridSearch.search` on Keras 3, which it needs, without its
+imports.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -49,26 +51,48 @@ name: trials
 seed: 1
 task: classification
 data: {{source: arrays, path: pictures.npz, validation_fraction: {validation}, test_fraction: {test}}}
-model: {{family: mlp, units: [300, 100]}}
-train: {{epochs: {epochs}, batch_size: 128, optimizer: {{learning_rate: 0.002, schedule: constant}}}}
+model: {{family: mlp, units: {units}}}
+train: {{epochs: {epochs}, batch_size: {batch_size}, optimizer: {{learning_rate: 0.002, schedule: constant}}}}
 tune: {{trials: 12, oracle: grid, penalties: [l2], grid_points: 12, batch_trials: 4}}
 """
 
 
-def prepare(folder: Path, rows: int, epochs: int) -> None:
+@dataclass(frozen=True)
+class Trials:
+    """What every trial trains.
+
+    Attributes:
+        rows: pictures for training; 1,000 more are for validation and 100 for the test split.
+        epochs: of each trial.
+        units: of the hidden layers.
+        batch_size: rows a step.
+    """
+
+    rows: int
+    epochs: int
+    units: list[int]
+    batch_size: int
+
+
+def prepare(folder: Path, trials: Trials) -> None:
     """Makes pictures of ten classes, each one noisy pattern, and runs the stages before `tune` on them.
 
     Args:
         folder: where the config and its store will lie.
-        rows: pictures for training; 1,000 more are for validation and 100 for the test split.
-        epochs: of each trial.
+        trials: what they train.
     """
     generator = np.random.default_rng(1)
-    total = rows + 1_100
+    total = trials.rows + 1_100
     codes = np.arange(total) % 10
     noisy = generator.integers(0, 200, (10, 28, 28, 1))[codes] + generator.integers(0, 56, (total, 28, 28, 1))
     np.savez(folder / "pictures.npz", x=noisy.astype(np.uint8), y=codes)
-    text = CONFIG.format(validation=1_000 / total, test=100 / total, epochs=epochs)
+    text = CONFIG.format(
+        validation=1_000 / total,
+        test=100 / total,
+        epochs=trials.epochs,
+        units=trials.units,
+        batch_size=trials.batch_size,
+    )
     (folder / "trials.yaml").write_text(text, encoding="utf-8")
     execute(folder, folder / "store", "null", last="train")
 
@@ -108,6 +132,7 @@ def run_keras_tuner(folder: Path) -> float:
     import keras
     import keras_tuner
 
+    from models.config import MlpConfig
     from models.tuning_config import TuneConfig
     from pipeline.config_reading.file import load_config
     from pipeline.tuning_space import strengths
@@ -119,11 +144,12 @@ def run_keras_tuner(folder: Path) -> float:
     x, y, validation_x, validation_y = (
         np.load(dataset / f"{name}.npy") for name in ("train_x", "train_y", "validation_x", "validation_y")
     )
+    hidden = config.model.units if isinstance(config.model, MlpConfig) else ()
     started = time.perf_counter()
 
     def build(space: Any) -> Any:
         penalty = keras.regularizers.L2(space.Choice("l2", choices))
-        layers = [keras.layers.Dense(units, "relu", kernel_regularizer=penalty) for units in (300, 100)]
+        layers = [keras.layers.Dense(units, "relu", kernel_regularizer=penalty) for units in hidden]
         output = keras.layers.Dense(10, "softmax", kernel_regularizer=penalty)
         model = keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten(), *layers, output])
         model.compile(keras.optimizers.Adam(0.002), "sparse_categorical_crossentropy", metrics=["accuracy"])
@@ -153,6 +179,8 @@ def main() -> int:
     """Measures the sides in turn and prints medians and ratios; 1 if a ratio is below what it must be."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--repeats", type=int, default=3, help="measurements of each side")
+    parser.add_argument("--units", nargs="+", type=int, default=[300, 100], help="of the hidden layers")
+    parser.add_argument("--batch-size", type=int, default=128, help="rows a step")
     parser.add_argument("--quick", action="store_true", help="a tenth of the rows, two epochs")
     parser.add_argument("--measure", nargs=2, metavar=("SIDE", "FOLDER"), help="one measurement, here")
     arguments = parser.parse_args()
@@ -161,16 +189,21 @@ def main() -> int:
         print(json.dumps(run_tune(Path(folder), SIDES[side]) if SIDES[side] else run_keras_tuner(Path(folder))))
         return 0
     rows, epochs = (3_000, 2) if arguments.quick else (30_000, 12)
+    trials = Trials(rows, epochs, arguments.units, arguments.batch_size)
     seconds: dict[str, list[float]] = {side: [] for side in SIDES}
     with tempfile.TemporaryDirectory() as name:
-        prepare(Path(name), rows, epochs)
+        prepare(Path(name), trials)
         with _cluster() as (address, starting):
             for _ in range(arguments.repeats):
                 for side in SIDES:
                     seconds[side].append(_measured_in_child(side, Path(name), address))
     medians = {side: statistics.median(values) for side, values in seconds.items()}
     cores = len(os.sched_getaffinity(0))
-    print(f"{TRIALS} trials, {rows} rows, {epochs} epochs, {cores} cores, {arguments.repeats} repeats in turn")
+    network = "-".join(map(str, (784, *trials.units, 10)))
+    print(
+        f"{TRIALS} trials of {network}, {rows} rows, {epochs} epochs, batches of {trials.batch_size}, {cores} cores, "
+        f"{arguments.repeats} repeats in turn"
+    )
     for side, values in seconds.items():
         spread = f"{min(values):.1f} to {max(values):.1f}"
         print(f"  {side:12} {medians[side]:6.1f} s ({spread})  {60 * TRIALS / medians[side]:5.1f} trials a minute")

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import shlex
-import string
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from data.contract import ConfigError, PenjingError, Progress, StoreError
 from models.own_model_config import FileModelConfig
@@ -20,84 +17,17 @@ from pipeline.config_reading.file import LoadedConfig, load_config
 from pipeline.executors.engine import lent_engine
 from pipeline.executors.team import ClusterPlacement, LocalPlacement, Placement
 from pipeline.participation import Participation
-from pipeline.planner import Plan, Scope, check_start, make_plan
+from pipeline.planner import Plan, check_start, make_plan
 from pipeline.publish import Published, publish
 from pipeline.refusals import explained
 from pipeline.remote.awaiting import awaited, fetch
+from pipeline.requests import Request, RunResult, is_text
 from pipeline.runner import Listener, Runner
 from pipeline.runs import RunFile, Workdir
 from pipeline.store import Artifact
 
 if TYPE_CHECKING:
     from pipeline.remote.mirror import Pending
-
-DEFAULT_WORKDIR = Path("runs")
-"""Where runs and their store are kept unless `--workdir` says otherwise."""
-_PLAIN = f"{string.ascii_letters}{string.digits}/._-".encode()
-
-
-@dataclass(frozen=True)
-class Request:
-    """What the command line asks of a run.
-
-    Attributes:
-        config: path of the config.
-        overrides: `a.b=value` each.
-        workdir: where runs and store are.
-        scope: which stages.
-        rehash: read the raw data again even where it looks unchanged.
-        cluster: the workers that train together, and which of them is here; None where the run starts them itself.
-    """
-
-    config: Path
-    overrides: tuple[str, ...]
-    workdir: Workdir
-    scope: Scope = field(default_factory=Scope)
-    rehash: bool = False
-    cluster: Cluster | None = None
-
-    @property
-    def command(self) -> str:
-        """The command line that makes the whole run again."""
-        place = [] if self.workdir.root == DEFAULT_WORKDIR else ["--workdir", str(self.workdir.root)]
-        words = ["python", "run_pipeline.py", "run", str(self.config), *self.overrides, *place]
-        return " ".join(_quoted(word) for word in words)
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """What came of a run: its artifacts in order, each with whether it was cached, and what was published."""
-
-    name: str
-    task: str
-    metric: str
-    stages: tuple[tuple[Artifact, bool], ...]
-    published: Published
-
-    @property
-    def so_far(self) -> dict[str, Any]:
-        """What is known of `summary.json` before `export`, under the same names."""
-        manifests = [artifact.manifest for artifact, _ in self.stages]
-        return {
-            "name": self.name,
-            "task": self.task,
-            "metric": self.metric,
-            "ledger": [row.model_dump(mode="json") for manifest in manifests for row in manifest.ledger],
-            "seconds": round(sum(manifest.seconds for manifest in manifests), 3),
-        }
-
-
-def _quoted(word: str) -> str:
-    """Quotes a word for a shell; bytes that are no text are spelled out, as bash and zsh read them."""
-    if _is_text(word):
-        return shlex.quote(word)
-    spelled = (chr(byte) if byte in _PLAIN else f"\\x{byte:02x}" for byte in os.fsencode(word))
-    return f"$'{''.join(spelled)}'"
-
-
-def _is_text(word: str) -> bool:
-    """Whether a word of the command line is text: Python keeps what cannot be decoded as halves of surrogate pairs."""
-    return not any("\ud800" <= letter <= "\udfff" for letter in word)
 
 
 def asks_for_search(config: Path, overrides: Sequence[str]) -> bool:
@@ -123,7 +53,7 @@ def plan_request(request: Request, *, lasting: bool = False) -> tuple[LoadedConf
         StoreError: the work directory cannot be read.
     """
     place = str(request.workdir.root)
-    if not _is_text(place):
+    if not is_text(place):
         raise ConfigError(
             f"--workdir: expected a name that is text in {sys.getfilesystemencoding()}, got {place!r}. "
             "TensorFlow opens no other: choose another name, or a UTF-8 locale."

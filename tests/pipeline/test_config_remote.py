@@ -110,7 +110,7 @@ def test_reading_a_config_imports_nothing_of_the_web(tmp_path: Path) -> None:
     path = tmp_path / "run.yaml"
     path.write_text(BASE.replace("URL", "s3://a/rows.csv"))
     script = (
-        "import sys; from pathlib import Path; from pipeline.session import Request; "
+        "import sys; from pathlib import Path; from pipeline.requests import Request; "
         "from pipeline.config_reading.file import load_config; load_config(Path(sys.argv[1])); "
         "print(sorted({'fsspec', 'aiohttp', 'pyarrow', 'numpy', 'pandas', 'tensorflow'} & set(sys.modules)))"
     )

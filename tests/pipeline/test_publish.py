@@ -21,8 +21,8 @@ from rich.console import Console
 import run_pipeline
 from data.contract import GateError, StoreError, TargetMissedError
 from pipeline.publish import Published, publish
+from pipeline.requests import RunResult
 from pipeline.runs import RunFile, Workdir
-from pipeline.session import RunResult
 from pipeline.store import Artifact, Manifest
 from tests.pipeline.report_records import CONFIG, full_record, gates, summary
 from tests.pipeline.test_summary import GIVEN

@@ -18,8 +18,9 @@ import pytest
 from data.contract import ConfigError, DataError, PenjingError
 from pipeline.garbage import find_garbage, remove
 from pipeline.planner import Scope
+from pipeline.requests import Request
 from pipeline.runs import Workdir
-from pipeline.session import Request, plan_request, run_request
+from pipeline.session import plan_request, run_request
 from pipeline.source_digest import raw_digest
 from tests.pipeline.remote_servers import KEYS, Copy, Quiet, config_of
 

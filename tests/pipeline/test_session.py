@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.planner import Scope
+from pipeline.requests import Request
 from pipeline.runs import Workdir
-from pipeline.session import Request
 
 
 @pytest.mark.parametrize(
