@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,10 +14,11 @@ from data.contract import ConfigError, PenjingError, StoreError, TrainingError
 from pipeline.checkpoints import FileCheckpoints
 from pipeline.cluster import Cluster, cluster_of
 from pipeline.config_reading.file import load_config
-from pipeline.executors.handle import Setup, Worker
+from pipeline.executors.handle import Loss, Setup, Worker
+from pipeline.executors.placement import cores_of
 from pipeline.executors.process import WorkerProcess
 from pipeline.executors.steps import PlannedStep
-from pipeline.executors.team import Team, cores_of
+from pipeline.executors.team import Ends, Team
 from pipeline.participation import Participation
 from pipeline.runs import RunFile, Workdir
 
@@ -43,12 +45,17 @@ class Pretended:
 
     stages: tuple[str, ...]
 
-    def start(self, setup: Setup, step: PlannedStep, count: int) -> Mapping[int, Worker]:
+    @contextmanager
+    def workers(self, setup: Setup, step: PlannedStep, count: int) -> Iterator[Mapping[int, Worker]]:
         workers: dict[int, Worker] = {}
         for index in range(count):
             workers[index] = WorkerProcess(setup, "tests.pipeline.pretend_worker")
             workers[index].give((replace(step, stage=self.stages[index], key=f"{step.key}{index}"),))
-        return workers
+        try:
+            yield workers
+        finally:
+            for worker in workers.values():
+                worker.end()
 
 
 def team(folder: Path, heard: Heard, *stages: str) -> Team:
@@ -85,6 +92,22 @@ def test_one_that_is_lost_again_and_again_ends_the_training(tmp_path: Path) -> N
     with pytest.raises(TrainingError, match=message):
         team(tmp_path, heard, "waits", "exits always").train("train", 2)
     assert len(heard.notes) == 2
+
+
+def test_the_cause_is_the_one_that_took_the_others_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.executors.team._CAUSE_SECONDS", 1000.0)
+    ends = Ends(3)
+    assert ends.cause() is None
+    ends.alone |= {0, 1}
+    ends.losses[0] = Loss("crashed: ConnectionError: another is gone")
+    assert ends.cause() is None  # whose end that was is still to come
+    ends.losses[2] = Loss("was lost with its node", node=True)
+    assert ends.cause() == "worker 2 was lost with its node"
+    assert Ends(3, {0: Loss("crashed"), 2: Loss("was lost", killed=True)}).cause() == "worker 2 was lost"
+    assert Ends(2, {1: Loss("crashed"), 0: Loss("crashed too")}, {0}).cause() == "worker 1 crashed"
+    assert Ends(1, {1: Loss("lost touch")}, {1}).cause() == "worker 1 lost touch"  # the others are elsewhere
+    monkeypatch.setattr("pipeline.executors.team._CAUSE_SECONDS", 0.0)
+    assert Ends(2, {1: Loss("lost touch")}, {1}).cause() == "worker 1 lost touch"
 
 
 def test_what_the_training_refuses_is_not_tried_again(tmp_path: Path) -> None:
