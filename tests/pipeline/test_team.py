@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,12 +16,16 @@ from pipeline.checkpoints import FileCheckpoints
 from pipeline.cluster import Cluster, cluster_of
 from pipeline.config_reading.file import load_config
 from pipeline.executors.handle import Loss, Setup, Worker
-from pipeline.executors.placement import cores_of
+from pipeline.executors.placement import ClusterPlacement, LocalPlacement, cores_of
+from pipeline.executors.pool import WorkerPool
+from pipeline.executors.pooled import Engine, SharedFolder
 from pipeline.executors.process import WorkerProcess
 from pipeline.executors.steps import PlannedStep
 from pipeline.executors.team import Ends, Team
 from pipeline.participation import Participation
+from pipeline.runner import Runner
 from pipeline.runs import RunFile, Workdir
+from pipeline.store import Store
 
 KILLED = "was killed (SIGKILL), as systems do that run out of memory"
 
@@ -37,6 +42,14 @@ class Heard:
 
     def step(self, label: str, done: int, total: int, figures: Mapping[str, float | str]) -> None:
         self.steps.append((label, done))
+
+
+class RunHeard(Heard):
+    """Hears of stages too."""
+
+    def begin(self, planned: Any) -> None: ...
+
+    def end(self, planned: Any, artifact: Any, cached: bool) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -120,6 +133,17 @@ def test_a_training_that_is_at_its_end_starts_no_worker(tmp_path: Path) -> None:
     kept.save({"a": np.zeros(2)}, {"stopped_by": "epochs", "resumes_at": "the end of training"})
     assert kept.state() == {"stopped_by": "epochs", "resumes_at": "the end of training"}
     team(tmp_path, Heard()).train("train", 2)  # there is no stage for it to start
+
+
+def test_tf_config_places_the_workers_before_an_engine_does(tmp_path: Path) -> None:
+    pool = WorkerPool(Setup(tmp_path, 1), [], None, Heard(), WorkerProcess)
+    by_engine, by_others = Pretended(()), ClusterPlacement(("a:1", "b:1"), 0)
+    placed = [
+        Runner(Store(tmp_path), RunHeard(), 1, engine, placement)._placement()
+        for engine in (None, Engine(pool, SharedFolder()), Engine(pool, SharedFolder(), placement=by_engine))
+        for placement in (None, by_others)
+    ]
+    assert placed == [LocalPlacement(), by_others, LocalPlacement(), by_others, by_engine, by_others]
 
 
 def test_cores_are_divided() -> None:
