@@ -258,8 +258,9 @@ class TrainConfig(GradientDescentFields):
     """Penalty on the kernels while training; `tune` looks for a better one."""
 
     workers: int = Field(default=1, ge=1, le=1024)
-    """Processes that share each batch, on this machine or on those that `TF_CONFIG` names: each computes the gradient
-    of its rows, and all take the same step. Only this stage has them; `batch_size` is that of all together."""
+    """Processes that share each batch, on this machine, on the nodes of the Ray cluster that `engine` names, or on the
+    machines that `TF_CONFIG` does: each computes the gradient of its rows, and all take the same step. Only this stage
+    has them; `batch_size` is that of all together."""
 
     def as_pretraining_reads(self, pretrain: PretrainConfig) -> TrainConfig:
         """Returns the section with its class weights and its loss left out where layers learn to restore their inputs.

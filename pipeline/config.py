@@ -134,7 +134,8 @@ class RunConfig(FrozenConfig):
     """How sources at URLs are read; with defaults when left out."""
 
     engine: LocalEngineConfig | RayEngineConfig | None = Field(default=None, discriminator="kind")
-    """Where trials run; when left out, one after the other in the run's own process."""
+    """Where trials run, and with `kind: ray` the workers of `train`; when left out, trials run one after the other in
+    the run's own process."""
 
     @property
     def trials_at_once(self) -> int:

@@ -27,7 +27,9 @@ class LocalEngineConfig(FrozenConfig):
 
 
 class RayEngineConfig(FrozenConfig):
-    """Trials of `tune` and candidates of `search` on the nodes of a Ray cluster; needs requirements-ray.txt."""
+    """Trials of `tune`, candidates of `search` and the workers of `train` on the nodes of a Ray cluster; needs
+    requirements-ray.txt. A worker of a training takes of its node what a trial does.
+    """
 
     kind: Literal["ray"]
     """`ray`: worker processes on the nodes of a Ray cluster, which may come and go."""
@@ -41,24 +43,27 @@ class RayEngineConfig(FrozenConfig):
     round of `search`). As many of them as the nodes have room for do."""
 
     cpus_per_trial: int = Field(default=1, ge=1, le=1024)
-    """Processors that Ray sets apart for a trial; a trial keeps to so many cores of its node."""
+    """Processors that Ray sets apart for a trial, or a worker of a training; it keeps to so many cores of its node."""
 
     gpus_per_trial: float = Field(default=0.0, ge=0.0, le=64.0)
-    """GPUs that Ray sets apart for a trial: a whole number, or a fraction below 1 where trials share one."""
+    """GPUs that Ray sets apart for a trial, or a worker of a training: a whole number, or a fraction below 1 where
+    trials share one, which workers cannot."""
 
     memory_bytes_per_trial: Annotated[int, Field(ge=1)] | None = None
-    """Memory in bytes that Ray sets apart for a trial when it looks for room; `null`: none is."""
+    """Memory in bytes that Ray sets apart for a trial, or a worker of a training, when it looks for room; `null`: none
+    is."""
 
     store_url: Annotated[str, Field(pattern=r"^[a-z][a-z0-9+.-]*(::[a-z][a-z0-9+.-]*)*://.+$")] | None = None
     """Where artifacts and checkpoints pass between this machine and the nodes: a URL that fsspec opens for writing
     (`s3://bucket/penjing`, `file:///mnt/shared/penjing`). `null`: through the work directory itself, which then all
-    nodes must see under the same path."""
+    nodes must see under the same path, as those must that train together (`train.workers`)."""
 
     checkpoint_seconds: float = Field(default=30.0, gt=0.0)
     """How often the checkpoint of a trial is copied to `store_url`, in seconds: what a lost node loses, at most."""
 
     wait_seconds: Annotated[float, Field(gt=0.0)] | None = 3600.0
-    """How long the run waits for a node with room for a trial, while none of its trials runs; `null`: for ever."""
+    """How long the run waits for a node with room for a trial, while none of its trials runs, or for room for all
+    workers of a training; `null`: for ever."""
 
     silence_seconds: Annotated[float, Field(gt=0.0)] | None = 1800.0
     """A trial that shows no progress for so long counts as hung; `null`: none does."""

@@ -16,8 +16,9 @@ from pipeline.checkpoints import FileCheckpoints, resumption
 from pipeline.cluster import Cluster
 from pipeline.config import RunConfig
 from pipeline.executors.handle import Setup
+from pipeline.executors.placement import ClusterPlacement
 from pipeline.executors.steps import PlannedStep
-from pipeline.executors.team import ClusterPlacement, Losses, Team, is_finished
+from pipeline.executors.team import Losses, Team, is_finished
 from pipeline.runs import RunFile, Workdir
 from pipeline.stages.catalog import STAGES, producer
 

@@ -37,6 +37,9 @@ class RayConnection:
         note: told one line where a cluster is started.
         rooms: folders of this project that its nodes are given.
 
+    Attributes:
+        started_here: whether the cluster is one that was started for this run; known once it is connected.
+
     Raises:
         PenjingError: at an address that is named, nothing answers.
 
@@ -49,6 +52,7 @@ class RayConnection:
     def __init__(self, address: str, note: Callable[[str], object], rooms: Iterable[str] = ROOMS) -> None:
         self._address, self._note, self._rooms = address, note, tuple(rooms)
         self._ray: Any = None
+        self.started_here = False
         self._closing = ExitStack()
 
     def __enter__(self) -> RayConnection:
@@ -83,6 +87,7 @@ class RayConnection:
             "include_dashboard": False,
         }  # fmt: skip
         if address is None:
+            self.started_here = True
             self._note("engine: no Ray cluster runs on this machine; one is started for this run")
         with tempfile.TemporaryDirectory() as name:
             code = _copy_of_code(self._rooms, Path(name) / "code")

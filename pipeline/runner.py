@@ -15,10 +15,11 @@ from pipeline.built_checks import check_built
 from pipeline.code_memory import CodeMemory
 from pipeline.config import RunConfig
 from pipeline.executors.handle import Setup
+from pipeline.executors.placement import LocalPlacement, Placement
 from pipeline.executors.pooled import Engine, PooledTrials
 from pipeline.executors.serial import SerialTrials
 from pipeline.executors.steps import PlannedStep
-from pipeline.executors.team import LocalPlacement, Placement, Team
+from pipeline.executors.team import Team
 from pipeline.lineage import load_role, refuse_planted_models
 from pipeline.planner import Plan, PlannedStage, Scope, check_start, stage_key
 from pipeline.refusals import explained
@@ -60,7 +61,7 @@ class Runner:
         listener: who is told.
         seed: the run's seed.
         engine: where trials run; in this process where None. Whoever made it closes it.
-        placement: where the workers of one training run.
+        placement: where the workers of one training run; where None, the engine says so, or it is this machine.
         clock: seconds, monotonic.
     """
 
@@ -68,7 +69,7 @@ class Runner:
     listener: Listener
     seed: int
     engine: Engine | None = None
-    placement: Placement = LocalPlacement()  # noqa: RUF009 -- frozen
+    placement: Placement | None = None
     clock: Callable[[], float] = time.monotonic
     _verified: dict[tuple[str, str], Artifact] = field(default_factory=dict)
     _usable: set[tuple[str, str]] = field(default_factory=set)
@@ -219,7 +220,7 @@ class Runner:
             progress=self.listener,
             trials=self._trials(inputs, again=again),
             spread=None if self.engine is None else self.engine.spread,
-            team=Team(self.placement, Setup(self.store.root, self.seed), step, scratch, self.listener),
+            team=Team(self._placement(), Setup(self.store.root, self.seed), step, scratch, self.listener),
         )
         loaded = {role: load_role(self.store, role, self._input(*source)) for role, source in inputs.items()}
         with explained(staging), telling_urls(config, self.store.root):
@@ -243,6 +244,13 @@ class Runner:
         artifact = self.store.commit(staging, manifest)
         self._verified[stage.name, key] = artifact
         return artifact
+
+    def _placement(self) -> Placement:
+        """Where the workers of one training run."""
+        if self.placement is not None:
+            return self.placement
+        lent = None if self.engine is None else self.engine.placement
+        return LocalPlacement() if lent is None else lent
 
     def _check_code(self, stage: Stage, parts: Mapping[str, Any]) -> None:
         """Refuses to run code under the key of other code: somebody edits while a run is on.

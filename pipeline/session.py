@@ -15,7 +15,7 @@ from pipeline.cluster import Cluster
 from pipeline.config import RunConfig
 from pipeline.config_reading.file import LoadedConfig, load_config
 from pipeline.executors.engine import lent_engine
-from pipeline.executors.team import ClusterPlacement, LocalPlacement, Placement
+from pipeline.executors.placement import ClusterPlacement, Placement
 from pipeline.participation import Participation
 from pipeline.planner import Plan, check_start, make_plan
 from pipeline.publish import Published, publish
@@ -147,8 +147,9 @@ def _with_copies(request: Request, listener: Listener, loaded: LoadedConfig, pla
         return _plan(replace(request, rehash=False), loaded, ())
 
 
-def _placement(cluster: Cluster | None) -> Placement:
-    return LocalPlacement() if cluster is None else ClusterPlacement(cluster.addresses, cluster.index)
+def _placement(cluster: Cluster | None) -> Placement | None:
+    """Where the training's workers are, if something outside this run has placed them: it comes before any engine."""
+    return None if cluster is None else ClusterPlacement(cluster.addresses, cluster.index)
 
 
 def take_part(request: Request, progress: Progress) -> str:

@@ -14,12 +14,22 @@ if TYPE_CHECKING:
 
 
 def engine_has_work(config: RunConfig) -> Iterator[Disagreement]:
-    """A section `engine` has trials to run, and no more workers than are ever busy."""
+    """A section `engine` has trials to run, or a training; and no more workers than are ever busy."""
     engine, most = config.engine, config.trials_at_once
     if engine is None:
         return
-    if most == 0:
-        message = "expected it with a section tune or search alone, got it without. Nothing would run there."
+    if most == 0 and isinstance(engine, RayEngineConfig) and config.train.workers > 1:
+        if engine.workers != "auto":
+            message = (
+                f"expected auto without a section tune or search, got {engine.workers}. It says how many trials run at "
+                "a time, and there are none: train.workers says how many train."
+            )
+            yield Disagreement(("engine", "workers"), message, (("train", "workers"),))
+    elif most == 0:
+        where = "a section tune or search alone"
+        if isinstance(engine, RayEngineConfig):
+            where = "a section tune or search, or with train.workers above 1"
+        message = f"expected it with {where}, got it without. Nothing would run there."
         yield Disagreement(("engine",), message, (("tune",), ("search",)))
     elif engine.workers != "auto" and engine.workers > most:
         searched = config.search is not None and config.target.max_latency_us is not None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from models.classical_config import CLASSICAL
 from pipeline.config_reading.disagreement import Disagreement, Location
+from pipeline.engine_config import RayEngineConfig
 
 if TYPE_CHECKING:
     from pipeline.config import RunConfig
@@ -31,3 +32,21 @@ def workers_have_work(config: RunConfig) -> Iterator[Disagreement]:
             "between which all rows are looked at: take the key out."
         )
         yield Disagreement(_PLACE, message, (("task",),))
+    if isinstance(config.engine, RayEngineConfig):
+        yield from _ray_can_place(config.engine, train.workers)
+
+
+def _ray_can_place(engine: RayEngineConfig, workers: int) -> Iterator[Disagreement]:
+    """The nodes see what workers read and keep, and each worker has GPUs of its own, or none."""
+    if engine.store_url is not None:
+        message = (
+            f"expected null with train.workers: {workers}, got '{engine.store_url}'. All workers of a training read "
+            "its checkpoints in the work directory, which every node must then see under the same path."
+        )
+        yield Disagreement(("engine", "store_url"), message, (_PLACE,))
+    if 0.0 < engine.gpus_per_trial < 1.0:
+        message = (
+            f"expected a whole number with train.workers: {workers}, got {engine.gpus_per_trial:g}. Trials may share a "
+            "GPU; the workers of a training exchange gradients between their own."
+        )
+        yield Disagreement(("engine", "gpus_per_trial"), message, (_PLACE,))

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,8 +15,8 @@ from typing import TYPE_CHECKING
 from data.contract import Checkpoints, PenjingError, Progress, derive_seed
 from pipeline.checkpoints import FileCheckpoints
 from pipeline.executors.handle import Setup
-from pipeline.executors.team import TeamStep
-from pipeline.executors.worker import Teller, serve
+from pipeline.executors.placement import TeamStep
+from pipeline.executors.worker import Teller, allow_threads, keep_to, serve
 from pipeline.lineage import load_role, refuse_planted_models
 from pipeline.store import Artifact, Store
 
@@ -74,12 +73,17 @@ class Member:
         from models.replicas import keep_to_gpus, missing_workers, replicas_of_workers
 
         keep_to_gpus(planned.index, planned.workers_here)
-        with missing_workers():
-            replicas = replicas_of_workers(planned.addresses, planned.index)
-            self._keep_to_cores()
-            replicas.require_agreement(f"training {planned.key}")
-            begun()
-            self._learn(planned, replicas)
+        allow_threads(self._setup.threads)
+        try:
+            with missing_workers():
+                replicas = replicas_of_workers(planned.addresses, planned.index)
+                keep_to(self._setup.cores)
+                replicas.require_agreement(f"training {planned.key}")
+                begun()
+                self._learn(planned, replicas)
+        except ConnectionError:
+            self._teller.tell("alone")  # whoever looks for the cause is to look at another
+            raise
 
     def _learn(self, planned: PlannedStep, replicas: Replicas) -> None:
         from pipeline.stages.train import Inputs, learn
@@ -87,12 +91,6 @@ class Member:
         inputs = Inputs(*(load_role(self._store, role, self._input(planned, role)) for role in ("dataset", "start")))
         desk = MemberDesk(self._store.scratch(planned.stage, planned.key), self._setup.seed, self._teller)
         learn(inputs, planned.config["train"], desk, replicas)
-
-    def _keep_to_cores(self) -> None:
-        """After TensorFlow's pools were made: how many threads they have shapes sums, and must not depend on it."""
-        if self._setup.cores:
-            for thread in Path("/proc/self/task").iterdir():
-                os.sched_setaffinity(int(thread.name), self._setup.cores)
 
     def _input(self, planned: PlannedStep, role: str) -> Artifact:
         stage, key = planned.inputs[role]

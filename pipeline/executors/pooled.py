@@ -8,6 +8,7 @@ from typing import Protocol
 
 from data.contract import PenjingError
 from data.parallel import Spread
+from pipeline.executors.placement import Placement
 from pipeline.executors.pool import Job, WorkerPool
 from pipeline.executors.steps import PlannedStep
 from pipeline.store import Artifact
@@ -42,17 +43,19 @@ class SharedFolder:
 
 @dataclass(frozen=True)
 class Engine:
-    """Where the trials of a run are made.
+    """Where the trials of a run are made, and its training where that has several workers.
 
     Attributes:
         pool: the workers.
         passage: how artifacts get to them and back.
         spread: has files read there; None: the run's own process reads them.
+        placement: of the workers of one training; None: this machine.
     """
 
     pool: WorkerPool
     passage: Passage
     spread: Spread | None = None
+    placement: Placement | None = None
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,7 @@ class Order:
         shaping: variables of the run's environment that shape how numbers are computed.
         versions: library -> version, on the machine of the run.
         module: what the worker runs.
+        meets: whether others are told where to meet the worker: a port of its node is found for it.
     """
 
     setup: Setup
@@ -50,6 +51,7 @@ class Order:
     shaping: Mapping[str, str]
     versions: Mapping[str, str]
     module: str = "pipeline.executors.worker"
+    meets: bool = False
 
 
 class Relay:
@@ -66,10 +68,11 @@ class Relay:
         self._held = ExitStack()
         self._order, self._node = order, str(node)
         self._process: WorkerProcess | None = None
+        self._port = ExitStack()
 
     def begin(self) -> list[tuple[Any, ...]]:
         """Starts the worker; returns the first messages, `unfit` among them where nothing can be made here."""
-        placed: list[tuple[Any, ...]] = [("placed", self._node, self._host)]
+        placed: list[tuple[Any, ...]] = [("placed", self._node, self._host, self._address())]
         unfit = _unfit(self._order.versions)
         if unfit is not None:
             return [*placed, ("unfit", f"{unfit} on {self._host}. Install requirements.txt of this version there.")]
@@ -99,9 +102,20 @@ class Relay:
         return messages
 
     def give(self, steps: tuple[PlannedStep, ...]) -> None:
-        """Hands a trial to the worker."""
+        """Hands a trial to the worker, or its share of a training: it listens at its port itself from now on."""
+        self._port.close()
         if self._process is not None:
             self._process.give(steps)
+
+    def _address(self) -> str | None:
+        """Returns `host:port` of this node where nobody listens, held until the worker is to; None where none is."""
+        if not self._order.meets:
+            return None
+        import ray
+
+        held = self._port.enter_context(socket.socket())
+        held.bind(("", 0))  # TensorFlow listens on all interfaces, whatever it is told
+        return f"{ray.util.get_node_ip_address()}:{held.getsockname()[1]}"
 
     def _cores(self, count: int) -> tuple[int, ...]:
         """Picks cores of this node that no other worker has; none in particular where too few are left."""

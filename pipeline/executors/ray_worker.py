@@ -4,75 +4,19 @@ from __future__ import annotations
 
 import sys
 import threading
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from multiprocessing import Pipe
 from typing import Any
 
 from data.contract import PenjingError
 from pipeline.executors.handle import Loss, Worker
 from pipeline.executors.ray_relay import Order, Relay
+from pipeline.executors.ray_room import Waiting
 from pipeline.executors.steps import PlannedStep
 
 _LAST_SECONDS = 10.0
 """How long Ray may take to say that an actor has ended which it was told to end."""
-
-
-@dataclass
-class Waiting:
-    """What the workers of a run know together of the room for them.
-
-    Attributes:
-        room: what a trial needs, in words.
-        seconds: how long none of them may be placed; None for ever.
-        note: told one line where none is for a while.
-        out: workers there are, placed or not.
-        placed: how many of them are.
-        since: when one last was.
-    """
-
-    room: str
-    seconds: float | None
-    note: Callable[[str], object]
-    out: int = 0
-    placed: int = 0
-    since: float = field(default_factory=time.monotonic)
-    _told: bool = False
-
-    _PATIENCE_SECONDS = 15.0
-
-    def join(self) -> None:
-        """Counts one worker more."""
-        if self.out == 0:
-            self.since = time.monotonic()
-        self.out += 1
-
-    def leave(self, *, placed: bool) -> None:
-        """Counts one worker less."""
-        self.out -= 1
-        if placed:
-            self.placed -= 1
-            self.since = time.monotonic()
-
-    def check(self) -> None:
-        """Tells a user, once, that there is no room; and gives up in the end.
-
-        Raises:
-            PenjingError: there was none for too long.
-        """
-        waited = time.monotonic() - self.since
-        if self.placed > 0 or waited < self._PATIENCE_SECONDS:
-            return
-        if not self._told:
-            self._told = True
-            self.note(f"engine: no node of the cluster has room for a trial ({self.room}); waiting")
-        if self.seconds is not None and waited > self.seconds:
-            raise PenjingError(
-                f"engine.wait_seconds: expected a node with room for a trial ({self.room}) within {self.seconds:g} s, "
-                "got none. Add a node, end what else runs there, or ask for less."
-            )
 
 
 class RayWorker(Worker):
@@ -103,8 +47,8 @@ class RayWorker(Worker):
         self._actor.give.remote(steps)
 
     def silence(self, seconds: float | None) -> Loss | None:
-        """As `Worker.silence`; a worker that no node has room for is not silent."""
-        if not self.placed:
+        """As `Worker.silence`; a worker that no node has room for is not silent, nor is one that waits for others."""
+        if not (self.placed and self._waiting.over):
             self._waiting.check()
             return None
         return super().silence(seconds)
@@ -116,6 +60,8 @@ class RayWorker(Worker):
 
     def end(self) -> None:
         """Has Ray kill the actor; the worker process ends with it, since its socket closes."""
+        if self.connection.closed:
+            return
         self._waiting.leave(placed=self.placed)
         self._ray.kill(self._actor, no_restart=True)
         self.connection.close()
@@ -132,10 +78,14 @@ class RayWorker(Worker):
             self.placed = True
             self._waiting.placed += 1
             self.listen_anew()
+            self._settle(told[-1])
             return message
         if word == "crashed":  # where what a worker of this machine says goes: the run's log
             print(told[1], file=sys.stderr)
         return super()._take(message)
+
+    def _settle(self, address: str | None) -> None:
+        """Takes note of where it listens for others, if it is to."""
 
     def _listen(self) -> None:
         """Passes on what the actor says, until it has ended; what Ray says of its end is the last of it."""

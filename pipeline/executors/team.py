@@ -1,4 +1,4 @@
-"""One training on several worker processes: who starts them, and what becomes of it when one is lost.
+"""One training on several worker processes: what becomes of it when one is lost.
 
 All take the same steps at the same time (`models.replicas`), so none can go on without the others: where one is lost,
 all are ended and start again from the last epoch that was kept. Which rows a worker is given depends on its number
@@ -7,20 +7,18 @@ alone, and so do the bits that come out.
 
 from __future__ import annotations
 
-import os
-import socket
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import data.contract
 from data.contract import PenjingError, Progress, TrainingError
 from pipeline.checkpoints import FileCheckpoints, resumption
 from pipeline.executors.handle import Loss, Setup, Worker
-from pipeline.executors.process import WorkerProcess
+from pipeline.executors.placement import Placement
 from pipeline.executors.steps import PlannedStep
 
 LOSSES = 3
@@ -29,104 +27,10 @@ LOSSES = 3
 SILENCE_SECONDS = 1800.0
 """A training that shows no progress for so long counts as hung."""
 
-MEMBER = "pipeline.executors.member"
-"""Module that a worker of a training runs."""
-
 _GLANCE_SECONDS = 1.0
 
-
-@dataclass(frozen=True)
-class TeamStep(PlannedStep):
-    """A worker's share in the training of a stage.
-
-    Attributes:
-        addresses: `host:port` of each worker; the first leads.
-        index: this one's position among them.
-        workers_here: how many of them share this machine and its GPUs.
-    """
-
-    addresses: tuple[str, ...]
-    index: int
-    workers_here: int
-
-
-class Placement(Protocol):
-    """Where the workers of a training run."""
-
-    def start(self, setup: Setup, step: PlannedStep, count: int) -> Mapping[int, Worker]:
-        """Starts the workers that are this process's to start, each with a `TeamStep` to work at.
-
-        Args:
-            setup: what each is started with, its cores left out.
-            step: the stage that trains.
-            count: workers of the training.
-
-        Returns:
-            Number of a worker -> its process.
-        """
-
-
-@dataclass(frozen=True)
-class LocalPlacement:
-    """All workers on this machine, each with a share of its cores; they meet at free ports of the loopback."""
-
-    def start(self, setup: Setup, step: PlannedStep, count: int) -> Mapping[int, Worker]:
-        """Starts all workers; see `Placement.start`."""
-        addresses = tuple(f"127.0.0.1:{port}" for port in _free_ports(count))
-        cores = sorted(os.sched_getaffinity(0))
-        started: dict[int, Worker] = {}
-        for index in range(count):
-            its = Setup(setup.root, setup.seed, cores_of(index, count, cores))
-            started[index] = member(its, step, addresses, index, workers_here=count)
-        return started
-
-
-@dataclass(frozen=True)
-class ClusterPlacement:
-    """One worker here; the others are started by the runs of other machines, which were told the same addresses.
-
-    Attributes:
-        addresses: `host:port` of each worker; the first leads.
-        index: the one that is started here.
-    """
-
-    addresses: tuple[str, ...]
-    index: int
-
-    def start(self, setup: Setup, step: PlannedStep, count: int) -> Mapping[int, Worker]:  # noqa: ARG002 -- as many as there are addresses
-        """Starts this machine's worker; see `Placement.start`."""
-        return {self.index: member(setup, step, self.addresses, self.index, workers_here=1)}
-
-
-def member(
-    setup: Setup, step: PlannedStep, addresses: tuple[str, ...], index: int, *, workers_here: int
-) -> WorkerProcess:
-    """Starts one worker on this machine, and gives it its share."""
-    worker = WorkerProcess(setup, MEMBER)
-    share = TeamStep(step.stage, step.key, step.parts, step.config, step.inputs, addresses, index, workers_here)
-    worker.give((share,))
-    return worker
-
-
-def cores_of(index: int, count: int, cores: Sequence[int]) -> tuple[int, ...]:
-    """Returns the cores of one of several workers.
-
-    Example:
-        >>> [cores_of(index, 2, range(5)) for index in range(2)]
-        [(0, 1), (2, 3, 4)]
-    """
-    if count >= len(cores):
-        return (cores[index % len(cores)],)
-    return tuple(cores[index * len(cores) // count : (index + 1) * len(cores) // count])
-
-
-def _free_ports(count: int) -> list[int]:
-    """Returns ports of the loopback that nobody listens at; all are held until the last is found."""
-    with ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+_CAUSE_SECONDS = 10.0
+"""How long is waited for the end of a worker that others have lost touch with."""
 
 
 @dataclass
@@ -156,6 +60,42 @@ class Losses:
                 f"{self.name}.workers: expected workers that come to the end of an epoch, got {len(self.causes)} "
                 f"losses in a row: {'; '.join(self.causes)}. See run.log; what was finished is kept."
             )
+
+
+@dataclass
+class Ends:
+    """Workers of a training that came to an end, and which of them took the others along.
+
+    Attributes:
+        count: workers that are listened to.
+        losses: number of one that is gone -> why.
+        alone: numbers of those that said before that another was gone.
+    """
+
+    count: int
+    losses: dict[int, Loss] = field(default_factory=dict)
+    alone: set[int] = field(default_factory=set)
+    _since: float | None = None
+
+    def cause(self) -> str | None:
+        """Returns what is to be told of a loss; None while there is none, or it may still turn out whose it was.
+
+        A machine that is gone is known to be only after a while; what it did with the others says so at once.
+        """
+        if not self.losses:
+            return None
+        if self._since is None:
+            self._since = time.monotonic()
+        unsure = self.losses.keys() <= self.alone and len(self.losses) < self.count
+        if unsure and time.monotonic() - self._since < _CAUSE_SECONDS:
+            return None
+
+        def by_guilt(index: int) -> tuple[bool, bool, int]:
+            loss = self.losses[index]
+            return index in self.alone, not (loss.killed or loss.node), index
+
+        index = min(self.losses, key=by_guilt)
+        return f"worker {index} {self.losses[index].cause}"
 
 
 @dataclass(frozen=True)
@@ -212,34 +152,31 @@ class Team:
         Raises:
             PenjingError: what the training raised.
         """
-        workers = self.placement.start(self.setup, self.step, count)
-        try:
+        with self.placement.workers(self.setup, self.step, count) as workers:
             return self._listen(workers, is_over)
-        finally:
-            for worker in workers.values():
-                worker.end()
 
     def _listen(self, workers: Mapping[int, Worker], is_over: Callable[[], bool]) -> str | None:
-        first = min(workers)
+        first, ends = min(workers), Ends(len(workers))
         numbers = {id(worker.connection): index for index, worker in workers.items()}
         while not is_over():
-            lost: dict[int, Loss] = {}
-            for connection in wait([worker.connection for worker in workers.values()], timeout=_GLANCE_SECONDS):
+            heard = [worker.connection for index, worker in workers.items() if index not in ends.losses]
+            for connection in wait(heard, timeout=_GLANCE_SECONDS):
                 index = numbers[id(connection)]
                 message = workers[index].hear()
                 if message is None:
-                    lost[index] = workers[index].gone()
+                    ends.losses[index] = workers[index].gone()
                 elif message[0] == "made" and index == first:
                     return None
+                elif message[0] == "alone":
+                    ends.alone.add(index)
                 else:
                     self._take(index, *message)
-            hung = workers[first].silence(SILENCE_SECONDS) if first == 0 else None
+            hung = workers[first].silence(SILENCE_SECONDS) if first == 0 and not ends.losses else None
             if hung is not None:
-                lost[first] = hung
-            if lost:
-                # One that was killed takes the others along: it is the cause, whoever was heard first.
-                index = min(lost, key=lambda each: (not lost[each].killed, each))
-                return f"worker {index} {lost[index].cause}"
+                ends.losses[first] = hung
+            cause = ends.cause()
+            if cause is not None:
+                return cause
         return None
 
     def _take(self, index: int, word: str, *told: Any) -> None:

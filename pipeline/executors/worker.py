@@ -69,7 +69,8 @@ class Maker(Protocol):
 
 
 def _prepared(setup: Setup, teller: Teller) -> Maker:
-    _load_libraries(setup.cores, setup.threads)
+    compute_with(setup.threads)
+    keep_to(setup.cores)
     store = Store(setup.root, teller.note)
     runner = Runner(store, teller, setup.seed)
     return runner if setup.exchange is None else Courier(runner, store, setup.exchange, teller.note)
@@ -102,18 +103,32 @@ def _listen(connection: Connection, orders: queue.SimpleQueue[tuple[PlannedStep,
             os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
-def _load_libraries(cores: tuple[int, ...], threads: int | None) -> None:
-    """Imports TensorFlow, then keeps to some cores.
+def compute_with(threads: int | None) -> None:
+    """Imports TensorFlow, and makes its pools.
 
-    In that order: how many threads TensorFlow's pools have shapes how sums are split, and so the last bits of what a
-    convolution learns. They have as many as in the run's own process, whatever cores they share.
+    How many threads they have shapes how sums are split, and so the last bits of what a convolution learns. They have
+    as many as in the run's own process, whatever cores they share afterwards.
+
+    Args:
+        threads: of each pool; as many as this process may use cores where it is None.
     """
+    allow_threads(threads)
+    from models.legacy_keras import tf
+
+    tf.config.list_logical_devices()  # the pools are made here
+
+
+def allow_threads(threads: int | None) -> None:
+    """Tells TensorFlow how many threads its pools are to have, once they are made; see `compute_with`."""
     from models.legacy_keras import tf
 
     if threads is not None:
         tf.config.threading.set_inter_op_parallelism_threads(threads)
         tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.list_logical_devices()  # the pools are made here
+
+
+def keep_to(cores: tuple[int, ...]) -> None:
+    """Has this process compute on some cores, after TensorFlow's pools were made; on all where there are none."""
     if cores:
         for thread in Path("/proc/self/task").iterdir():
             os.sched_setaffinity(int(thread.name), cores)

@@ -48,8 +48,8 @@ def _variables(folder: Path) -> Iterator[None]:
             os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
-def workers(folder: Path) -> list[int]:
-    """Process ids of the workers that are alive on a cluster with that folder."""
+def workers(folder: Path, module: str = "worker") -> list[int]:
+    """Process ids of the workers that are alive on a cluster with that folder; `member`: of those of a training."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -57,7 +57,8 @@ def workers(folder: Path) -> list[int]:
             state = (process / "stat").read_text().rpartition(")")[2].split()[0]
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue
-        if b"pipeline.executors.worker" in command and f"TMPDIR={folder}".encode() in variables and state != "Z":
+        runs, its_folder = f"pipeline.executors.{module}".encode(), f"TMPDIR={folder}".encode()
+        if runs in command and its_folder in variables and state != "Z":
             found.append(int(process.name))
     return found
 

@@ -10,24 +10,31 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from data.contract import ConfigError, PenjingError
+from pipeline.artifacts import SavedModel
 from pipeline.code_digest import ROOMS
 from pipeline.config_reading.file import load_config
 from pipeline.engine_config import RayEngineConfig
 from pipeline.executors.engine import lent_engine
+from pipeline.executors.handle import Setup
 from pipeline.executors.pool import WorkerPool
 from pipeline.executors.ray_pool import ray_engine
+from pipeline.executors.ray_room import Nodes, Waiting
+from pipeline.executors.ray_team import RayPlacement
+from pipeline.executors.steps import PlannedStep
+from pipeline.executors.team import Team
 from pipeline.planner import Scope, make_plan
 from pipeline.ray_cluster import RayConnection
 from pipeline.runner import Runner
 from pipeline.store import Artifact, Store
 from tests.cli.small_run import ROOT
+from tests.pipeline.ray_losses import HostKiller, NodeKiller, groups, trained
 from tests.pipeline.ray_nodes import cluster_of_three, until, workers
 from tests.pipeline.test_worker_pool import Heard, log, outcome, submit
 from tests.pipeline.test_worker_processes import Listener, files, trials
@@ -107,7 +114,7 @@ def test_what_happens_to_a_worker_on_a_node(pool: WorkerPool, heard: Heard, tmp_
 def test_a_node_with_other_libraries_is_refused(
     pool: WorkerPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.executors.ray_pool.versions_of", lambda libraries: {"python": "2.7", "numpy": "1.0"})
+    monkeypatch.setattr("pipeline.executors.ray_room.versions_of", lambda libraries: {"python": "2.7", "numpy": "1.0"})
     expected = r"^engine: expected nodes with the libraries of this machine, got numpy \d\S+ in place of 1\.0, python 3"
     with pytest.raises(PenjingError, match=expected):
         outcome(pool, submit(pool, "a", "ok"))
@@ -151,6 +158,27 @@ def test_more_than_any_node_has_is_refused(
     ):
         submit(engine.pool, "a", "ok")
     assert str(refused.value).startswith(message)
+
+
+def test_room_for_some_workers_of_a_training_is_not_taken(
+    nodes: tuple[Any, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Waiting, "_PATIENCE_SECONDS", 0.5)
+    section, heard = RayEngineConfig(kind="ray", address=nodes[0].address, wait_seconds=2.0), Heard()
+    with RayConnection(section.address, heard.note) as connection:
+        placement = RayPlacement(Nodes(section, connection), 1, heard.note)
+        team = Team(placement, Setup(tmp_path, 1), PlannedStep("train", "a", {}, {}, {}), tmp_path, heard)
+        with pytest.raises(PenjingError) as refused:
+            team.train("train", 4)  # on three nodes of one processor
+        assert {each["state"] for each in groups()} == {"REMOVED"}
+    assert heard.notes == [f"engine: the cluster has no room for {FOUR}; waiting"]
+    assert str(refused.value) == (
+        f"engine.wait_seconds: expected the cluster to have room for {FOUR} within 2 s, got none. Add a node, end what "
+        "else runs there, or ask for less."
+    )
+
+
+FOUR = "4 workers of a training at once (CPU 1 each)"
 
 
 def test_a_cluster_that_does_not_answer_is_an_error_at_once(tmp_path: Path) -> None:
@@ -214,33 +242,7 @@ def test_a_killed_run_started_again_goes_on_and_an_interrupted_one_leaves_nothin
     assert min(map(int, re.findall(r"trial 1: train (\d+)/", log_file.read_text()[told:]))) > 1
 
 
-class NodeKiller(Listener):
-    """Kills a node that is not the head, once a checkpoint of a trial that runs there is in the exchange."""
-
-    def __init__(self, cluster: Any, exchange: Path, copies: Path) -> None:
-        super().__init__()
-        self.cluster, self.exchange, self.copies = cluster, exchange, copies
-        self.killed: str | None = None
-        self.lost_at = 0
-
-    def note(self, text: str) -> None:
-        super().note(text)
-        if "was lost with its node" in text:
-            self.lost_at = len(self.steps)
-
-    def step(self, label: str, done: int, total: int, figures: Mapping[str, float | str]) -> None:
-        super().step(label, done, total, figures)
-        for node in list(self.cluster.worker_nodes) if self.killed is None else ():
-            there = self.copies / f"penjing-{os.getuid()}" / "copies" / node.node_id / ".scratch" / "train"
-            at_work = {path.parent.name for path in there.glob("*/*.checkpoint")}
-            safe = {path.parent.name for path in (self.exchange / ".scratch" / "train").glob("*/*.checkpoint")}
-            if at_work & safe:
-                self.killed = node.node_id
-                self.cluster.remove_node(node, allow_graceful=False)
-                return
-
-
-# The last one: the node is gone for good.
+# The node is gone for good.
 def test_a_killed_node_s_trial_goes_on_elsewhere_to_the_same_bytes(nodes: tuple[Any, Path], tmp_path: Path) -> None:
     for name in ("serial", "ray"):
         (tmp_path / name).mkdir()
@@ -279,3 +281,19 @@ def test_a_killed_node_s_trial_goes_on_elsewhere_to_the_same_bytes(nodes: tuple[
         shutil.rmtree(tmp_path / "ray" / "store" / trial[0] / trial[1])
     again = run(tmp_path / "ray", engine, Listener())
     assert trials(again) == expected
+
+
+# Nodes go, and come.
+def test_two_workers_on_two_nodes_learn_what_two_here_do_though_one_node_is_killed(
+    nodes: tuple[Any, Path], tmp_path: Path
+) -> None:
+    here = trained(tmp_path / "here", "null", Listener())
+    listener = HostKiller(*nodes)
+    there = trained(tmp_path / "there", f"{{kind: ray, address: '{nodes[0].address}'}}", listener)
+    assert len(listener.at_work) == 2
+    (note,) = listener.notes
+    assert re.fullmatch(r"train: worker [01] was lost with its node; all 2 start again at epoch \d+", note)
+    assert there.manifest.key == here.manifest.key
+    learned = [SavedModel.open(made.folder, "train").load().get_weights() for made in (here, there)]
+    assert [weight.tobytes() for weight in learned[1]] == [weight.tobytes() for weight in learned[0]]
+    assert until(lambda: workers(nodes[1], "member") == [], 10)

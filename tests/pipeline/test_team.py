@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,12 +15,17 @@ from data.contract import ConfigError, PenjingError, StoreError, TrainingError
 from pipeline.checkpoints import FileCheckpoints
 from pipeline.cluster import Cluster, cluster_of
 from pipeline.config_reading.file import load_config
-from pipeline.executors.handle import Setup, Worker
+from pipeline.executors.handle import Loss, Setup, Worker
+from pipeline.executors.placement import ClusterPlacement, LocalPlacement, cores_of
+from pipeline.executors.pool import WorkerPool
+from pipeline.executors.pooled import Engine, SharedFolder
 from pipeline.executors.process import WorkerProcess
 from pipeline.executors.steps import PlannedStep
-from pipeline.executors.team import Team, cores_of
+from pipeline.executors.team import Ends, Team
 from pipeline.participation import Participation
+from pipeline.runner import Runner
 from pipeline.runs import RunFile, Workdir
+from pipeline.store import Store
 
 KILLED = "was killed (SIGKILL), as systems do that run out of memory"
 
@@ -37,18 +44,31 @@ class Heard:
         self.steps.append((label, done))
 
 
+class RunHeard(Heard):
+    """Hears of stages too."""
+
+    def begin(self, planned: Any) -> None: ...
+
+    def end(self, planned: Any, artifact: Any, cached: bool) -> None: ...
+
+
 @dataclass(frozen=True)
 class Pretended:
     """Workers that import no TensorFlow; what befalls each says its stage."""
 
     stages: tuple[str, ...]
 
-    def start(self, setup: Setup, step: PlannedStep, count: int) -> Mapping[int, Worker]:
+    @contextmanager
+    def workers(self, setup: Setup, step: PlannedStep, count: int) -> Iterator[Mapping[int, Worker]]:
         workers: dict[int, Worker] = {}
         for index in range(count):
             workers[index] = WorkerProcess(setup, "tests.pipeline.pretend_worker")
             workers[index].give((replace(step, stage=self.stages[index], key=f"{step.key}{index}"),))
-        return workers
+        try:
+            yield workers
+        finally:
+            for worker in workers.values():
+                worker.end()
 
 
 def team(folder: Path, heard: Heard, *stages: str) -> Team:
@@ -87,6 +107,22 @@ def test_one_that_is_lost_again_and_again_ends_the_training(tmp_path: Path) -> N
     assert len(heard.notes) == 2
 
 
+def test_the_cause_is_the_one_that_took_the_others_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.executors.team._CAUSE_SECONDS", 1000.0)
+    ends = Ends(3)
+    assert ends.cause() is None
+    ends.alone |= {0, 1}
+    ends.losses[0] = Loss("crashed: ConnectionError: another is gone")
+    assert ends.cause() is None  # whose end that was is still to come
+    ends.losses[2] = Loss("was lost with its node", node=True)
+    assert ends.cause() == "worker 2 was lost with its node"
+    assert Ends(3, {0: Loss("crashed"), 2: Loss("was lost", killed=True)}).cause() == "worker 2 was lost"
+    assert Ends(2, {1: Loss("crashed"), 0: Loss("crashed too")}, {0}).cause() == "worker 1 crashed"
+    assert Ends(1, {1: Loss("lost touch")}, {1}).cause() == "worker 1 lost touch"  # the others are elsewhere
+    monkeypatch.setattr("pipeline.executors.team._CAUSE_SECONDS", 0.0)
+    assert Ends(2, {1: Loss("lost touch")}, {1}).cause() == "worker 1 lost touch"
+
+
 def test_what_the_training_refuses_is_not_tried_again(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"^prune\.sparsity: expected less, got more\.$"):
         team(tmp_path, Heard(), "refuses always", "ok").train("train", 2)
@@ -97,6 +133,17 @@ def test_a_training_that_is_at_its_end_starts_no_worker(tmp_path: Path) -> None:
     kept.save({"a": np.zeros(2)}, {"stopped_by": "epochs", "resumes_at": "the end of training"})
     assert kept.state() == {"stopped_by": "epochs", "resumes_at": "the end of training"}
     team(tmp_path, Heard()).train("train", 2)  # there is no stage for it to start
+
+
+def test_tf_config_places_the_workers_before_an_engine_does(tmp_path: Path) -> None:
+    pool = WorkerPool(Setup(tmp_path, 1), [], None, Heard(), WorkerProcess)
+    by_engine, by_others = Pretended(()), ClusterPlacement(("a:1", "b:1"), 0)
+    placed = [
+        Runner(Store(tmp_path), RunHeard(), 1, engine, placement)._placement()
+        for engine in (None, Engine(pool, SharedFolder()), Engine(pool, SharedFolder(), placement=by_engine))
+        for placement in (None, by_others)
+    ]
+    assert placed == [LocalPlacement(), by_others, LocalPlacement(), by_others, by_engine, by_others]
 
 
 def test_cores_are_divided() -> None:

@@ -134,7 +134,23 @@ def test_cores_are_divided(workers: Any, most_at_once: int, cores: list[int], ex
         ),
         (
             "engine: {kind: ray}\n",
-            "engine: expected it with a section tune or search alone, got it without. Nothing would run there.",
+            "engine: expected it with a section tune or search, or with train.workers above 1, got it without. Nothing "
+            "would run there.",
+        ),
+        (
+            "engine: {kind: ray, workers: 2}\ntrain: {workers: 2}\n",
+            "engine.workers: expected auto without a section tune or search, got 2. It says how many trials run at a "
+            "time, and there are none: train.workers says how many train.",
+        ),
+        (
+            "engine: {kind: ray, store_url: 's3://bucket/place'}\ntrain: {workers: 2}\n",
+            "engine.store_url: expected null with train.workers: 2, got 's3://bucket/place'. All workers of a training "
+            "read its checkpoints in the work directory, which every node must then see under the same path.",
+        ),
+        (
+            "engine: {kind: ray, gpus_per_trial: 0.5}\ntrain: {workers: 2}\n",
+            "engine.gpus_per_trial: expected a whole number with train.workers: 2, got 0.5. Trials may share a GPU; "
+            "the workers of a training exchange gradients between their own.",
         ),
         ("engine: {kind: ray, workers: 2}\ntune: {}\n", "engine.workers: expected at most 1, the trials that are out"),
         (
