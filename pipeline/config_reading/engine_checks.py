@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from pipeline.config_reading.disagreement import Disagreement, is_chosen
+from pipeline.config_reading.remote_checks import NO_SECRETS, has_secret
 from pipeline.engine_config import RayEngineConfig
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ def engine_can_be_had(config: RunConfig) -> Iterator[Disagreement]:
             "node of the cluster too)."
         )
         yield Disagreement(("engine", "kind"), message)
+    if engine.store_url is not None and has_secret(engine.store_url):
+        yield Disagreement(("engine", "store_url"), NO_SECRETS)
     if engine.store_url is None and is_chosen(engine, "checkpoint_seconds"):
         message = "expected it with engine.store_url alone, got it without. Nothing would read it: take it out."
         yield Disagreement(("engine", "checkpoint_seconds"), message, (("engine", "store_url"),))

@@ -29,6 +29,11 @@ _FILES_OF_THE_WEB = {
     "model": (".keras", ".h5", ".hdf5"),
 }
 
+NO_SECRETS = (
+    "expected a URL without credentials, which would be kept in run.json and in reports, got one with some. Put them "
+    "where docs/urls.md says."
+)
+
 
 def urls_add_up(config: RunConfig) -> Iterator[Disagreement]:
     """URLs are complete, hold no secrets, and name a file where their server knows no folders."""
@@ -50,11 +55,8 @@ def urls_add_up(config: RunConfig) -> Iterator[Disagreement]:
 
 def _fault_of(address: Address) -> str | None:
     """Says what is wrong with a URL; a secret in it is not repeated."""
-    if _has_secret(address.url):
-        return (
-            "expected a URL without credentials, which would be kept in run.json and in reports, got one with some. "
-            "Put them where docs/urls.md says."
-        )
+    if has_secret(address.url):
+        return NO_SECRETS
     if address.scheme in _LOCAL:
         return f"expected a path without a scheme, or a URL of another machine, got '{address.url}'. Take file:// out."
     parts = address.path.split("/")
@@ -75,7 +77,8 @@ def _fault_of(address: Address) -> str | None:
     return None
 
 
-def _has_secret(url: str) -> bool:
+def has_secret(url: str) -> bool:
+    """Says whether a URL opens a door to whoever reads it."""
     parts = urlsplit(url)
     user, is_told, _ = parts.netloc.rpartition("@")
     # What the web takes for a user is a token more often than not; others name a bucket or a user so.

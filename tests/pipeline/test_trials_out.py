@@ -158,6 +158,10 @@ def test_cores_are_divided(workers: Any, most_at_once: int, cores: list[int], ex
             "engine.address: expected text that matches (auto|ray://[^/\\s]+:[0-9]{1,5}|[^/:\\s]+:[0-9]{1,5}), got ",
         ),
         (
+            "engine: {kind: ray, store_url: 's3://me:hush@bucket/penjing'}\ntune: {}\n",
+            "engine.store_url: expected a URL without credentials, which would be kept in run.json and in reports, got",
+        ),
+        (
             "engine: {kind: ray, gpus_per_trial: 1.5}\ntune: {}\n",
             "engine.gpus_per_trial: expected a whole number or a fraction below 1, got 1.5. Trials share one GPU, not "
             "several.",
