@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import resource
 import struct
 import tracemalloc
 import zipfile
@@ -212,3 +213,20 @@ def test_column_without_values_is_told_whether_its_file_is_large_or_not(
     roles = Roles(channels=None, time=None, group=None, target=None, missing="interpolate")
     with pytest.raises(DataError, match=r"^data\.channels: expected numbers in column 'a' of 'a', got no value\."):
         recordings.read_recordings(path, "a", roles, scratch=room, progress=Silence())
+
+
+@pytest.mark.usefixtures("tiny")
+def test_disk_without_room_is_no_fault_of_the_file_that_is_unpacked(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=np.arange(9000.0))
+    pixels = bytes((0, 0, 8, 3)) + struct.pack(">3I", 90, 28, 28) + bytes(90 * 28 * 28)
+    (tmp_path / "pixels.gz").write_bytes(gzip.compress(pixels))
+    room = Scratch(tmp_path / "room")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            read_npz(tmp_path / "a.npz", "x", scratch=room)
+        with pytest.raises(OSError, match="File too large"):
+            read_idx(tmp_path / "pixels.gz", 3, room)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
