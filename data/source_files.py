@@ -113,7 +113,7 @@ def table_files(path: Path) -> list[Path]:
             f"data.path: expected a folder whose files are all of the table, got {str(path)!r} with a {DELTA_LOG}, by "
             "which some no longer count. Write the table's rows to a folder of their own."
         )
-    found = (file for file in files_below(path, path) if not _is_aside(file.relative_to(path)))
+    found = (file for file in files_below(path, path) if not is_aside(str(file.relative_to(path))))
     files = [_table_file(file) for file in found]
     if not files:
         raise DataError(
@@ -129,9 +129,9 @@ def table_files(path: Path) -> list[Path]:
     return files
 
 
-def _is_aside(name: Path) -> bool:
+def is_aside(name: str) -> bool:
     """Says whether a path within the folder of a table is one that what writes such folders keeps for itself."""
-    return any(part.startswith("_") for part in name.parts)
+    return any(part.startswith("_") for part in name.split("/"))
 
 
 def _table_file(path: Path) -> Path:

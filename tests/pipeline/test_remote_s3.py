@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from data.contract import ConfigError, DataError, PenjingError
+from data.source_files import table_files
 from pipeline.garbage import find_garbage, remove
 from pipeline.planner import Scope
 from pipeline.requests import Request
@@ -152,9 +153,15 @@ def test_a_folder_follows_what_changes_and_what_is_removed(s3: Any, bucket: str,
 
 def test_a_folder_of_tables(s3: Any, bucket: str, tmp_path: Path) -> None:
     put(s3, bucket, **{"rows/1.csv": CSV, "rows/deep/2.csv": CSV, "rows/.hidden.csv": "-"})
+    put(s3, bucket, **{"rows/_SUCCESS": "-", "rows/_temporary/3.csv": CSV, "rows/_delta_log/0.json": "{}"})
     copy = Copy(tmp_path, {"source": "table", "path": f"s3://{bucket}/rows", "target": "kind"})
     copy.bring()
     assert copy.files() == {"1.csv": CSV.encode(), "deep/2.csv": CSV.encode()}
+    with pytest.raises(DataError, match="with a _delta_log, by which some no longer count"):
+        table_files(copy.local)
+    s3.delete_object(Bucket=bucket, Key="rows/_delta_log/0.json")
+    copy.bring()
+    assert [path.name for path in table_files(copy.local)] == ["1.csv", "2.csv"]
 
 
 def test_a_copy_that_was_tampered_with_is_brought_anew(s3: Any, bucket: str, tmp_path: Path) -> None:
