@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.fault_runs import WarmRun, bundle_bytes, damaged, repeated, warm_run
+from benchmarks.fault_runs import bundle_bytes, damaged, repeated
+from benchmarks.warm_runs import WarmRun, warm_run
 
 
 @dataclass(frozen=True)

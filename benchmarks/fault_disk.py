@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.fault_runs import bundle_bytes, committed, damaged, warm_run
+from benchmarks.fault_runs import bundle_bytes, committed, damaged
+from benchmarks.warm_runs import warm_run
 
 PAGE = 4096
 ROOM = "size=256m,nr_inodes=100000"

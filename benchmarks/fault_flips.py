@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.fault_runs import bundle_bytes, committed, damaged, made_of, warm_run
+from benchmarks.fault_runs import bundle_bytes, committed, damaged, made_of
+from benchmarks.warm_runs import warm_run
 from pipeline.runs import Workdir
 
 KINDS = ("flip", "cut", "empty", "gone", "extra")

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import resource
-import runpy
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.warm_runs import ROOT
 from pipeline.store import Store
-
-ROOT = Path(__file__).resolve().parents[1]
 
 NETWORK = """\
 name: small
@@ -41,81 +35,6 @@ model: {family: decision_tree, max_depth: 3}
 
 TIMED = frozenset({"summary.json", "report.html", "MODEL_CARD.md", "SHA256SUMS"})
 """Files of a bundle that hold seconds and latencies: no two runs write the same."""
-
-
-@dataclass(frozen=True)
-class Told:
-    """How a run ended: exit code (negative: the signal that killed it), standard output, standard error."""
-
-    code: int
-    out: str
-    err: str
-
-
-def warm_up(*, network: bool = True) -> None:
-    """Imports what runs import, so that those of `warm_run` need not; TensorFlow starts no thread by that."""
-    import pandas  # noqa: F401
-    import plotly.graph_objects  # noqa: F401
-    import sklearn.datasets
-    import sklearn.tree  # noqa: F401
-
-    import run_pipeline  # noqa: F401
-
-    if network:
-        import models.legacy_keras  # noqa: F401 -- before all else that imports TensorFlow
-
-        import keras_tuner  # noqa: F401 # isort: skip
-
-
-class WarmRun:
-    """A run of the command line in a fork of this process, which has imported all that takes long.
-
-    It is `run_pipeline.py` as the main program, with standard streams in files; only the imports are not its own.
-
-    Args:
-        arguments: of the command line.
-        most_bytes: of a file that it may write; no limit where None.
-    """
-
-    def __init__(self, *arguments: str | Path, most_bytes: int | None = None) -> None:
-        self._out, self._err = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 -- until `wait`
-        self._child = os.fork()
-        if self._child == 0:
-            if most_bytes is not None:
-                resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
-            _become(arguments, self._out.fileno(), self._err.fileno())
-
-    def wait(self) -> Told:
-        """Waits for its end."""
-        _, status = os.waitpid(self._child, 0)
-        told = []
-        for stream in (self._out, self._err):
-            with stream:
-                stream.seek(0)
-                told.append(stream.read().decode(errors="replace"))
-        return Told(os.waitstatus_to_exitcode(status), *told)
-
-
-def warm_run(*arguments: str | Path, most_bytes: int | None = None) -> Told:
-    """Runs the command line to its end; see `WarmRun`."""
-    return WarmRun(*arguments, most_bytes=most_bytes).wait()
-
-
-def _become(arguments: Sequence[str | Path], out: int, err: int) -> None:
-    """Is the command line from here on, and ends this process."""
-    code = 99
-    try:
-        os.dup2(out, 1)
-        os.dup2(err, 2)
-        os.environ.update(COLUMNS="200", NO_COLOR="1")
-        sys.argv = [str(ROOT / "run_pipeline.py"), *map(str, arguments)]
-        runpy.run_path(sys.argv[0], run_name="__main__")
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else int(end.code is not None)
-    finally:  # what the parent began is not finished by its fork
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
 
 
 def start_run(config: Path, workdir: Path, overrides: Sequence[str]) -> subprocess.Popen[bytes]:

@@ -29,7 +29,8 @@ from benchmarks.fault_crowd import crowd
 from benchmarks.fault_disk import MountRefusedError, fill_disks
 from benchmarks.fault_flips import flip_files
 from benchmarks.fault_kills import kill_runs
-from benchmarks.fault_runs import CLASSICAL, NETWORK, ROOT, warm_up
+from benchmarks.fault_runs import CLASSICAL, NETWORK
+from benchmarks.warm_runs import ROOT, warm_up
 
 ENGINES = {"none": (), "local": ("engine={workers: 2}", "tune.batch_trials=2")}
 """What `--engine` changes of the config; both sides of a comparison run with it."""

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.contract import DataError
-from data.scratch import KEPT_IN_MEMORY_BYTES, Scratch
+from data.scratch import KEPT_IN_MEMORY_BYTES, Scratch, is_no_room
 from data.source_files import absent_array
 from data.unpacking import check_unpacked
 
@@ -78,6 +78,7 @@ def read_npz(path: Path, name: str, field: str = "data.path", scratch: Scratch |
 
     Raises:
         DataError: the file is malformed, or the array is missing, pickled, cut short, or more than memory holds.
+        OSError: there is no room on the disk.
     """
     names = npz_names(path)
     if name not in names:
@@ -87,6 +88,8 @@ def read_npz(path: Path, name: str, field: str = "data.path", scratch: Scratch |
             member = archive.getinfo(f"{name}.npy")
             array = _read_member(archive, member, path.stat().st_size, path.name, scratch)
     except MALFORMED as error:
+        if is_no_room(error):
+            raise
         raise _malformed(f"{path.name}:{name}", error) from error
     except MemoryError as error:
         raise DataError(

@@ -103,14 +103,18 @@ class ColumnFiles:
         state = self._scratch.load(CHECKPOINT)
         if state is None:
             return False
-        schema = pyarrow.ipc.read_schema(pyarrow.py_buffer(base64.b64decode(state["schema"])))
-        self.layout = replace(self.layout, schema=schema)
-        sizes = {self._path(position): 8 * state["rows"] for position in self.layout.numbers}
-        sizes[self._others_path] = state["others_size"]
-        if not all(cut_to(path, size) for path, size in sizes.items()):
+        try:
+            schema = pyarrow.ipc.read_schema(pyarrow.py_buffer(base64.b64decode(state["schema"])))
+            rows, end, others_size = (int(state[name]) for name in ("rows", "end", "others_size"))
+            odd_quotes = bool(state["odd_quotes"])
+        except (KeyError, TypeError, ValueError, OSError, pyarrow.ArrowException):  # no such state
             return False
-        self.rows, self.end, self._others_size = state["rows"], state["end"], state["others_size"]
-        self.odd_quotes = state["odd_quotes"]
+        self.layout = replace(self.layout, schema=schema)
+        sizes = {self._path(position): 8 * rows for position in self.layout.numbers}
+        sizes[self._others_path] = others_size
+        if min(rows, end, others_size) < 0 or not all(cut_to(path, size) for path, size in sizes.items()):
+            return False
+        self.rows, self.end, self._others_size, self.odd_quotes = rows, end, others_size, odd_quotes
         return True
 
     def append(self, rows: Rows, end: int, *, odd_quotes: bool = False) -> None:

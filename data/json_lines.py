@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Iterable
 from typing import IO, Any
 
 import numpy as np
@@ -89,30 +88,6 @@ def _check_keys(block: bytes) -> None:
     keys = len({match.group(1) for match in _KEY.finditer(block)})
     if 8 * lines * keys > limit:
         raise pyarrow.ArrowInvalid(f"{keys} different keys in {lines} lines: {8 * lines * keys} bytes of cells")
-
-
-def common_schema(schemas: Iterable[Any]) -> Any:
-    """Returns the schema whose columns hold the values of all of these.
-
-    Null becomes any type, whole numbers become floating ones beside these, times become text beside text.
-
-    Raises:
-        pyarrow.ArrowInvalid: two types of one column have none in common.
-    """
-    import pyarrow
-
-    known = list(schemas)
-    texts = {field.name for schema in known for field in schema if pyarrow.types.is_string(field.type)}
-    plain = []
-    for schema in known:
-        fields = [
-            field.with_type(pyarrow.string())
-            if field.name in texts and pyarrow.types.is_timestamp(field.type)
-            else field
-            for field in schema
-        ]
-        plain.append(pyarrow.schema(fields))
-    return pyarrow.unify_schemas(plain, promote_options="permissive")
 
 
 def explain_json_lines(stream: IO[bytes], name: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import mmap
 import os
 from collections.abc import Callable, Mapping
@@ -157,6 +158,11 @@ def cut_to(path: Path, size: int) -> bool:
         return False
     os.truncate(path, size)
     return True
+
+
+def is_no_room(error: BaseException) -> bool:
+    """Says whether the system has no room for what is written: no fault of the file that is read meanwhile."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def _boot() -> str:

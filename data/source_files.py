@@ -34,6 +34,9 @@ IDX_NAMES = {
 }
 """Names under which MNIST's files go about; each may end in .gz."""
 
+DELTA_LOG = "_delta_log"
+"""Folder in which Delta Lake keeps which files of a table count."""
+
 
 def source_files(config: DataConfig, task: str = "classification") -> list[Path]:
     """Lists the files a source is made of, sorted; then those of its rows without labels.
@@ -95,16 +98,23 @@ def _unlabeled_array(config: UnlabeledArrays) -> Path:
 def table_files(path: Path) -> list[Path]:
     """Returns the files of a table, in the order of their rows: one, or those of a folder by name.
 
-    Folders within it are looked into. Names that begin with a dot or an underscore (`_SUCCESS`) are passed over.
+    Folders within it are looked into. Files and folders whose names begin with a dot or an underscore (`_SUCCESS`,
+    `_temporary`) are passed over.
 
     Raises:
-        DataError: it is missing, a folder holds none or files of several kinds, or a suffix is none of
-            `TABLE_SUFFIXES`.
+        DataError: it is missing, a folder holds none or files of several kinds, a suffix is none of `TABLE_SUFFIXES`,
+            or a log beside the files says which of them count.
     """
     existing(path, "file or folder")
     if not path.is_dir():
         return [_table_file(path)]
-    files = [_table_file(file) for file in files_below(path, path) if not file.name.startswith("_")]
+    if (path / DELTA_LOG).exists():
+        raise DataError(
+            f"data.path: expected a folder whose files are all of the table, got {str(path)!r} with a {DELTA_LOG}, by "
+            "which some no longer count. Write the table's rows to a folder of their own."
+        )
+    found = (file for file in files_below(path, path) if not is_aside(str(file.relative_to(path))))
+    files = [_table_file(file) for file in found]
     if not files:
         raise DataError(
             f"data.path: expected a table, or a folder of files of one, got {str(path)!r} without files. Add some, or "
@@ -117,6 +127,11 @@ def table_files(path: Path) -> list[Path]:
                 f"{file.name!r}. Take the others out."
             )
     return files
+
+
+def is_aside(name: str) -> bool:
+    """Says whether a path within the folder of a table is one that what writes such folders keeps for itself."""
+    return any(part.startswith("_") for part in name.split("/"))
 
 
 def _table_file(path: Path) -> Path:

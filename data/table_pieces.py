@@ -5,18 +5,19 @@ from __future__ import annotations
 import gzip
 import io
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from data import table_text
 from data.contract import DataError
-from data.json_lines import common_schema, explain_json_lines, parse_json_lines
+from data.json_lines import explain_json_lines, parse_json_lines
 from data.parallel import in_order
 from data.paths import table_format
 from data.pieces import MistypedError, Piece, Pieces
-from data.table_files import no_json_lines, no_rows, open_parquet, plain_columns, whole_parquet
+from data.shared_types import common_schema, first_fitting
+from data.table_files import no_json_lines, open_parquet, plain_columns, whole_parquet
 from data.table_text import (
     explain_text,
     first_line,
@@ -145,11 +146,14 @@ class TextPieces(_LinePieces):
 
         self._names = schema.names
         try:
-            return self._parsed(piece, dict(zip(schema.names, schema.types, strict=True)))
+            table = self._parsed(piece, dict(zip(schema.names, schema.types, strict=True)))
         except (pyarrow.ArrowException, UnicodeDecodeError) as error:
             if self._found(piece) != schema:
                 raise MistypedError(first_line(error)) from error
             raise unreadable_text(self.path, self._separator, error) from error
+        if piece.first and not is_text(table.schema):  # of several files, each has a header of its own
+            explain_text(self.path, self._separator)
+        return table
 
     def check_end(self, *, odd_quotes: bool) -> None:
         """Looks for a quote that is left open where the number of quotes is odd."""
@@ -189,28 +193,6 @@ class TextPieces(_LinePieces):
         return True
 
 
-def first_fitting(found: Sequence[Any], fits: Callable[[Any], bool]) -> Any:
-    """Returns the first type, in Arrow's order of trying, that the values of all pieces of a column have.
-
-    Args:
-        found: the types of single pieces, or of single files.
-        fits: whether the values of all of them are of a type.
-    """
-    import pyarrow
-
-    kinds = list(dict.fromkeys(kind for kind in found if not pyarrow.types.is_null(kind)))
-    if len(kinds) < 2:
-        return kinds[0] if kinds else found[0]
-    if set(kinds) == {pyarrow.int64(), pyarrow.float64()}:
-        return pyarrow.float64()
-    order = [pyarrow.int64(), pyarrow.bool_(), pyarrow.date32(), pyarrow.time32("s")]
-    order += [pyarrow.timestamp("s"), pyarrow.timestamp("ns"), pyarrow.float64()]
-    for kind in order[max(map(order.index, kinds)) :] if all(kind in order for kind in kinds) else ():
-        if fits(kind):
-            return kind
-    return pyarrow.string()
-
-
 class JsonPieces(_LinePieces):
     """Pieces of JSON lines."""
 
@@ -218,9 +200,11 @@ class JsonPieces(_LinePieces):
 
     def schema(self) -> Any:
         """Returns the Arrow schema of the first piece."""
+        import pyarrow
+
         for piece in self.starting(0):
             return self._found(piece)
-        raise no_rows(self.path)
+        return pyarrow.schema([])
 
     def whole_schema(self) -> Any:
         """Returns the Arrow schema that all pieces fit."""
@@ -259,26 +243,26 @@ class JsonPieces(_LinePieces):
 
 
 class ParquetPieces:
-    """Batches of a Parquet file."""
+    """Batches of a Parquet file, which is open while it is read: there may be more files than a process may open."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with whole_parquet(path):
-            self._file = open_parquet(path)
-        self.total = self._file.metadata.num_rows
+        with whole_parquet(path), open_parquet(path) as file:
+            self.total = file.metadata.num_rows
+            self._schema = plain_columns(file.schema_arrow.empty_table()).schema
 
     def starting(self, start: int) -> Iterator[Piece]:
         """Yields the pieces from `start` on."""
-        groups = self._file.metadata
-        skipped, first = 0, 0
-        while first < groups.num_row_groups and skipped + groups.row_group(first).num_rows <= start:
-            skipped += groups.row_group(first).num_rows
-            first += 1
-        size = max(FEWEST_ROWS, PIECE_BYTES // (8 * max(1, len(self._file.schema_arrow))))
-        remaining = list(range(first, groups.num_row_groups))
-        end = skipped
-        with whole_parquet(self.path):
-            for batch in self._file.iter_batches(size, remaining) if remaining else ():
+        size = max(FEWEST_ROWS, PIECE_BYTES // (8 * max(1, len(self._schema))))
+        with whole_parquet(self.path), open_parquet(self.path) as file:
+            groups = file.metadata
+            skipped, first = 0, 0
+            while first < groups.num_row_groups and skipped + groups.row_group(first).num_rows <= start:
+                skipped += groups.row_group(first).num_rows
+                first += 1
+            remaining = list(range(first, groups.num_row_groups))
+            end = skipped
+            for batch in file.iter_batches(size, remaining) if remaining else ():
                 end += batch.num_rows
                 if end > start:
                     fresh = batch.slice(max(0, batch.num_rows - (end - start)))
@@ -286,11 +270,11 @@ class ParquetPieces:
 
     def schema(self) -> Any:
         """Returns the Arrow schema of the first piece."""
-        return plain_columns(self._file.schema_arrow.empty_table()).schema
+        return self._schema
 
     def whole_schema(self) -> Any:
         """Returns the Arrow schema that all pieces fit."""
-        return self.schema()
+        return self._schema
 
     def parse(self, piece: Piece, schema: Any) -> Any:  # noqa: ARG002 - one signature
         """Returns the Arrow table of a piece."""

@@ -15,7 +15,7 @@ from data.paths import table_format
 from data.pieces import MistypedError, Piece, Pieces
 from data.scratch import Scratch
 from data.table_files import TableFile, check_names, decimal_numbers, no_rows
-from data.table_parts import Parts, open_table
+from data.table_parts import Parts, open_table, place_of
 from data.table_pieces import WORKERS
 from data.table_text import separator_of
 
@@ -48,7 +48,7 @@ def scan_table(
         OSError: there is no room on the disk.
     """
     pieces = open_table(paths, text_columns)
-    path = paths[0] if len(paths) == 1 else paths[0].parent
+    path = place_of(paths)
     files = ColumnFiles(scratch, [*text_columns, *as_they_are])
     if not files.resume():
         schema = pieces.schema()

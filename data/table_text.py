@@ -47,7 +47,7 @@ def read_text(path: Path, text_columns: Collection[str]) -> Any:
         raise unreadable_text(path, separator, error) from error
     except (OSError, EOFError, zlib.error) as error:
         raise unreadable(path, error) from error
-    if not is_text(table.schema) or _quotes_are_odd(path):
+    if not is_text(table.schema) or quotes_are_odd(path):
         explain_text(path, separator)
     return table
 
@@ -190,6 +190,8 @@ def separator_of(path: Path) -> str:
         raise DataError(
             f"data.path: expected a table with a header, got {path.name!r}, which is empty. Check the file."
         )
+    if not header.endswith(b"\n"):
+        header = header.split(b"\r", 1)[0]  # lines of old Macs end so
     if len(header) > MOST_HEADER_BYTES and b"\x00" not in header:
         raise DataError(
             f"data.path: expected a header of at most {MOST_HEADER_BYTES // 2**10} KiB, got a longer first line in "
@@ -208,7 +210,7 @@ def separator_of(path: Path) -> str:
     return separator
 
 
-def _quotes_are_odd(path: Path) -> bool:
+def quotes_are_odd(path: Path) -> bool:
     """Says whether some quote may have been left open; a value would then run to the end of the file."""
     count = 0
     with open_bytes(path) as stream:

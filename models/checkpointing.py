@@ -96,22 +96,37 @@ def load_state(
         The state after the last kept epoch, or a fresh one where nothing was kept.
 
     Raises:
-        TrainingError: what was kept belongs to another training.
+        TrainingError: what was kept belongs to another training, or is no state of one.
     """
     kept = None if checkpoints is None else checkpoints.load()
     if kept is None:
         return TrainingState()
     arrays, state = kept
-    _check_fingerprint(state.get("fingerprint", {}), fingerprint)
-    for group, members in variables.items():
-        for i, variable in enumerate(members):
-            variable.assign(arrays[f"{group}/{i}"])
-    count = len(variables["model"]) if state["best_epoch"] > 0 else 0
+    try:
+        _check_fingerprint(state.get("fingerprint", {}), fingerprint)
+        found = _state_in(arrays, state, len(variables["model"]))
+        for group, members in variables.items():
+            for i, variable in enumerate(members):
+                variable.assign(arrays[f"{group}/{i}"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:  # a digest says nothing of what it is of
+        raise TrainingError(
+            f"checkpoint: expected the state of a training, got something else ({type(error).__name__}: "
+            f"{str(error)[:100]}). Remove the stage's scratch folder and run again."
+        ) from error
+    return found
+
+
+def _state_in(arrays: Mapping[str, NDArray[Any]], state: Mapping[str, Any], num_weights: int) -> TrainingState:
+    history = [EpochRecord(**record) for record in state["history"]]
+    figures = (figure for record in history for figure in asdict(record).values())
+    if not all(isinstance(figure, int | float) for figure in (*figures, state["best_epoch"])):
+        raise TypeError("figures that are no numbers")
+    has_best = state["best_epoch"] > 0
     return TrainingState(
-        history=[EpochRecord(**record) for record in state["history"]],
+        history=history,
         best_epoch=state["best_epoch"],
-        best_score=state["best_score"] if state["best_epoch"] > 0 else -np.inf,
-        best_weights=[np.array(arrays[f"best/{i}"]) for i in range(count)],
+        best_score=float(state["best_score"]) if has_best else -np.inf,
+        best_weights=[np.array(arrays[f"best/{i}"]) for i in range(num_weights if has_best else 0)],
         stopped_by=state["stopped_by"],
     )
 

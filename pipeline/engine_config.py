@@ -27,8 +27,9 @@ class LocalEngineConfig(FrozenConfig):
 
 
 class RayEngineConfig(FrozenConfig):
-    """Trials of `tune`, candidates of `search` and the workers of `train` on the nodes of a Ray cluster; needs
-    requirements-ray.txt. A worker of a training takes of its node what a trial does.
+    """Trials of `tune`, candidates of `search`, workers of `train`, and the reading of images and of a table's folder
+    on the nodes of a Ray cluster; needs requirements-ray.txt. A worker of a training takes of its node what a trial
+    does.
     """
 
     kind: Literal["ray"]

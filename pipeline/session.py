@@ -140,7 +140,8 @@ def _made(request: Request, listener: Listener, loaded: LoadedConfig, plan: Plan
 def _with_copies(request: Request, listener: Listener, loaded: LoadedConfig, plan: Plan) -> Plan:
     """Downloads what a plan awaits, and plans anew."""
     workdir, config = request.workdir, loaded.config
-    if workdir.read(config.name) is None:  # lets `gc` know who wants the copies, should this be cut short
+    before = workdir.read(config.name)
+    if before is None or before.config_text != resolved_yaml(loaded):  # lets `gc` know who wants the copies
         workdir.write(replace(_run_file(request, loaded, plan), keys={}, state="failed"))
     with explained(workdir.store().root), loaded.placed():
         fetch(plan.awaited, config, workdir.store(listener.note), listener)

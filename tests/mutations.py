@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import struct
 
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
+
+ROUNDS = settings(
+    max_examples=25,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+"""How often a file of each kind is changed, always in the same ways."""
 
 TOKENS = (
     *(b"\x00", b"\x00" * 8, b"\xff" * 4, b"\xff" * 8, b"\xff\xfe", b"\xef\xbb\xbf", b"\x80", b"\xed\xa0\x80"),

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from data.array_files import MOST_DEFLATED
 from data.config import IdxData, label_use
 from data.contract import ConfigError, DataError
-from data.scratch import KEPT_IN_MEMORY_BYTES, Scratch
+from data.scratch import KEPT_IN_MEMORY_BYTES, Scratch, is_no_room
 from data.source_files import idx_files
 from data.sources.loaded import LoadedImages, Targets, no_targets
 from data.splits import TEST, TRAIN
@@ -108,6 +108,7 @@ def read_idx(path: Path, dimensions: int, scratch: Scratch | None = None) -> NDA
 
     Raises:
         DataError: the file is cut short, its header does not fit it, or memory does not hold it.
+        OSError: there is no room on the disk.
     """
     header = 4 + 4 * dimensions
     zipped = path.suffix == ".gz"
@@ -125,6 +126,8 @@ def read_idx(path: Path, dimensions: int, scratch: Scratch | None = None) -> NDA
                     return _unpacked(stream, declared, shape, path)
                 return _whole(scratch.unpack(stream, declared), stream, shape, path)
     except (OSError, EOFError, zlib.error) as error:
+        if is_no_room(error):
+            raise
         raise DataError(
             f"data.path: expected a whole {'gzipped ' if zipped else ''}file, got {path.name!r} ({error}). "
             "Get the file again."

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -146,11 +147,10 @@ def decode_images(
         name: of the file and the checkpoint.
     """
     path = scratch.folder / f"{name}.pixels"
-    state = scratch.load(name)
-    if state is None or not cut_to(path, (state["done"] - len(state["unreadable"])) * math.prod(shape)):
-        state = {"done": 0, "unreadable": []}
+    done, unreadable = _so_far(scratch.load(name), len(files))
+    if done == 0 or not cut_to(path, (done - len(unreadable)) * math.prod(shape)):
+        done, unreadable = 0, []
         path.write_bytes(b"")
-    done, unreadable = int(state["done"]), [(int(place), reason) for place, reason in state["unreadable"]]
     size = max(1, min(DECODED_AT_ONCE, DECODED_BYTES // math.prod(shape)))
     groups = [range(start, min(start + size, len(files))) for start in range(done, len(files), size)]
     made = anywhere(partial(_decoded, files, shape), groups, num_cores(), scratch.spread)
@@ -170,6 +170,15 @@ def decode_images(
     readable = [place for place in range(len(files)) if place not in missing]
     named = [(str(files[place].path.relative_to(root)), reason) for place, reason in unreadable]
     return Decoded(scratch.map(path, np.uint8).reshape(-1, *shape), readable, named)
+
+
+def _so_far(state: Any, count: int) -> tuple[int, list[tuple[int, str]]]:
+    """Returns how many images a checkpoint says are decoded, and which of them could not be; none where it is none."""
+    try:
+        done, unreadable = int(state["done"]), [(int(place), str(reason)) for place, reason in state["unreadable"]]
+    except (KeyError, TypeError, ValueError):
+        return 0, []
+    return (done, unreadable) if len(unreadable) <= done <= count else (0, [])
 
 
 def _decoded(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from data.paths import TABLE_SUFFIXES
 from pipeline.config_reading.disagreement import Disagreement, Location
@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 
 _LOCAL = ("file", "local")
 _STORES = ("s3", "s3a", "gs", "gcs")
-_SIGNATURES = ("signature", "sig", "token", "credential", "password", "secret", "key", "apikey")
-"""What the last word of a query's name is where its value opens a door (`X-Amz-Signature`, `access_token`)."""
+_SIGNATURES = ("sig", "key", "apikey", "auth", "pass", "pwd")
+"""What the last word of a query's name is where its value opens a door (`api_key`)."""
+
+_SECRETS = ("signature", "token", "credential", "password", "passwd", "secret")
+"""How such a name ends, whatever stands before it (`X-Amz-Signature`, `accessToken`)."""
 
 _FILES_OF_THE_WEB = {
     "table": TABLE_SUFFIXES,
@@ -25,6 +28,11 @@ _FILES_OF_THE_WEB = {
     "series": TABLE_SUFFIXES,
     "model": (".keras", ".h5", ".hdf5"),
 }
+
+NO_SECRETS = (
+    "expected a URL without credentials, which would be kept in run.json and in reports, got one with some. Put them "
+    "where docs/urls.md says."
+)
 
 
 def urls_add_up(config: RunConfig) -> Iterator[Disagreement]:
@@ -47,11 +55,8 @@ def urls_add_up(config: RunConfig) -> Iterator[Disagreement]:
 
 def _fault_of(address: Address) -> str | None:
     """Says what is wrong with a URL; a secret in it is not repeated."""
-    if _has_secret(address.url):
-        return (
-            "expected a URL without credentials, which would be kept in run.json and in reports, got one with some. "
-            "Put them where docs/urls.md says."
-        )
+    if has_secret(address.url):
+        return NO_SECRETS
     if address.scheme in _LOCAL:
         return f"expected a path without a scheme, or a URL of another machine, got '{address.url}'. Take file:// out."
     parts = address.path.split("/")
@@ -72,9 +77,12 @@ def _fault_of(address: Address) -> str | None:
     return None
 
 
-def _has_secret(url: str) -> bool:
+def has_secret(url: str) -> bool:
+    """Says whether a URL opens a door to whoever reads it."""
     parts = urlsplit(url)
-    if ":" in parts.netloc.rpartition("@")[0]:
+    user, is_told, _ = parts.netloc.rpartition("@")
+    # What the web takes for a user is a token more often than not; others name a bucket or a user so.
+    if ":" in unquote(user) or (is_told and parts.scheme in WEB):
         return True
     names = [name.lower().replace("_", "-").rpartition("-")[2] for name, _ in parse_qsl(parts.query)]
-    return any(name in _SIGNATURES for name in names)
+    return any(name in _SIGNATURES or name.endswith(_SECRETS) for name in names)

@@ -41,6 +41,7 @@ def fetch(pending: Sequence[Pending], config: RunConfig, store: Store, progress:
     Raises:
         DataError: as `Mirror.fetch`.
         StoreError: as `Mirror.fetch`.
+        OSError: as `Mirror.fetch`.
     """
     from pipeline.remote.mirror import Mirror
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import threading
 from collections import deque
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from data.contract import Progress
-from pipeline.files import sync_folder
+from pipeline.files import clear_away, sync_folder
 from pipeline.remote.journal import Journal, Kept
 from pipeline.remote.listing import Remote, RemoteError, RemoteFile, UnreachableError
 
@@ -60,8 +59,8 @@ class Download:
             RemoteError: one cannot be read.
             OSError: one cannot be written.
         """
-        shutil.rmtree(self._partial, ignore_errors=True)
-        self._partial.mkdir(parents=True)
+        clear_away(self._partial)
+        self._partial.mkdir()
         self._waiting.extend(files)
         threads = [
             threading.Thread(target=self._work, args=(remote, number), daemon=True)
@@ -79,7 +78,7 @@ class Download:
         if self._failures:
             raise self._failures[0]
         self._tell(files, progress)
-        shutil.rmtree(self._partial)
+        clear_away(self._partial)
 
     def _tell(self, files: Sequence[RemoteFile], progress: Progress) -> None:
         total = sum(file.size or 0 for file in files)

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.files import write_atomically
+from pipeline.files import append_own, read_own, write_atomically
 from pipeline.remote.listing import RemoteFile
 
 
@@ -70,16 +70,16 @@ class Journal:
 
     def add(self, path: Path, kept: Iterable[Kept]) -> None:
         """Adds files, behind what is written."""
-        with path.open("a", encoding="utf-8") as stream:
+        with append_own(path) as stream:
             for each in kept:
                 self.kept[each.name] = each
-                stream.write(json.dumps(asdict(each)) + "\n")
+                stream.write((json.dumps(asdict(each)) + "\n").encode())
 
 
 def read_journal(path: Path) -> Journal | None:
     """Returns what was written, up to a line that a killed process left unfinished; None where there is nothing."""
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = read_own(path).decode().split("\n")
         head: dict[str, Any] = json.loads(lines[0])
         journal = Journal(**head)
     except (OSError, ValueError, TypeError):

@@ -8,7 +8,7 @@ from typing import IO, Any, Protocol
 
 from data.image_folders import IMAGE_SUFFIXES
 from data.paths import TABLE_SUFFIXES
-from data.source_files import IDX_NAMES
+from data.source_files import IDX_NAMES, is_aside
 
 _WANTED = {
     "images": IMAGE_SUFFIXES,
@@ -113,6 +113,8 @@ def is_wanted(name: str, kind: str) -> bool:
     if kind == "model":
         return True
     if kind in ("arrays", "idx") and len(parts) > 1:
+        return False
+    if kind == "table" and is_aside(name):
         return False
     return not any(part.startswith(".") for part in parts) and parts[-1].lower().endswith(_WANTED.get(kind, ""))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,8 +10,9 @@ from typing import TypeVar
 
 from data.contract import ConfigError, DataError, Progress
 from data.paths import TABLE_SUFFIXES
+from pipeline.files import clear_away, make_folders
 from pipeline.own_model.files import MOST_FILES, SAVED_MODEL
-from pipeline.remote.addresses import Address
+from pipeline.remote.addresses import COPIES, Address
 from pipeline.remote.config import RemoteConfig
 from pipeline.remote.download import Download
 from pipeline.remote.journal import Journal, read_journal
@@ -114,16 +114,19 @@ class Mirror:
 
         Raises:
             DataError: the server cannot be reached any more, refuses, or a file changes while it is read.
-            StoreError: no permission, or no space.
+            StoreError: another run makes the same copy for longer than the patience of the store.
+            OSError: no permission, no space, or a link in the place of a folder.
         """
         address = pending.address
         with self._store.lock("remote", address.key):
             journal = Journal(address.url, self._config.endpoint) if pending.anew else self._journal(address)
-            folder, root = address.folder(self._store.root), address.local(self._store.root)
+            folder, root = make_folders(self._store.root, COPIES, address.key), address.local(self._store.root)
             if journal.is_folder != pending.listing.is_folder:
-                shutil.rmtree(folder / "tree", ignore_errors=True)
+                clear_away(folder / "tree")
                 journal.kept = {}
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folders(folder, "tree")
+            if root.is_symlink():
+                root.unlink()
             journal.is_folder, journal.folders = pending.listing.is_folder, list(pending.listing.folders)
             journal.is_whole = False
             wanted = {file.name: file for file in pending.listing.files}
@@ -277,7 +280,10 @@ def _at(root: Path, name: str) -> Path:
 
 
 def _clear(root: Path, wanted: dict[str, RemoteFile]) -> None:
-    """Takes out files that are gone, and folders that are empty then: they would count as classes without images."""
+    """Takes out files that are gone, and folders that are empty then: they would count as classes without images.
+
+    Links to folders go too: nobody asked for them, and files would be written where they lead.
+    """
     if not root.is_dir():
         return
     for path in sorted(root.rglob("*"), reverse=True):

@@ -12,21 +12,14 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.fuzzed_readers import READERS, Kind, npy, try_read
 from data import table_files, table_text, unpacking
-from tests.mutations import mutated
+from tests.mutations import ROUNDS, mutated
 
 KINDS = [pytest.param(kind, id=f"{name}-{kind.file}") for name, make in READERS.items() for kind in make()]
-ROUNDS = settings(
-    max_examples=25,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
 
 
 @pytest.mark.parametrize("kind", KINDS)

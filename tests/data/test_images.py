@@ -314,3 +314,14 @@ def test_decoding_goes_on_behind_the_images_that_it_remembers(folder, tmp_path, 
     assert read[7:] == [file.path for file in files[4:]]
     assert np.array_equal(resumed.pixels, whole.pixels)
     assert (resumed.readable, resumed.unreadable) == (whole.readable, whole.unreadable)
+    boot = kept["boot"]
+    for forged in (
+        {},
+        {"done": "all", "unreadable": []},
+        {"done": 99, "unreadable": []},
+        {"done": 0, "unreadable": [1]},
+    ):
+        kept.clear()
+        kept.update(forged, boot=boot)
+        again = source_of_images.decode_images(files, folder, (4, 4, 1), with_checkpoints, Silence())
+        assert np.array_equal(again.pixels, whole.pixels)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import resource
 import struct
 import tracemalloc
 import zipfile
@@ -19,7 +20,7 @@ from data import array_files, recordings, scratch, series_files, storage, table_
 from data.array_files import read_npz
 from data.contract import DataError
 from data.ingest import ingest
-from data.recording import Recording
+from data.recording import Recording, Roles
 from data.scratch import Scratch
 from data.series_files import Gathering, side_by_side
 from data.sources import array_columns, idx
@@ -199,3 +200,33 @@ def test_memory_does_not_grow_with_the_rows(tmp_path: Path, monkeypatch: pytest.
         labels = bytes((0, 0, 8, 1)) + struct.pack(">I", count) + bytes(range(10)) * (count // 10)
         (folder / f"{split}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(labels))
     assert peak_of(make_config(source="idx", path=str(folder)), tmp_path / "pictures") < 2 * count * side**2 // 2
+
+
+@pytest.mark.parametrize("size", [2**25, 10])
+def test_column_without_values_is_told_whether_its_file_is_large_or_not(
+    tmp_path: Path, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (recordings, table_pieces):
+        monkeypatch.setattr(module, "PIECE_BYTES", size)
+    path, room = tmp_path / "a.parquet", Scratch(tmp_path / "room")
+    pd.DataFrame({"a": np.full(20, np.nan), "b": np.arange(20.0) % 7}).to_parquet(path)
+    roles = Roles(channels=None, time=None, group=None, target=None, missing="interpolate")
+    with pytest.raises(DataError, match=r"^data\.channels: expected numbers in column 'a' of 'a', got no value\."):
+        recordings.read_recordings(path, "a", roles, scratch=room, progress=Silence())
+
+
+@pytest.mark.usefixtures("tiny")
+def test_disk_without_room_is_no_fault_of_the_file_that_is_unpacked(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=np.arange(9000.0))
+    pixels = bytes((0, 0, 8, 3)) + struct.pack(">3I", 90, 28, 28) + bytes(90 * 28 * 28)
+    (tmp_path / "pixels.gz").write_bytes(gzip.compress(pixels))
+    room = Scratch(tmp_path / "room")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            read_npz(tmp_path / "a.npz", "x", scratch=room)
+        with pytest.raises(OSError, match="File too large"):
+            read_idx(tmp_path / "pixels.gz", 3, room)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -229,6 +229,11 @@ def test_a_killed_reading_goes_on_behind_the_last_piece(tmp_path, monkeypatch, n
     ingest(config, "classification", tmp_path / "again", 1, Silence(), Scratch(scratch, kept.named))
     assert len(read) == before  # every piece is there
     assert bytes_of(tmp_path / "again") == bytes_of(tmp_path / "whole")
+    state = kept.load()[1]
+    for forged in ({"boot": state["boot"]}, {**state, "rows": "all"}, {**state, "schema": "no"}, {**state, "end": -1}):
+        kept.kept = {}, forged
+        rows = scan_table([path], (), ("y",), Scratch(scratch, kept.named), Silence()).frame
+        assert len(rows) == 400
 
 
 def test_after_a_restart_of_the_machine_or_with_a_file_too_short_it_begins_anew(tmp_path, monkeypatch):

@@ -128,6 +128,28 @@ def test_a_checkpoint_of_another_training_is_refused(
         train(mlp(vector_schema, units), batches, blobs, TASK, settings(**changed), checkpoints=checkpoints)
 
 
+def test_what_is_no_state_of_a_training_is_refused(vector_schema, blobs, memory_batches, checkpoints):
+    """Anybody who can write to the work directory can make a digest that fits."""
+    batches = memory_batches(*blobs, 64)
+    train(mlp(vector_schema), batches, blobs, TASK, settings(), checkpoints=checkpoints)
+    arrays, state = checkpoints.load()
+    record = state["history"][0]
+    forged = [
+        ({}, state),
+        ({**arrays, "model/0": arrays["model/0"][:1]}, state),
+        (arrays, {"fingerprint": state["fingerprint"]}),
+        (arrays, {**state, "fingerprint": [1]}),
+        (arrays, {**state, "history": [{**record, "loss": "low"}]}),
+        (arrays, {**state, "history": [{"epoch": 1}]}),
+        (arrays, {**state, "best_epoch": None}),
+        (arrays, {**state, "best_score": "high"}),
+    ]
+    for each in forged:
+        checkpoints.save(*each)
+        with pytest.raises(TrainingError, match=r"^checkpoint: expected the state of a training, got something else"):
+            train(mlp(vector_schema), batches, blobs, TASK, settings(), checkpoints=checkpoints)
+
+
 CHILD = """
 import os, pickle, sys
 from pathlib import Path

@@ -50,6 +50,9 @@ def test_urls_stay_as_they_are_written(tmp_path: Path, data: str, more: str) -> 
     ("url", "told"),
     [
         ("https://user:hush@a/rows.csv", "expected a URL without credentials, which would be kept in run.json"),
+        ("https://hush@a/rows.csv", "expected a URL without credentials"),
+        ("sftp://user%3Ahush@a/rows.csv", "expected a URL without credentials"),
+        ("https://a/rows.csv?accessToken=hush", "expected a URL without credentials"),
         ("https://a/rows.csv?X-Amz-Signature=hush", "expected a URL without credentials"),
         ("https://a/rows.csv?sig=hush", "expected a URL without credentials"),
         ("https://a/rows.csv?year=1&access_token=hush", "expected a URL without credentials"),

@@ -13,7 +13,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.fuzzed_readers import READERS, Kind, npy, try_read, with_digest, zipped
@@ -25,7 +25,7 @@ from pipeline.checkpoints import FileCheckpoints, resumption
 from pipeline.config_reading.file import MAX_FAULTS, ConfigErrors, load_config
 from pipeline.runs import Workdir
 from pipeline.store import Store
-from tests.mutations import mutated
+from tests.mutations import ROUNDS, mutated
 
 NAMES = [name for name in ALL_READERS if name not in READERS]
 KINDS = [
@@ -33,13 +33,6 @@ KINDS = [
     for name in NAMES
     for number, kind in enumerate(ALL_READERS[name]())
 ]
-ROUNDS = settings(
-    max_examples=25,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -19,9 +19,7 @@ import pytest
 from data.contract import ConfigError, PenjingError
 from pipeline.artifacts import SavedModel
 from pipeline.code_digest import ROOMS
-from pipeline.config_reading.file import load_config
 from pipeline.engine_config import RayEngineConfig
-from pipeline.executors.engine import lent_engine
 from pipeline.executors.handle import Setup
 from pipeline.executors.pool import WorkerPool
 from pipeline.executors.ray_pool import ray_engine
@@ -29,15 +27,13 @@ from pipeline.executors.ray_room import Nodes, Waiting
 from pipeline.executors.ray_team import RayPlacement
 from pipeline.executors.steps import PlannedStep
 from pipeline.executors.team import Team
-from pipeline.planner import Scope, make_plan
 from pipeline.ray_cluster import RayConnection
-from pipeline.runner import Runner
-from pipeline.store import Artifact, Store
+from pipeline.store import Store
 from tests.cli.small_run import ROOT
 from tests.pipeline.ray_losses import HostKiller, NodeKiller, groups, trained
 from tests.pipeline.ray_nodes import cluster_of_three, until, workers
 from tests.pipeline.test_worker_pool import Heard, log, outcome, submit
-from tests.pipeline.test_worker_processes import Listener, files, trials
+from tests.pipeline.test_worker_processes import Listener, files, run, trials
 
 TEXT = """\
 name: small
@@ -56,17 +52,6 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, Path]
     folder = tmp_path_factory.mktemp("nodes")
     with cluster_of_three(folder) as cluster:
         yield cluster, folder
-
-
-def run(folder: Path, engine: str, listener: Listener) -> dict[str, Artifact]:
-    path = folder / "small.yaml"
-    path.write_text(TEXT)
-    config = load_config(path, [f"engine={engine}"]).config
-    scope, store = Scope(last="tune"), Store(folder / "store", listener.note)
-    with lent_engine(config, store, listener) as lent:
-        plan = make_plan(config, store, scope, {}, rehash=False)
-        made = Runner(store, listener, config.seed, lent).execute(plan, scope)
-    return {name: artifact for name, (artifact, _) in made.items()}
 
 
 @pytest.fixture
@@ -188,7 +173,7 @@ def test_a_cluster_that_does_not_answer_is_an_error_at_once(tmp_path: Path) -> N
         started = time.monotonic()
         for scheme in ("", "ray://"):
             with pytest.raises(PenjingError) as refused:
-                run(tmp_path, f"{{kind: ray, address: '{scheme}127.0.0.1:{port}'}}", Listener())
+                run(tmp_path, f"{{kind: ray, address: '{scheme}127.0.0.1:{port}'}}", Listener(), TEXT)
             assert str(refused.value) == (
                 f"engine.address: expected a Ray cluster that answers at {scheme}127.0.0.1:{port}, got: Connection "
                 "refused. Start it (`ray start --head`), or take address out to run on this machine."
@@ -246,14 +231,14 @@ def test_a_killed_run_started_again_goes_on_and_an_interrupted_one_leaves_nothin
 def test_a_killed_node_s_trial_goes_on_elsewhere_to_the_same_bytes(nodes: tuple[Any, Path], tmp_path: Path) -> None:
     for name in ("serial", "ray"):
         (tmp_path / name).mkdir()
-    serial = run(tmp_path / "serial", "null", Listener())
+    serial = run(tmp_path / "serial", "null", Listener(), TEXT)
     for stage in ("ingest", "build"):
         shutil.copytree(tmp_path / "serial" / "store" / stage, tmp_path / "ray" / "store" / stage)
     exchange = tmp_path / "exchange"
     listener = NodeKiller(nodes[0], exchange, nodes[1])
     address = f"kind: ray, address: '{nodes[0].address}'"
     engine = f"{{{address}, store_url: 'file://{exchange}', checkpoint_seconds: 0.2}}"
-    made = run(tmp_path / "ray", engine, listener)
+    made = run(tmp_path / "ray", engine, listener, TEXT)
     assert listener.killed is not None
     told, expected = trials(made), trials(serial)
     lost = [trial["trial"] for trial in told if trial.pop("losses", None) == ["was lost with its node"]]
@@ -279,7 +264,7 @@ def test_a_killed_node_s_trial_goes_on_elsewhere_to_the_same_bytes(nodes: tuple[
     shutil.rmtree(tmp_path / "ray" / "store" / "tune")
     for trial in made["tune"].manifest.parents[-3:]:
         shutil.rmtree(tmp_path / "ray" / "store" / trial[0] / trial[1])
-    again = run(tmp_path / "ray", engine, Listener())
+    again = run(tmp_path / "ray", engine, Listener(), TEXT)
     assert trials(again) == expected
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from data.contract import ConfigError, DataError, PenjingError
+from data.source_files import table_files
 from pipeline.garbage import find_garbage, remove
 from pipeline.planner import Scope
 from pipeline.requests import Request
@@ -152,9 +153,15 @@ def test_a_folder_follows_what_changes_and_what_is_removed(s3: Any, bucket: str,
 
 def test_a_folder_of_tables(s3: Any, bucket: str, tmp_path: Path) -> None:
     put(s3, bucket, **{"rows/1.csv": CSV, "rows/deep/2.csv": CSV, "rows/.hidden.csv": "-"})
+    put(s3, bucket, **{"rows/_SUCCESS": "-", "rows/_temporary/3.csv": CSV, "rows/_delta_log/0.json": "{}"})
     copy = Copy(tmp_path, {"source": "table", "path": f"s3://{bucket}/rows", "target": "kind"})
     copy.bring()
     assert copy.files() == {"1.csv": CSV.encode(), "deep/2.csv": CSV.encode()}
+    with pytest.raises(DataError, match="with a _delta_log, by which some no longer count"):
+        table_files(copy.local)
+    s3.delete_object(Bucket=bucket, Key="rows/_delta_log/0.json")
+    copy.bring()
+    assert [path.name for path in table_files(copy.local)] == ["1.csv", "2.csv"]
 
 
 def test_a_copy_that_was_tampered_with_is_brought_anew(s3: Any, bucket: str, tmp_path: Path) -> None:
@@ -173,6 +180,28 @@ def test_a_copy_that_was_tampered_with_is_brought_anew(s3: Any, bucket: str, tmp
     copy.bring()
     assert copy.files() == wanted
     assert not target.is_symlink()
+
+
+@pytest.mark.parametrize("place", ["", "/tree", "/tree/set", "/tree/set/cat", "/journal.jsonl", "/partial"])
+def test_nothing_is_written_or_removed_through_a_link(s3: Any, tmp_path: Path, place: str) -> None:
+    s3.create_bucket(Bucket="planted")
+    put(s3, "planted", **{"set/cat/1.png": "one"})
+    copy = Copy(tmp_path / "runs", {"source": "images", "path": "s3://planted/set"})
+    elsewhere, folder = tmp_path / "elsewhere", copy.address.folder(copy.root / "store")
+    for name in ("set/cat/diary.png", "cat/diary.png", "diary.png"):
+        (elsewhere / name).parent.mkdir(parents=True, exist_ok=True)
+        (elsewhere / name).write_text("mine")
+    link = Path(f"{folder}{place}")
+    link.parent.mkdir(parents=True)
+    link.symlink_to(elsewhere / "diary.png" if place == "/journal.jsonl" else elsewhere)
+    if place == "":
+        with pytest.raises(OSError, match="symbolic link"):
+            copy.bring()
+    else:
+        copy.bring()
+        assert copy.files() == {"cat/1.png": b"one"}
+    assert {path.read_text() for path in elsewhere.rglob("*") if path.is_file()} == {"mine"}
+    assert len([*elsewhere.rglob("*")]) == 6
 
 
 @pytest.mark.parametrize(
@@ -287,6 +316,20 @@ def test_killed_in_the_middle_it_goes_on_with_the_next_file(s3: Any, bucket: str
     assert copy.files() == {name[4:]: f"bytes of {name}".encode() for name in names}
 
 
+class Looking(Quiet):
+    """Reads what a run's file says while it downloads."""
+
+    def __init__(self, workdir: Workdir) -> None:
+        super().__init__()
+        self._workdir = workdir
+        self.told: list[str] = []
+
+    def note(self, text: str) -> None:
+        if text.startswith("download"):
+            run = self._workdir.read("far")
+            self.told.append("" if run is None else run.config_text)
+
+
 def test_gc_takes_copies_that_no_run_reads(s3: Any, bucket: str, tmp_path: Path) -> None:
     put(s3, bucket, **{"rows.csv": CSV, "old.csv": CSV})
     workdir = Workdir(tmp_path / "runs")
@@ -300,6 +343,15 @@ def test_gc_takes_copies_that_no_run_reads(s3: Any, bucket: str, tmp_path: Path)
         (old.address.folder(workdir.store().root), "copy of a URL that no run reads")
     ]
     remove(garbage)
+
+    # A run of another URL says that it wants its copy before that is there: it may take long until stages begin.
+    other = Request(write_config(tmp_path, f"s3://{bucket}/old.csv"), (), workdir, Scope(last="ingest"))
+    listener = Looking(workdir)
+    run_request(other, listener, *plan_request(other, lasting=True))
+    assert ["old.csv" in told for told in listener.told] == [True]
+
+    write_config(tmp_path, f"s3://{bucket}/rows.csv")
+    run_request(request, Quiet(), *plan_request(request, lasting=True))
     _, plan = plan_request(request)
     assert (plan.awaited, plan.stages[0].state) == ((), "cached")
     assert len(find_garbage(workdir, 0)) > 1

@@ -18,6 +18,7 @@ from pipeline.config_reading.file import load_config
 from pipeline.planner import Scope, make_plan
 from pipeline.runner import Runner
 from pipeline.store import Artifact, Store
+from tests.pipeline.test_worker_processes import workers
 
 TEXT = """\
 name: small
@@ -34,20 +35,6 @@ train:
   class_weights: balanced
 """
 EPOCHS = 12
-
-
-def members() -> list[int]:
-    """Process ids of the workers of this process that are alive, in the order they were started."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (folder / "cmdline").read_bytes()
-            state, parent = (folder / "stat").read_text().rpartition(")")[2].split()[:2]
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if b"pipeline.executors.member" in command and int(parent) == os.getpid() and state != "Z":
-            found.append(int(folder.name))
-    return sorted(found)
 
 
 class Listener:
@@ -73,7 +60,7 @@ class Listener:
             raise KeyboardInterrupt
         if done == self.kill:
             self.kill = None
-            os.kill(members()[1], signal.SIGKILL)
+            os.kill(workers("member")[1], signal.SIGKILL)
 
 
 def run(folder: Path, listener: Listener, text: str = TEXT) -> Artifact:
@@ -117,7 +104,7 @@ def test_interrupted_and_killed_it_ends_with_the_same_bytes(whole: Artifact, tmp
     interrupted = Listener(ctrl_c=2)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, interrupted)
-    assert members() == []
+    assert workers("member") == []
     resumed = Listener(kill=4)
     made = run(tmp_path, resumed)
     # Epoch 2 may have been told of before it was kept.
@@ -129,4 +116,4 @@ def test_interrupted_and_killed_it_ends_with_the_same_bytes(whole: Artifact, tmp
     assert made.manifest.key == whole.manifest.key
     assert history(made) == history(whole)
     assert file(made) == file(whole)
-    assert members() == []
+    assert workers("member") == []

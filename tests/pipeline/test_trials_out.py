@@ -134,8 +134,8 @@ def test_cores_are_divided(workers: Any, most_at_once: int, cores: list[int], ex
         ),
         (
             "engine: {kind: ray}\n",
-            "engine: expected it with a section tune or search, or with train.workers above 1, got it without. Nothing "
-            "would run there.",
+            "engine: expected it with a section tune or search, with train.workers above 1, or with images or a table "
+            "to read, got it without. Nothing would run there.",
         ),
         (
             "engine: {kind: ray, workers: 2}\ntrain: {workers: 2}\n",
@@ -156,6 +156,10 @@ def test_cores_are_divided(workers: Any, most_at_once: int, cores: list[int], ex
         (
             "engine: {kind: ray, address: ray//here}\ntune: {}\n",
             "engine.address: expected text that matches (auto|ray://[^/\\s]+:[0-9]{1,5}|[^/:\\s]+:[0-9]{1,5}), got ",
+        ),
+        (
+            "engine: {kind: ray, store_url: 's3://me:hush@bucket/penjing'}\ntune: {}\n",
+            "engine.store_url: expected a URL without credentials, which would be kept in run.json and in reports, got",
         ),
         (
             "engine: {kind: ray, gpus_per_trial: 1.5}\ntune: {}\n",
@@ -187,6 +191,19 @@ def test_cores_are_divided(workers: Any, most_at_once: int, cores: list[int], ex
 def test_what_no_engine_can_do_is_refused(text: str, message: str, tmp_path: Path) -> None:
     (problem,) = problems(tmp_path, IRIS + text)
     assert problem.partition(": ")[2].startswith(message), problem
+
+
+def test_ray_may_read_files_without_trials(tmp_path: Path) -> None:
+    images = IRIS.replace("data: {source: builtin, name: iris}", "data: {source: images, path: flowers}")
+    assert "flowers" in images
+    assert load(tmp_path, images + "engine: {kind: ray}\n").config.trials_at_once == 0
+    told = [each.partition(": ")[2] for each in problems(tmp_path, images + "engine: {kind: ray, workers: 2}\n")]
+    assert told == [
+        "engine.workers: expected it with a section tune or search, or with train.workers above 1, got it without. "
+        "Nothing would read it: take it out."
+    ]
+    (problem,) = problems(tmp_path, images + "engine: {kind: ray, store_url: 's3://a/b'}\n")
+    assert "engine.store_url: expected it with a section tune or search, or with" in problem
 
 
 def test_without_ray_a_config_that_asks_for_it_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,8 +31,8 @@ tune: {trials: 3, epochs: 100, oracle: random, penalties: [l2], batch_trials: 2}
 """
 
 
-def workers() -> list[int]:
-    """Process ids of the workers of this process that are alive."""
+def workers(module: str = "worker") -> list[int]:
+    """Process ids of the workers of this process that are alive, in the order they were started."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -40,9 +40,9 @@ def workers() -> list[int]:
             state, parent = (folder / "stat").read_text().rpartition(")")[2].split()[:2]
         except (FileNotFoundError, ProcessLookupError):
             continue
-        if b"pipeline.executors.worker" in command and int(parent) == os.getpid() and state != "Z":
+        if f"pipeline.executors.{module}".encode() in command and int(parent) == os.getpid() and state != "Z":
             found.append(int(folder.name))
-    return found
+    return sorted(found)
 
 
 class Listener:
@@ -72,9 +72,9 @@ class Listener:
         return [done for each, done in self.steps if each == label]
 
 
-def run(folder: Path, engine: str, listener: Listener) -> dict[str, Artifact]:
+def run(folder: Path, engine: str, listener: Listener, text: str = TEXT) -> dict[str, Artifact]:
     path = folder / "small.yaml"
-    path.write_text(TEXT)
+    path.write_text(text)
     config = load_config(path, [f"engine={engine}"]).config
     scope, store = Scope(last="tune"), Store(folder / "store", listener.note)
     with lent_engine(config, store, listener) as lent:
