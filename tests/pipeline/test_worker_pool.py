@@ -117,10 +117,11 @@ def test_refusals_are_of_their_own_class_and_cost_no_process(pool: WorkerPool, h
 
 
 @pytest.mark.parametrize("pool", [1], indirect=True)
-def test_who_waits_for_another_run_is_not_hung(pool: WorkerPool) -> None:
-    job = submit(pool, "a", "waits")  # for longer than a worker may be silent
+def test_who_waits_for_another_run_is_not_hung(pool: WorkerPool, heard: Heard) -> None:
+    job = submit(pool, "a", "waits noted")  # for longer than a worker may be silent
     assert outcome(pool, job) == "made"
     assert job.losses == []
+    assert heard.notes == ["trial a: another run is making it; waiting"]
 
 
 @pytest.mark.parametrize("pool", [1], indirect=True)
