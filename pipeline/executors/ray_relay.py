@@ -76,8 +76,8 @@ class Relay:
         unfit = _unfit(self._order.versions)
         if unfit is not None:
             return [*placed, ("unfit", f"{unfit} on {self._host}. Install requirements.txt of this version there.")]
-        setup = replace(self._order.setup, cores=self._cores(self._order.cpus))
         try:
+            setup = replace(self._order.setup, cores=self._cores(self._order.cpus))
             if setup.exchange is not None:
                 setup = replace(setup, root=self._folder_of_copies())
             elif not setup.root.is_dir():
