@@ -28,7 +28,8 @@ class LocalEngineConfig(FrozenConfig):
 
 class RayEngineConfig(FrozenConfig):
     """Trials of `tune`, candidates of `search` and the workers of `train` on the nodes of a Ray cluster; needs
-    requirements-ray.txt. A worker of a training takes of its node what a trial does.
+    requirements-ray.txt. A worker of a training takes of its node what a trial does. Images, and tables in many files,
+    are read there too.
     """
 
     kind: Literal["ray"]

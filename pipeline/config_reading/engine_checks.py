@@ -12,9 +12,12 @@ from pipeline.engine_config import RayEngineConfig
 if TYPE_CHECKING:
     from pipeline.config import RunConfig
 
+_READ_ON_NODES = ("table", "images")
+"""Sources whose files Ray Data may read, trials or not."""
+
 
 def engine_has_work(config: RunConfig) -> Iterator[Disagreement]:
-    """A section `engine` has trials to run, or a training; and no more workers than are ever busy."""
+    """A section `engine` has trials to run, a training or files to read; and no more workers than are ever busy."""
     engine, most = config.engine, config.trials_at_once
     if engine is None:
         return
@@ -25,6 +28,14 @@ def engine_has_work(config: RunConfig) -> Iterator[Disagreement]:
                 "a time, and there are none: train.workers says how many train."
             )
             yield Disagreement(("engine", "workers"), message, (("train", "workers"),))
+    elif most == 0 and isinstance(engine, RayEngineConfig) and config.data.source in _READ_ON_NODES:
+        for name in sorted(engine.model_fields_set - {"kind", "address"}):
+            if is_chosen(engine, name):
+                message = (
+                    "expected it with a section tune or search alone, got it without. Nothing would read it: take it "
+                    "out."
+                )
+                yield Disagreement(("engine", name), message, (("tune",), ("search",)))
     elif most == 0:
         where = "a section tune or search alone"
         if isinstance(engine, RayEngineConfig):
