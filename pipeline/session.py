@@ -171,7 +171,9 @@ def take_part(request: Request, progress: Progress) -> str:
         raise ValueError("request.cluster: expected the workers of the training, got None.")
     loaded = load_config(request.config, request.overrides)
     request.cluster.require_workers(loaded.config.train.workers)
-    return Participation(request.workdir, loaded.config, resolved_yaml(loaded), request.cluster, progress).run()
+    anew = request.scope.force is not None
+    told = (request.workdir, loaded.config, resolved_yaml(loaded), request.cluster, progress)
+    return Participation(*told, anew=anew).run()
 
 
 def _run_file(request: Request, loaded: LoadedConfig, plan: Plan) -> RunFile:

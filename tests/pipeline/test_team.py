@@ -244,6 +244,26 @@ def test_a_training_that_is_over_needs_no_worker(aside: Participation) -> None:
     assert aside.run() == "worker 1 of 2: the training is over, and nothing else is to be done here"
 
 
+def test_a_training_that_is_to_be_repeated_is_not_over(aside: Participation, tmp_path: Path) -> None:
+    folder = aside.workdir.store().folder("train", "t")
+    folder.mkdir(parents=True)
+    aside.workdir.write(leading(state="done"))  # of an earlier run
+    waited = []
+
+    def pause(_: float) -> None:
+        waited.append(len(waited))
+        if len(waited) == 1:  # the leading run starts,
+            aside.workdir.write(leading())
+        elif len(waited) == 3:  # sets aside what there was, and trains
+            folder.rename(tmp_path / "aside")
+        elif len(waited) == 5:
+            folder.mkdir()
+
+    forced = replace(aside, anew=True, pause=pause, patience_seconds=60.0)
+    assert forced.run() == "worker 1 of 2: the training is over, and nothing else is to be done here"
+    assert len(waited) == 5
+
+
 @pytest.mark.parametrize(
     ("state", "ended"),
     [("failed", "failed"), ("interrupted", "was interrupted"), ("done", "ended without a training")],
