@@ -7,9 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from data.contract import ConfigError, StoreError
+from models.own_model_config import FileModelConfig
+from pipeline.config import RunConfig
 from pipeline.files import sha256_of_json
 from pipeline.ledger import ClassicalRow
 from pipeline.store import Artifact, Manifest, Store
+
+
+def config_allows_code(config: RunConfig) -> bool:
+    """Whether a config lets layers of the user's own file run code (`model.allow`)."""
+    return isinstance(config.model, FileModelConfig) and bool(config.model.allow)
 
 
 def allows_code(store: Store, manifest: Manifest) -> bool:

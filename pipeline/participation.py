@@ -19,6 +19,7 @@ from pipeline.executors.handle import Setup
 from pipeline.executors.placement import ClusterPlacement
 from pipeline.executors.steps import PlannedStep
 from pipeline.executors.team import Losses, Team, is_finished
+from pipeline.lineage import config_allows_code
 from pipeline.runs import RunFile, Workdir
 from pipeline.stages.catalog import STAGES, producer
 
@@ -145,7 +146,8 @@ class Participation:
 
     def _work(self, run: RunFile) -> str | None:
         """Has this machine's worker take its share; see `Team.work`."""
-        placement = ClusterPlacement(self.cluster.addresses, self.cluster.index)
+        allow_code = config_allows_code(self.config)
+        placement = ClusterPlacement(self.cluster.addresses, self.cluster.index, allow_code)
         setup = Setup(self.workdir.store().root, run.seed)
         team = Team(placement, setup, self._step(run), self._scratch(run), self.progress)
         return team.work(len(self.cluster.addresses), lambda: self._is_over(run))
