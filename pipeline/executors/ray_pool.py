@@ -21,7 +21,10 @@ from pipeline.executors.ray_team import RayPlacement
 from pipeline.executors.ray_worker import RayWorker
 from pipeline.lineage import forebears
 from pipeline.ray_cluster import RayConnection
+from pipeline.stages.catalog import STAGES
 from pipeline.store import Artifact, Store
+
+_READING = next(stage.libraries for stage in STAGES if stage.reads == "data")
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ def ray_engine(
     """
     exchange: Exchange | None = None
     passage: Passage = SharedFolder()
-    spread: Spread | None = RayDataSpread(connection)
+    spread: Spread | None = RayDataSpread(connection, _READING)
     nodes, threads = Nodes(engine, connection), len(os.sched_getaffinity(0))
     placement: Placement | None = RayPlacement(nodes, threads, progress.note)
     if engine.store_url is not None:
