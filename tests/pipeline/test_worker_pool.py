@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -140,3 +141,13 @@ def test_children_of_a_worker_end_with_it(stage: str, pool: WorkerPool, tmp_path
     while stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z" and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+def test_a_worker_that_was_collected_is_not_killed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = WorkerProcess(Setup(tmp_path, 1), "tests.pipeline.pretend_worker")
+    killed: list[int] = []
+    killpg = os.killpg
+    monkeypatch.setattr(os, "killpg", lambda group, number: (killed.append(group), killpg(group, number)))
+    worker.end()
+    worker.end()  # its number may be another's by now
+    assert len(killed) == 1
