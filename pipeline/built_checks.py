@@ -10,10 +10,11 @@ from collections.abc import Callable
 from typing import Any
 
 from data.contract import ConfigError
-from models.own_model_config import OWN_MODELS, FileModelConfig
+from models.own_model_config import OWN_MODELS
 from pipeline.artifacts import SavedModel
 from pipeline.config import RunConfig
 from pipeline.config_reading.recurrent_checks import lstm_has_it
+from pipeline.lineage import config_allows_code
 from pipeline.planner import Plan
 from pipeline.store import Artifact
 
@@ -32,8 +33,8 @@ def check_built(plan: Plan, built: Callable[[], Artifact]) -> None:
     later = [planned for planned in plan.stages if planned.stage.name not in ("ingest", "build")]
     if not isinstance(plan.config.model, OWN_MODELS) or all(planned.state == "cached" for planned in later):
         return
-    allow_code = isinstance(plan.config.model, FileModelConfig) and bool(plan.config.model.allow)
-    check_network(SavedModel.open(built().folder, "build", allow_code=allow_code).load(), plan.config)
+    model = SavedModel.open(built().folder, "build", allow_code=config_allows_code(plan.config))
+    check_network(model.load(), plan.config)
 
 
 def check_network(model: Any, config: RunConfig) -> None:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from data.contract import ConfigError, StoreError
+from models.own_model_config import FileModelConfig
+from pipeline.config import RunConfig
 from pipeline.files import sha256_of_json
 from pipeline.ledger import ClassicalRow
 from pipeline.store import Artifact, Manifest, Store
+
+
+def config_allows_code(config: RunConfig) -> bool:
+    """Whether a config lets layers of the user's own file run code (`model.allow`)."""
+    return isinstance(config.model, FileModelConfig) and bool(config.model.allow)
 
 
 def allows_code(store: Store, manifest: Manifest) -> bool:
@@ -28,9 +36,17 @@ def allows_code(store: Store, manifest: Manifest) -> bool:
         return False
     if manifest.stage == "build":
         return bool(manifest.parts["config"]["model"].get("allow"))
-    inputs = manifest.parts["inputs"].values()
-    parents = (store.manifest(stage, key) for stage, key in manifest.parents if key in inputs and stage != "ingest")
+    parents = (store.manifest(*parent) for parent in forebears(manifest))
     return any(allows_code(store, parent) for parent in parents if parent is not None)
+
+
+def forebears(manifest: Manifest) -> Iterator[tuple[str, str]]:
+    """Yields (stage, key) of the models that an artifact was made from: neither rows nor trials.
+
+    A store that has an artifact must have these too, and theirs, or `allows_code` cannot say what it allows.
+    """
+    inputs = manifest.parts["inputs"].values()
+    return (parent for parent in manifest.parents if parent[1] in inputs and parent[0] != "ingest")
 
 
 def refuse_planted_models(store: Store, artifact: Artifact) -> None:

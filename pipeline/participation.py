@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from data.contract import PenjingError, Progress, StoreError
@@ -19,6 +19,7 @@ from pipeline.executors.handle import Setup
 from pipeline.executors.placement import ClusterPlacement
 from pipeline.executors.steps import PlannedStep
 from pipeline.executors.team import Losses, Team, is_finished
+from pipeline.lineage import config_allows_code
 from pipeline.runs import RunFile, Workdir
 from pipeline.stages.catalog import STAGES, producer
 
@@ -44,6 +45,8 @@ class Participation:
         patience_seconds: how long the leading run may be missing.
         grace_seconds: how long what was in the work directory before is not believed.
         pause: waits for some seconds.
+        anew: whether an earlier training may be repeated (`--force`): one that is there already is no answer as long as
+            the leading run is at work, or may be about to start.
     """
 
     workdir: Workdir
@@ -54,6 +57,8 @@ class Participation:
     patience_seconds: float = PATIENCE_SECONDS
     grace_seconds: float = GRACE_SECONDS
     pause: Callable[[float], object] = time.sleep
+    anew: bool = False
+    _earlier: dict[str, int] = field(default_factory=dict)
 
     def run(self) -> str:
         """Takes part until the training is over.
@@ -71,11 +76,12 @@ class Participation:
         while True:
             waited = time.monotonic() - since
             # What an earlier run left there is not what the leading one, started a little later, is going to say.
-            sure = sure or self._written() != seen or waited > self.grace_seconds
+            grace = self.patience_seconds if self.anew else self.grace_seconds
+            sure = sure or self._written() != seen or waited > grace
             run = self._leading()
             if run is None:
                 self._require_patience(waited)
-            elif sure and self.workdir.store().folder("train", run.keys["train"]).exists():
+            elif self._is_made(run) and sure:  # in this order: what is there at first is looked at
                 return f"{me}: the training is over, and nothing else is to be done here"
             elif sure and run.state != "running":
                 raise PenjingError(
@@ -88,6 +94,16 @@ class Participation:
                     self.progress.note(f"{me}: {lost}; it starts again")
                 since, sure = time.monotonic(), True
             self.pause(_GLANCE_SECONDS)
+
+    def _is_made(self, run: RunFile) -> bool:
+        """Whether the training came to its end, and is not going to be repeated."""
+        folder = self.workdir.store().folder("train", run.keys["train"])
+        try:
+            identity = folder.stat().st_ino
+        except FileNotFoundError:
+            identity = 0
+        earlier = self._earlier.setdefault(run.keys["train"], identity) if self.anew else 0
+        return identity != 0 and (identity != earlier or run.state != "running")
 
     def _written(self) -> int | None:
         """Returns when the run's file was last written, by whose clock ever; None where there is none."""
@@ -130,7 +146,8 @@ class Participation:
 
     def _work(self, run: RunFile) -> str | None:
         """Has this machine's worker take its share; see `Team.work`."""
-        placement = ClusterPlacement(self.cluster.addresses, self.cluster.index)
+        allow_code = config_allows_code(self.config)
+        placement = ClusterPlacement(self.cluster.addresses, self.cluster.index, allow_code)
         setup = Setup(self.workdir.store().root, run.seed)
         team = Team(placement, setup, self._step(run), self._scratch(run), self.progress)
         return team.work(len(self.cluster.addresses), lambda: self._is_over(run))
@@ -138,8 +155,7 @@ class Participation:
     def _is_over(self, run: RunFile) -> bool:
         """Whether the leading run is not at that training any more."""
         now = self._leading()
-        made = self.workdir.store().folder("train", run.keys["train"]).exists()
-        return made or now is None or (now.keys["train"], now.state) != (run.keys["train"], "running")
+        return self._is_made(run) or now is None or (now.keys["train"], now.state) != (run.keys["train"], "running")
 
 
 def _ended(run: RunFile) -> str:

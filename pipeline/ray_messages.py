@@ -40,3 +40,9 @@ def messages_of_ray_to_stderr() -> Iterator[None]:
         yield
     finally:
         sys.stdout = before
+
+
+def one_line(text: str) -> str:
+    """Makes one line of a text, and no long one."""
+    line = " ".join(text.split())
+    return line if len(line) <= 300 else f"{line[:299]}…"

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data.contract import ConfigError, PenjingError, Progress, StoreError
-from models.own_model_config import FileModelConfig
 from pipeline.cluster import Cluster
 from pipeline.config import RunConfig
 from pipeline.config_reading.file import LoadedConfig, load_config
 from pipeline.executors.engine import lent_engine
 from pipeline.executors.placement import ClusterPlacement, Placement
+from pipeline.lineage import config_allows_code
 from pipeline.participation import Participation
 from pipeline.planner import Plan, check_start, make_plan
 from pipeline.publish import Published, publish
@@ -103,7 +103,7 @@ def run_request(request: Request, listener: Listener, loaded: LoadedConfig, plan
     return result
 
 
-def look_who_writes(workdir: Workdir, config: RunConfig, listener: Listener) -> None:
+def look_who_writes(workdir: Workdir, config: RunConfig, progress: Progress) -> None:
     """Tells of a work directory that other users can write to; refuses it where a model in it may run code.
 
     Raises:
@@ -112,12 +112,12 @@ def look_who_writes(workdir: Workdir, config: RunConfig, listener: Listener) -> 
     folder = workdir.open_to_others()
     if folder is None:
         return
-    if isinstance(config.model, FileModelConfig) and config.model.allow:
+    if config_allows_code(config):
         raise StoreError(
             f"model.allow: expected a work directory that only you can write to, got {folder}: the code of the layers "
             "would be whatever others put there. Choose another --workdir, or take their permission (chmod o-w)."
         )
-    listener.note(f"note: other users can write to {folder}, and so to what this run goes on with (docs/faults.md)")
+    progress.note(f"note: other users can write to {folder}, and so to what this run goes on with (docs/faults.md)")
 
 
 def _made(request: Request, listener: Listener, loaded: LoadedConfig, plan: Plan, run: RunFile) -> RunResult:
@@ -172,7 +172,10 @@ def take_part(request: Request, progress: Progress) -> str:
         raise ValueError("request.cluster: expected the workers of the training, got None.")
     loaded = load_config(request.config, request.overrides)
     request.cluster.require_workers(loaded.config.train.workers)
-    return Participation(request.workdir, loaded.config, resolved_yaml(loaded), request.cluster, progress).run()
+    look_who_writes(request.workdir, loaded.config, progress)
+    anew = request.scope.force is not None
+    told = (request.workdir, loaded.config, resolved_yaml(loaded), request.cluster, progress)
+    return Participation(*told, anew=anew).run()
 
 
 def _run_file(request: Request, loaded: LoadedConfig, plan: Plan) -> RunFile:

@@ -11,6 +11,7 @@ from data.contract import PenjingError, StoreError
 from pipeline.executors.exchange import ArtifactExchange
 from pipeline.executors.handle import Exchange
 from pipeline.executors.steps import PlannedStep
+from pipeline.lineage import forebears
 from pipeline.runner import Runner
 from pipeline.store import Artifact, Store
 
@@ -47,15 +48,23 @@ class Courier:
             PenjingError: what the stage raised; or an input is nowhere.
         """
         self._begun = begun
-        begun()
-        if self._exchange.has(*planned.artifact) and self._exchange.pull(*planned.artifact, self._store) is not None:
-            self._here.add(planned.artifact)
-            return
-        # The exchange is what counts: a copy of it may be what a run was told to make again.
-        if self._store.find(*planned.artifact) is not None:
+        # Another run's worker on this machine may be at it: its copy is brought to the exchange before it is set aside.
+        with self._store.lock("courier", "-".join(planned.artifact)):
+            begun()
+            if self._exchange.has(*planned.artifact) and self._fetch(*planned.artifact):
+                return
+            # The exchange is what counts: a copy of it may be what a run was told to make again.
             self._store.set_aside(*planned.artifact)
-        for source in planned.inputs.values():
-            self._fetch(*source)
+            self._here.discard(planned.artifact)
+            for stage, key in planned.inputs.values():
+                if not self._fetch(stage, key):
+                    raise PenjingError(
+                        f"engine.store_url: expected {stage} {key[:12]} to be there, got none. Start the run again."
+                    )
+            self._make(planned, begun)
+
+    def _make(self, planned: PlannedStep, begun: Callable[[], object]) -> None:
+        """Makes the artifact of a step, from where another worker was lost, and brings it to the exchange."""
         self._exchange.pull_scratch(*planned.artifact, self._store.scratch(*planned.artifact))
         with self._kept_safe(planned):
             artifact: Artifact = self._runner.make_step(planned, begun)
@@ -64,15 +73,21 @@ class Courier:
         self._exchange.drop_scratch(*planned.artifact)
         self._here.add(planned.artifact)
 
-    def _fetch(self, stage: str, key: str) -> None:
-        """Makes sure that an input is in the store; verified once."""
+    def _fetch(self, stage: str, key: str) -> bool:
+        """Sees to it that an artifact is in the store, with the models that it was made from; verified once.
+
+        Returns:
+            False where it is nowhere.
+        """
         if (stage, key) in self._here:
-            return
-        if self._exchange.pull(stage, key, self._store) is None:
-            raise PenjingError(
-                f"engine.store_url: expected {stage} {key[:12]} to be there, got none. Start the run again."
-            )
+            return True
+        found = self._exchange.pull(stage, key, self._store)
+        if found is None:
+            return False
         self._here.add((stage, key))
+        for source in forebears(found.manifest):
+            self._fetch(*source)  # one that is nowhere is told of by who cannot do without
+        return True
 
     @contextmanager
     def _kept_safe(self, planned: PlannedStep) -> Iterator[None]:

@@ -12,7 +12,7 @@ import shutil
 import tarfile
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -143,9 +143,14 @@ class ArtifactExchange:
         """Opens an object for writing that is to be seen when it is whole, and not before."""
         self._files.makedirs(place.rpartition("/")[0], exist_ok=True)
         part = f"{place}.{uuid.uuid4().hex[:8]}.part"
-        with self._files.open(part, "wb") as stream:
-            yield stream
-        self._files.mv(part, place)
+        try:
+            with self._files.open(part, "wb") as stream:
+                yield stream
+            self._files.mv(part, place)
+        except BaseException:
+            with suppress(Exception):  # the first refusal is the one to be told
+                self._files.rm(part)
+            raise
 
     def _unpacked(self, stage: str, key: str, folder: Path) -> str | None:
         """Unpacks an artifact; returns what is wrong with its archive."""

@@ -101,8 +101,11 @@ class Worker(ABC):
             message: tuple[Any, ...] = self.connection.recv()
         except (EOFError, OSError):
             return None
-        # Who waits for another run's lock, or has nothing to do, is not hung.
-        self._quiet_since = None if message[0] in ("waits", "made", "refused") else time.monotonic()
+        # Who waits for another run's lock, or has nothing to do, is not hung; that it waits may be told in a note.
+        if message[0] in ("ready", "waits", "made", "refused"):
+            self._quiet_since = None
+        elif message[0] != "note" or self._quiet_since is not None:
+            self._quiet_since = time.monotonic()
         return self._take(message)
 
     def _take(self, message: tuple[Any, ...]) -> tuple[Any, ...] | None:

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data.contract import Checkpoints, PenjingError, Progress, derive_seed
+from data.contract import Checkpoints, PenjingError, Progress, StoreError, derive_seed
 from pipeline.checkpoints import FileCheckpoints
 from pipeline.executors.handle import Setup
 from pipeline.executors.placement import TeamStep
 from pipeline.executors.worker import Teller, allow_threads, keep_to, serve
-from pipeline.lineage import load_role, refuse_planted_models
+from pipeline.lineage import allows_code, load_role, refuse_planted_models
 from pipeline.store import Artifact, Store
 
 if TYPE_CHECKING:
@@ -85,20 +85,31 @@ class Member:
             self._teller.tell("alone")  # whoever looks for the cause is to look at another
             raise
 
-    def _learn(self, planned: PlannedStep, replicas: Replicas) -> None:
+    def _learn(self, planned: TeamStep, replicas: Replicas) -> None:
         from pipeline.stages.train import Inputs, learn
 
-        inputs = Inputs(*(load_role(self._store, role, self._input(planned, role)) for role in ("dataset", "start")))
+        inputs = Inputs(*(load_role(self._store, role, self.input_of(planned, role)) for role in ("dataset", "start")))
         desk = MemberDesk(self._store.scratch(planned.stage, planned.key), self._setup.seed, self._teller)
         learn(inputs, planned.config["train"], desk, replicas)
 
-    def _input(self, planned: PlannedStep, role: str) -> Artifact:
+    def input_of(self, planned: TeamStep, role: str) -> Artifact:
+        """Finds what the training starts from.
+
+        Raises:
+            PenjingError: it is not there.
+            StoreError: a model of it would run code as it is loaded.
+        """
         stage, key = planned.inputs[role]
         found = self._store.find(stage, key)
         if found is None:
             raise PenjingError(
                 f"store.{stage}: expected {key[:12]} to be in {self._setup.root}, got none. Let all workers share one "
                 "work directory."
+            )
+        if not planned.allow_code and allows_code(self._store, found.manifest):
+            raise StoreError(
+                f"store.{stage}: expected a model that brings no code along, as the config says, got the key of one "
+                "that may. Nothing of it was run. Who may write to the work directory? Take one of your own."
             )
         refuse_planted_models(self._store, found)
         return found

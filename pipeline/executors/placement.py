@@ -25,11 +25,13 @@ class TeamStep(PlannedStep):
         addresses: `host:port` of each worker; the first leads.
         index: this one's position among them.
         workers_here: how many of them share this machine and its GPUs.
+        allow_code: whether layers may bring code along where the key of their model allows it.
     """
 
     addresses: tuple[str, ...]
     index: int
     workers_here: int
+    allow_code: bool = True
 
 
 class Placement(Protocol):
@@ -75,15 +77,19 @@ class ClusterPlacement:
     Attributes:
         addresses: `host:port` of each worker; the first leads.
         index: the one that is started here.
+        allow_code: as for `TeamStep`. A key says what it allows to who has computed it, and not to who has read it in
+            the work directory.
     """
 
     addresses: tuple[str, ...]
     index: int
+    allow_code: bool = True
 
     @contextmanager
     def workers(self, setup: Setup, step: PlannedStep, count: int) -> Iterator[Mapping[int, Worker]]:  # noqa: ARG002 -- as many as there are addresses
         """Lends this machine's worker; see `Placement.workers`."""
-        worker = _member(setup, share(step, self.addresses, self.index, workers_here=1))
+        its = replace(share(step, self.addresses, self.index, workers_here=1), allow_code=self.allow_code)
+        worker = _member(setup, its)
         try:
             yield {self.index: worker}
         finally:

@@ -88,8 +88,9 @@ class WorkerProcess(Worker):
         return Loss(f"ended with exit code {code}")
 
     def end(self) -> None:
-        """Kills it and all its children."""
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        """Kills it and all its children; one that was collected already has no number any more."""
+        if self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         self.connection.close()

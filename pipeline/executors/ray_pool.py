@@ -19,8 +19,12 @@ from pipeline.executors.ray_data import RayDataSpread
 from pipeline.executors.ray_room import Nodes, Waiting
 from pipeline.executors.ray_team import RayPlacement
 from pipeline.executors.ray_worker import RayWorker
+from pipeline.lineage import forebears
 from pipeline.ray_cluster import RayConnection
+from pipeline.stages.catalog import STAGES
 from pipeline.store import Artifact, Store
+
+_READING = next(stage.libraries for stage in STAGES if stage.reads == "data")
 
 
 @dataclass(frozen=True)
@@ -37,12 +41,20 @@ class ExchangePassage:
     _sent: set[tuple[str, str]] = field(default_factory=set)
 
     def send(self, artifacts: Iterable[Artifact]) -> None:
-        """Copies artifacts there, each once; see `Passage.send`."""
+        """Copies artifacts there, and the models that they were made from, each once; see `Passage.send`."""
         for artifact in artifacts:
             name = (artifact.manifest.stage, artifact.manifest.key)
             if name not in self._sent:
                 self.exchange.push(artifact)
                 self._sent.add(name)
+                self.send(self._there(forebears(artifact.manifest)))
+
+    def _there(self, names: Iterable[tuple[str, str]]) -> Iterator[Artifact]:
+        """Yields those artifacts that the store has; they are verified where they arrive."""
+        for stage, key in names:
+            manifest = self.store.manifest(stage, key)
+            if manifest is not None:
+                yield Artifact(self.store.folder(stage, key), manifest)
 
     def bring(self, stage: str, key: str) -> None:
         """Copies an artifact from there, if it is there and whole; see `Passage.bring`."""
@@ -80,7 +92,7 @@ def ray_engine(
     """
     exchange: Exchange | None = None
     passage: Passage = SharedFolder()
-    spread: Spread | None = RayDataSpread(connection)
+    spread: Spread | None = RayDataSpread(connection, _READING)
     nodes, threads = Nodes(engine, connection), len(os.sched_getaffinity(0))
     placement: Placement | None = RayPlacement(nodes, threads, progress.note)
     if engine.store_url is not None:

@@ -20,7 +20,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import IO, Any
 
-from data.contract import ConfigError, StoreError
+from data.contract import ConfigError, PenjingError, StoreError
 from pipeline.executors.handle import Setup
 from pipeline.executors.process import WorkerProcess
 from pipeline.executors.steps import PlannedStep
@@ -73,16 +73,14 @@ class Relay:
     def begin(self) -> list[tuple[Any, ...]]:
         """Starts the worker; returns the first messages, `unfit` among them where nothing can be made here."""
         placed: list[tuple[Any, ...]] = [("placed", self._node, self._host, self._address())]
-        unfit = _unfit(self._order.versions)
-        if unfit is not None:
-            return [*placed, ("unfit", f"{unfit} on {self._host}. Install requirements.txt of this version there.")]
-        setup = replace(self._order.setup, cores=self._cores(self._order.cpus))
         try:
+            require_fitness(self._order.versions)
+            setup = replace(self._order.setup, cores=self._cores(self._order.cpus))
             if setup.exchange is not None:
                 setup = replace(setup, root=self._folder_of_copies())
             elif not setup.root.is_dir():
                 return [*placed, ("unfit", _unseen(setup.root, self._host))]
-        except StoreError as error:
+        except PenjingError as error:
             return [*placed, ("unfit", str(error))]
         environment = environment_of_workers(os.environ, self._order.shaping, self._order.gpus)
         self._process = WorkerProcess(setup, self._order.module, environment)
@@ -153,8 +151,15 @@ class Relay:
         return root / self._node
 
 
-def _unfit(versions: Mapping[str, str]) -> str | None:
-    """Says which libraries are other than those of the run; None where all are the same."""
+def require_fitness(versions: Mapping[str, str]) -> None:
+    """Checks that the libraries of this node are those of the run: what is made with others has another key.
+
+    Args:
+        versions: library -> version, on the machine of the run.
+
+    Raises:
+        PenjingError: some are not.
+    """
     here: dict[str, str] = {}
     for name in versions.keys() - {"python"}:
         try:
@@ -164,10 +169,13 @@ def _unfit(versions: Mapping[str, str]) -> str | None:
     here["python"] = versions_of(())["python"]
     wrong = sorted(name for name in versions if here[name] != versions[name])
     if not wrong:
-        return None
+        return
     told = ", ".join(f"{name} {here[name]} in place of {versions[name]}" for name in wrong[:3])
     more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-    return f"engine: expected nodes with the libraries of this machine, got {told}{more}"
+    raise PenjingError(
+        f"engine: expected nodes with the libraries of this machine, got {told}{more} on {socket.gethostname()}. "
+        "Install requirements.txt of this version there."
+    )
 
 
 def _unseen(root: Path, host: str) -> str:

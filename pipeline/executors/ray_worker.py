@@ -14,6 +14,7 @@ from pipeline.executors.handle import Loss, Worker
 from pipeline.executors.ray_relay import Order, Relay
 from pipeline.executors.ray_room import Waiting
 from pipeline.executors.steps import PlannedStep
+from pipeline.ray_messages import one_line
 
 _LAST_SECONDS = 10.0
 """How long Ray may take to say that an actor has ended which it was told to end."""
@@ -115,16 +116,10 @@ def loss_of(exceptions: Any, error: Exception) -> Loss:
     if isinstance(error, exceptions.NodeDiedError) or "its node has died" in told:
         return Loss("was lost with its node", node=True)
     if isinstance(error, exceptions.RuntimeEnvSetupError):
-        return Loss(f"could not be given this project's code: {_line(told)}")
+        return Loss(f"could not be given this project's code: {one_line(told)}")
     if isinstance(error, exceptions.ActorUnavailableError):
         return Loss("could not be reached any more", node=True)
     if isinstance(error, exceptions.RayActorError):
         detail = told.rpartition("Worker exit detail: ")[2] if "Worker exit detail: " in told else told
-        return Loss(f"ended under Ray: {_line(detail.partition(' Some common causes')[0])}")
-    return Loss(f"met {type(error).__name__}: {_line(told)}")
-
-
-def _line(text: str) -> str:
-    """Makes one line of a text, and no long one."""
-    line = " ".join(text.split())
-    return line if len(line) <= 300 else f"{line[:299]}…"
+        return Loss(f"ended under Ray: {one_line(detail.partition(' Some common causes')[0])}")
+    return Loss(f"met {type(error).__name__}: {one_line(told)}")

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.fault_runs import committed
 from pipeline.store import Store
 from tests.cli.small_run import ROOT, STAGES, Finished, Run, digest
 
@@ -26,6 +27,7 @@ def test_killed_again_and_again_it_ends_in_the_same_bytes(finished: Finished, tm
     # Killed within a training, within the search, within pruning; then it may end.
     for mark in ("train 2/", "tune      runs", "prune 1/", None):
         told = len(log.read_text()) if log.exists() else 0
+        before = committed(workdir)
         process = subprocess.Popen(
             command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
         )
@@ -41,14 +43,17 @@ def test_killed_again_and_again_it_ends_in_the_same_bytes(finished: Finished, tm
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         kills += 1
+        assert before.items() <= committed(workdir).items(), "an artifact was made again"
     printed, _ = process.communicate()
     assert kills > 0
+    assert before.items() <= committed(workdir).items(), "an artifact was made again"
     model = workdir / "small" / "export" / "model.tflite"
     assert digest(model) == digest(finished.export / "model.tflite")
+    words = [line.split()[:2] for line in log.read_text().splitlines()]
     for stage in STAGES:
-        assert sum(line.split()[:2] == [stage, "done"] for line in log.read_text().splitlines()) == 1, (
-            f"{stage} was repeated"
-        )
+        # A kill between a stage's rename and its line leaves it without one; the next run finds what it made.
+        assert words.count([stage, "done"]) <= 1, f"{stage} was repeated"
+        assert [stage, "done"] in words or [stage, "cached"] in words
     assert "done" in printed
 
 

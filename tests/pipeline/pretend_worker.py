@@ -28,6 +28,8 @@ class Pretender:
         words = planned.stage.split()
         before = 0 if not log.exists() else log.read_text().split().count(planned.key)
         self._note(f"{planned.key} begins")
+        if "noted" in words:  # as the store does
+            self._teller.note("another run is making it; waiting")
         if "waits" in words:
             time.sleep(2.5)
         begun()

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from data.contract import DataError
+
 # A node that is gone is noticed in a second instead of half a minute.
 QUICK = {
     "health_check_initial_delay_ms": 1000,
@@ -69,3 +71,11 @@ def until(holds: Callable[[], object], seconds: float) -> bool:
     while not holds() and time.monotonic() < deadline:
         time.sleep(0.05)
     return bool(holds())
+
+
+def read_twice(item: int) -> Iterator[tuple[int, int]]:
+    """Work for a node: refuses what is negative."""
+    for count in (1, 2):
+        if item < 0:
+            raise DataError(f"data.path: expected no {item}.")
+        yield item, count

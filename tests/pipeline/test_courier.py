@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from data.contract import PenjingError
 from pipeline.executors.courier import Courier
 from pipeline.executors.exchange import ArtifactExchange
 from pipeline.executors.handle import Exchange
+from pipeline.executors.ray_pool import ExchangePassage
 from pipeline.executors.steps import PlannedStep
 from pipeline.files import sha256_of_json
 from pipeline.runner import Runner
@@ -20,18 +22,20 @@ from pipeline.store import Artifact, Manifest, Store
 
 
 def planned(stage: str, *inputs: PlannedStep) -> PlannedStep:
-    parts = {"stage": stage, "inputs": [each.key for each in inputs]}
+    parts = {"stage": stage, "inputs": {each.stage: each.key for each in inputs}}
     return PlannedStep(stage, sha256_of_json(parts), parts, {}, {each.stage: each.artifact for each in inputs})
 
 
 BUILD = planned("build")
 TRAIN = planned("train", BUILD)
+PRUNE = planned("prune", TRAIN)
 
 
 def made(store: Store, step: PlannedStep, text: str) -> Artifact:
     staging = store.stage_folder(*step.artifact)
     (staging / "model.txt").write_text(text)
-    return store.commit(staging, Manifest(step.stage, step.key, step.parts, (), {}, (), {}, 1.0))
+    parents = tuple(step.inputs.values())
+    return store.commit(staging, Manifest(step.stage, step.key, step.parts, parents, {}, (), {}, 1.0))
 
 
 class Pretender:
@@ -126,3 +130,27 @@ def test_an_input_that_is_nowhere_is_an_error(sites: tuple[Site, Site], exchange
     assert str(refused.value) == (
         f"engine.store_url: expected build {BUILD.key[:12]} to be there, got none. Start the run again."
     )
+
+
+def test_what_a_model_was_made_from_comes_along(sites: tuple[Site, Site], tmp_path: Path) -> None:
+    run = Store(tmp_path / "run")
+    place = ArtifactExchange(f"file://{tmp_path / 'another'}", print)
+    ExchangePassage(place, run).send([made(run, TRAIN, "trained")])
+    site = Site(tmp_path / "one", tmp_path / "another")
+    site.make(PRUNE)
+    # Whether a model may bring code along is asked of the stage that it goes back to.
+    assert site.store.manifest(*BUILD.artifact) is not None
+
+
+def test_another_run_s_worker_on_the_same_machine_waits_until_the_copy_has_left(
+    sites: tuple[Site, Site], tmp_path: Path
+) -> None:
+    site = sites[0]
+    beside = Site(tmp_path / "one", tmp_path / "exchange")
+    others = [threading.Thread(target=each.make, args=(TRAIN,)) for each in (site, beside)]
+    for each in others:
+        each.start()
+    for each in others:
+        each.join()
+    assert len(site.pretender.began_at) + len(beside.pretender.began_at) == 3  # one of them made it
+    assert not (site.store.root / ".aside").is_dir() or not list((site.store.root / ".aside").iterdir())

@@ -144,3 +144,13 @@ def test_a_place_that_cannot_be_written_to(place: Place) -> None:
     place.folder.mkdir(mode=0o500)
     with pytest.raises(StoreError, match=r"expected to be able to write to file://.*PermissionError"):
         place.exchange.push(committed(place.here))
+
+
+def test_what_breaks_off_on_its_way_leaves_nothing_there(place: Place) -> None:
+    def refuse() -> None:
+        raise OSError("no way")
+
+    broken = ArtifactExchange(f"file://{place.folder}", print, refuse)
+    with pytest.raises(StoreError, match=r"expected to be able to write to file://\S+, got OSError: no way\."):
+        broken.push(committed(place.here))
+    assert list(place.object.parent.iterdir()) == []

@@ -9,7 +9,9 @@ import os
 import pickle
 import shutil
 import zipfile
+from dataclasses import replace
 from io import StringIO
+from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,10 @@ from data.contract import DataError, StoreError
 from pipeline.artifacts import SavedModel
 from pipeline.checkpoints import FileCheckpoints, resumption
 from pipeline.config_reading.file import load_config
+from pipeline.executors.handle import Setup
+from pipeline.executors.member import Member
+from pipeline.executors.placement import TeamStep
+from pipeline.executors.worker import Teller
 from pipeline.files import sha256_of_json, write_atomically
 from pipeline.garbage import find_garbage, remove
 from pipeline.lineage import allows_code, refuse_planted_code
@@ -320,6 +326,21 @@ def test_the_config_behind_a_key_says_whether_code_may_run_and_nothing_else_does
     assert not allows_code(store, forged)
     train = made("train", {"inputs": {"start": forged.key}, "seed": 2}, (("build", forged.key),))
     assert not allows_code(store, train)
+
+
+def test_a_key_that_somebody_else_has_computed_allows_nothing(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    parts = {"config": {"model": {"family": "file", "allow": ["twice"]}}, "inputs": {}}
+    build = commit(store, "build", sha256_of_json(parts), parts=parts, parents=()).manifest
+    member = Member(Setup(store.root, 1), Teller(Pipe()[0]))
+    step = TeamStep("train", KEY, {}, {}, {"start": ("build", build.key)}, ("a:1", "b:1"), 1, 1)
+    assert member.input_of(step, "start").manifest == build
+    with pytest.raises(StoreError) as caught:  # of another machine's run, whose config allows none
+        member.input_of(replace(step, allow_code=False), "start")
+    assert str(caught.value) == (
+        "store.build: expected a model that brings no code along, as the config says, got the key of one that may. "
+        "Nothing of it was run. Who may write to the work directory? Take one of your own."
+    )
 
 
 # -------------------------------------------------------------------------------------- who may write

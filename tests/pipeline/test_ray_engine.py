@@ -16,12 +16,13 @@ from typing import Any
 
 import pytest
 
-from data.contract import ConfigError, PenjingError
+from data.contract import ConfigError, DataError, PenjingError
 from pipeline.artifacts import SavedModel
 from pipeline.code_digest import ROOMS
 from pipeline.engine_config import RayEngineConfig
 from pipeline.executors.handle import Setup
 from pipeline.executors.pool import WorkerPool
+from pipeline.executors.ray_data import RayDataSpread
 from pipeline.executors.ray_pool import ray_engine
 from pipeline.executors.ray_room import Nodes, Waiting
 from pipeline.executors.ray_team import RayPlacement
@@ -31,7 +32,7 @@ from pipeline.ray_cluster import RayConnection
 from pipeline.store import Store
 from tests.cli.small_run import ROOT
 from tests.pipeline.ray_losses import HostKiller, NodeKiller, groups, trained
-from tests.pipeline.ray_nodes import cluster_of_three, until, workers
+from tests.pipeline.ray_nodes import cluster_of_three, read_twice, until, workers
 from tests.pipeline.test_worker_pool import Heard, log, outcome, submit
 from tests.pipeline.test_worker_processes import Listener, files, run, trials
 
@@ -103,6 +104,25 @@ def test_a_node_with_other_libraries_is_refused(
     expected = r"^engine: expected nodes with the libraries of this machine, got numpy \d\S+ in place of 1\.0, python 3"
     with pytest.raises(PenjingError, match=expected):
         outcome(pool, submit(pool, "a", "ok"))
+
+
+def test_ray_data_keeps_the_order_and_tells_errors_as_they_are(
+    nodes: tuple[Any, Path], heard: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with RayConnection(nodes[0].address, heard.note, (*ROOMS, "tests")) as connection:
+        spread = RayDataSpread(connection, ("numpy",))
+        items = [5, 3, 4, 1]
+        assert list(spread(read_twice, items)) == [(item, count) for item in items for count in (1, 2)]
+        made = spread(read_twice, [2, -1, -2])
+        assert [next(made), next(made)] == [(2, 1), (2, 2)]
+        with pytest.raises(DataError, match=r"^data\.path: expected no -1\.$"):
+            next(made)
+        monkeypatch.setattr("pipeline.executors.ray_data.versions_of", lambda _: {"python": "2.7", "numpy": "1.0"})
+        expected = (
+            r"^engine: expected nodes with the libraries of this machine, got numpy \d\S+ in place of 1\.0, python 3"
+        )
+        with pytest.raises(PenjingError, match=expected):
+            list(spread(read_twice, items))
 
 
 def test_a_node_that_does_not_see_the_store_is_refused(nodes: tuple[Any, Path], tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def test_what_the_first_worker_tells_is_told_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("stages", "lost"),
     [
-        (("ok", "killed"), f"worker 1 {KILLED}"),
+        (("waits", "killed"), f"worker 1 {KILLED}"),  # the first one is not done before the other has begun
         (("crashes", "ok"), "worker 0 crashed with SIGSEGV"),
     ],
 )
@@ -242,6 +242,26 @@ def test_a_training_that_is_over_needs_no_worker(aside: Participation) -> None:
     aside.workdir.write(leading(state="done"))
     aside.workdir.store().folder("train", "t").mkdir(parents=True)
     assert aside.run() == "worker 1 of 2: the training is over, and nothing else is to be done here"
+
+
+def test_a_training_that_is_to_be_repeated_is_not_over(aside: Participation, tmp_path: Path) -> None:
+    folder = aside.workdir.store().folder("train", "t")
+    folder.mkdir(parents=True)
+    aside.workdir.write(leading(state="done"))  # of an earlier run
+    waited = []
+
+    def pause(_: float) -> None:
+        waited.append(len(waited))
+        if len(waited) == 1:  # the leading run starts,
+            aside.workdir.write(leading())
+        elif len(waited) == 3:  # sets aside what there was, and trains
+            folder.rename(tmp_path / "aside")
+        elif len(waited) == 5:
+            folder.mkdir()
+
+    forced = replace(aside, anew=True, pause=pause, patience_seconds=60.0)
+    assert forced.run() == "worker 1 of 2: the training is over, and nothing else is to be done here"
+    assert len(waited) == 5
 
 
 @pytest.mark.parametrize(

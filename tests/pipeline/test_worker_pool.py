@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -117,10 +118,11 @@ def test_refusals_are_of_their_own_class_and_cost_no_process(pool: WorkerPool, h
 
 
 @pytest.mark.parametrize("pool", [1], indirect=True)
-def test_who_waits_for_another_run_is_not_hung(pool: WorkerPool) -> None:
-    job = submit(pool, "a", "waits")  # for longer than a worker may be silent
+def test_who_waits_for_another_run_is_not_hung(pool: WorkerPool, heard: Heard) -> None:
+    job = submit(pool, "a", "waits noted")  # for longer than a worker may be silent
     assert outcome(pool, job) == "made"
     assert job.losses == []
+    assert heard.notes == ["trial a: another run is making it; waiting"]
 
 
 @pytest.mark.parametrize("pool", [1], indirect=True)
@@ -139,3 +141,13 @@ def test_children_of_a_worker_end_with_it(stage: str, pool: WorkerPool, tmp_path
     while stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z" and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+def test_a_worker_that_was_collected_is_not_killed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = WorkerProcess(Setup(tmp_path, 1), "tests.pipeline.pretend_worker")
+    killed: list[int] = []
+    killpg = os.killpg
+    monkeypatch.setattr(os, "killpg", lambda group, number: (killed.append(group), killpg(group, number)))
+    worker.end()
+    worker.end()  # its number may be another's by now
+    assert len(killed) == 1
