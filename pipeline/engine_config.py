@@ -22,6 +22,10 @@ class LocalEngineConfig(FrozenConfig):
     """Processes that work at a time; `auto`: one a core, but no more than there are trials out at once
     (`tune.batch_trials`; all candidates of a round of `search`)."""
 
+    memory_bytes_per_trial: Annotated[int, Field(ge=1)] | None = None
+    """Memory in bytes that a worker may hold, what TensorFlow takes for itself counted in (some 330 MB); one that holds
+    more is ended, and its trial tried once more while no other runs. `null`: as much as the system gives."""
+
     silence_seconds: Annotated[float, Field(gt=0.0)] | None = 1800.0
     """A trial that shows no progress for so long counts as hung; `null`: none does."""
 

@@ -127,6 +127,10 @@ class Worker(ABC):
             return None
         return Loss(f"showed no progress for {limit:g} s")
 
+    def excess(self) -> Loss | None:
+        """Returns the loss where it holds more memory than it may; None where nobody counts."""
+        return None
+
     def listen_anew(self) -> None:
         """Counts silence from now on."""
         self._quiet_since = time.monotonic()

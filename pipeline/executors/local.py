@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from data.contract import Progress
@@ -52,7 +53,8 @@ def local_pool(
         progress: told what workers tell.
     """
     shares = shares_of(engine, most_at_once, sorted(os.sched_getaffinity(0)))
-    pool = WorkerPool(Setup(root, seed), shares, engine.silence_seconds, progress, WorkerProcess)
+    start = partial(WorkerProcess, memory_bytes=engine.memory_bytes_per_trial)
+    pool = WorkerPool(Setup(root, seed), shares, engine.silence_seconds, progress, start)
     try:
         yield pool
     finally:

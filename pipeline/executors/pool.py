@@ -106,7 +106,7 @@ class WorkerPool:
             for connection in wait(list(by_connection), timeout=_GLANCE_SECONDS):
                 self._hear(by_connection[connection])  # type: ignore[index]  # what was waited for
             for worker in list(self._workers):
-                loss = worker.silence(self._silence)
+                loss = worker.silence(self._silence) or worker.excess()
                 if loss is not None:
                     worker.end()
                     self._lose(worker, loss)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.executors.handle import Loss, Setup, Worker
+from pipeline.executors.memory import held_bytes
 from pipeline.executors.steps import PlannedStep
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -32,6 +33,7 @@ class WorkerProcess(Worker):
         setup: what it is to know.
         module: what it runs.
         environment: its variables; this process's own where it is None.
+        memory_bytes: memory that it may hold, its children's counted in; None for as much as there is.
     """
 
     def __init__(
@@ -39,8 +41,10 @@ class WorkerProcess(Worker):
         setup: Setup,
         module: str = "pipeline.executors.worker",
         environment: Mapping[str, str] | None = None,
+        memory_bytes: int | None = None,
     ) -> None:
         super().__init__(setup)
+        self._memory_bytes = memory_bytes
         self._crash: str | None = None
         self.connection, theirs = Pipe()
         self._process = subprocess.Popen(  # noqa: S603 -- this interpreter, a module of this repository
@@ -67,6 +71,14 @@ class WorkerProcess(Worker):
         if message[0] == "crashed":
             self._crash = message[1]
         return super()._take(message)
+
+    def excess(self) -> Loss | None:
+        """Returns the loss where it holds more memory than it may."""
+        held = 0 if self._memory_bytes is None else held_bytes(self._process.pid)
+        if self._memory_bytes is None or held <= self._memory_bytes:
+            return None
+        cause = f"held {held:,} bytes of memory, more than the {self._memory_bytes:,} of engine.memory_bytes_per_trial"
+        return Loss(cause, killed=True)
 
     def gone(self) -> Loss:
         """Clears away a process whose socket is closed, and says what it ended with."""

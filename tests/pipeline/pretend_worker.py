@@ -31,7 +31,7 @@ class Pretender:
         if "noted" in words:  # as the store does
             self._teller.note("another run is making it; waiting")
         if "waits" in words:
-            time.sleep(2.5)
+            time.sleep(6.0)  # longer than tests take for hung
         begun()
         self._teller.step("work", 1, 2, {})
         # Only the first attempt comes to grief, unless it is always to.
@@ -49,6 +49,9 @@ class Pretender:
         if "child" in words:
             child = subprocess.Popen(["sleep", "600"])
             (self._root / "child").write_text(str(child.pid))
+        if "grows" in words:
+            self._grown = bytearray(os.urandom(1)) * 300_000_000
+            time.sleep(600)
         if "killed" in words:
             os.kill(os.getpid(), signal.SIGKILL)
         if "crashes" in words:

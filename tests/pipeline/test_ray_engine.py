@@ -58,7 +58,7 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, Path]
 @pytest.fixture
 def pool(nodes: tuple[Any, Path], tmp_path: Path, heard: Heard) -> Iterator[WorkerPool]:
     """Workers that pretend, on the cluster."""
-    section = RayEngineConfig(kind="ray", address=nodes[0].address, silence_seconds=8.0)
+    section = RayEngineConfig(kind="ray", address=nodes[0].address, silence_seconds=5.0)
     with (
         RayConnection(section.address, heard.note, (*ROOMS, "tests")) as connection,
         ray_engine(section, connection, 3, Store(tmp_path), 1, heard, "tests.pipeline.pretend_worker") as engine,
@@ -75,7 +75,7 @@ def test_what_happens_to_a_worker_on_a_node(pool: WorkerPool, heard: Heard, tmp_
     names = {"a": "killed", "b": "raises", "c": "hangs always", "d": "refuses", "e": "ok"}
     jobs = {name: submit(pool, name, stage) for name, stage in names.items()}
     ends = {name: outcome(pool, job) for name, job in jobs.items()}
-    silent = "showed no progress for 8 s"
+    silent = "showed no progress for 5 s"
     assert ends == {
         "a": "made",
         "b": "made",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -42,8 +43,8 @@ def heard() -> Heard:
 @pytest.fixture
 def pool(tmp_path: Path, heard: Heard, request: pytest.FixtureRequest) -> Iterator[WorkerPool]:
     """A pool of as many workers as the test asks for; two if it does not."""
-    start = partial(WorkerProcess, module="tests.pipeline.pretend_worker")
-    lent = WorkerPool(Setup(tmp_path, 1), [()] * getattr(request, "param", 2), 8.0, heard, start)
+    start = partial(WorkerProcess, module="tests.pipeline.pretend_worker", memory_bytes=250_000_000)
+    lent = WorkerPool(Setup(tmp_path, 1), [()] * getattr(request, "param", 2), 5.0, heard, start)
     yield lent
     lent.close()
 
@@ -80,7 +81,7 @@ def test_trials_run_side_by_side_and_those_that_share_an_artifact_do_not(pool: W
         ("crashes", "crashed with SIGSEGV"),
         ("raises", "crashed: ValueError: no such thing"),
         ("exits", "ended with exit code 3"),
-        ("hangs", "showed no progress for 8 s"),
+        ("hangs", "showed no progress for 5 s"),
     ],
 )
 def test_what_happens_once_is_noted_and_twice_is_a_failure(
@@ -97,6 +98,22 @@ def test_what_happens_once_is_noted_and_twice_is_a_failure(
         assert f"trial {name}: its process {cause}; it is tried once more" in heard.notes
     told = log(tmp_path)
     assert [told.count(f"{name} begins") for name in "abc"] == [2, 2, 1]
+
+
+def test_a_trial_that_takes_too_much_memory_is_ended_and_tried_again_alone(pool: WorkerPool, tmp_path: Path) -> None:
+    once, twice, other = submit(pool, "a", "grows"), submit(pool, "b", "grows always"), submit(pool, "c", "ok")
+    assert outcome(pool, once) == "made"
+    (cause,) = once.losses
+    held, limit = re.fullmatch(
+        r"held ([\d,]+) bytes of memory, more than the ([\d,]+) of engine.memory_bytes_per_trial", cause
+    ).groups()  # type: ignore[union-attr]
+    assert limit == "250,000,000"
+    assert 300_000_000 < int(held.replace(",", "")) < 400_000_000
+    assert "got two that did not" in outcome(pool, twice)
+    assert outcome(pool, other) == "made"
+    told = log(tmp_path)
+    second = len(told) - 1 - told[::-1].index("a begins")
+    assert told[second : second + 2] == ["a begins", "a ends"]
 
 
 def test_a_trial_that_was_killed_is_tried_again_alone(pool: WorkerPool, tmp_path: Path) -> None:
