@@ -8,8 +8,9 @@ import pyarrow as pa
 import pytest
 
 from data.contract import DataError
-from data.json_lines import BLOCK_BYTES, common_schema, parse_json_lines
+from data.json_lines import BLOCK_BYTES, parse_json_lines
 from data.reading import read_input
+from data.shared_types import common_schema
 
 
 def lines(count=60):

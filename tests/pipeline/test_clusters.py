@@ -128,8 +128,8 @@ def test_the_terminal_says_that_a_clustering_has_collapsed(capsys: pytest.Captur
     record = clustering_record(None, sizes=(15, 0), score=-1.0)
     told_first = {"summary": record.summary, "guess_caution": guess_caution(record), "report": "report.html"}
     published = SimpleNamespace(**told_first, has_earlier_bundle=False, bundle=None)
-    result: Any = SimpleNamespace(stages=(), published=published, name="kinds")
-    run_pipeline._print_result(result, "silhouette", Workdir(tmp_path))
+    result: Any = SimpleNamespace(stages=(), rows=[], metric="silhouette", published=published, name="kinds")
+    run_pipeline._print_result(result, Workdir(tmp_path))
     told = capsys.readouterr().out
     assert "silhouette -1.0000 on the test split" in told
     assert "The clustering has collapsed: all 15 rows of the test split are in cluster 0 of 2." in told

@@ -138,7 +138,7 @@ def test_a_model_no_better_than_a_guess_is_told(workdir: Workdir, published: Don
             manifest=SimpleNamespace(stage="search", ledger=(), details={"metric": "accuracy", "held_drop": 0.01})
         )
         told = RunResult("digits", "classification", "accuracy", (*stages, (searched, False)), result)
-        run_pipeline._print_result(told, "accuracy", workdir)
+        run_pipeline._print_result(told, workdir)
         assert printed.getvalue().count(result.guess_caution) == 1
         assert "so the search held the validation accuracy to at most 0.01 below" in printed.getvalue()
 

@@ -215,22 +215,15 @@ def test_without_ray_a_config_that_asks_for_it_is_wrong(tmp_path: Path, monkeypa
     load(tmp_path, IRIS + "engine: {}\ntune: {}\n")
 
 
-def test_ray_may_read_files_where_there_are_no_trials(tmp_path: Path) -> None:
-    table = IRIS.replace("{source: builtin, name: iris}", "{source: table, path: rows, target: kind}")
-    assert table != IRIS
-    assert load(tmp_path, table + "engine: {kind: ray, address: 'head:6379'}\n").config.trials_at_once == 0
-    assert [
-        problem.partition(": ")[2] for problem in problems(tmp_path, table + "engine: {kind: ray, workers: 2}\n")
-    ] == [
-        "engine.workers: expected it with a section tune or search alone, got it without. Nothing would read it: take "
-        "it out."
-    ]
-
-
 def test_an_engine_that_names_no_kind_is_local(tmp_path: Path) -> None:
     loaded = load(tmp_path, IRIS + "engine: {workers: 1}\ntune: {}\n")
     assert loaded.config.engine == LocalEngineConfig(workers=1)
-    assert loaded.resolved["engine"] == {"kind": "local", "workers": 1, "silence_seconds": 1800.0}
+    assert loaded.resolved["engine"] == {
+        "kind": "local",
+        "workers": 1,
+        "memory_bytes_per_trial": None,
+        "silence_seconds": 1800.0,
+    }
     remote = load(
         tmp_path, IRIS + "engine: {kind: ray, address: 'ray://head:10001', memory_bytes_per_trial: 9}\ntune: {}\n"
     )
