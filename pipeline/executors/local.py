@@ -11,6 +11,7 @@ from pathlib import Path
 from data.contract import Progress
 from pipeline.engine_config import LocalEngineConfig
 from pipeline.executors.handle import Setup
+from pipeline.executors.placement import cores_of
 from pipeline.executors.pool import WorkerPool
 from pipeline.executors.process import WorkerProcess
 
@@ -30,13 +31,10 @@ def shares_of(engine: LocalEngineConfig, most_at_once: int, cores: Sequence[int]
         >>> shares_of(LocalEngineConfig(workers=2), 8, range(5))
         [(0, 1), (2, 3, 4)]
     """
-    count = len(cores)
-    size = min(count, most_at_once) if engine.workers == "auto" else engine.workers
+    size = min(len(cores), most_at_once) if engine.workers == "auto" else engine.workers
     if size == 1:
         return [()]
-    if size >= count:
-        return [(cores[number % count],) for number in range(size)]
-    return [tuple(cores[number * count // size : (number + 1) * count // size]) for number in range(size)]
+    return [cores_of(number, size, cores) for number in range(size)]
 
 
 @contextmanager

@@ -26,22 +26,7 @@ from pipeline.participation import Participation
 from pipeline.runner import Runner
 from pipeline.runs import RunFile, Workdir
 from pipeline.store import Store
-
-KILLED = "was killed (SIGKILL), as systems do that run out of memory"
-
-
-class Heard:
-    """Remembers what it hears."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-        self.steps: list[tuple[str, int]] = []
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-
-    def step(self, label: str, done: int, total: int, figures: Mapping[str, float | str]) -> None:
-        self.steps.append((label, done))
+from tests.pipeline.test_worker_pool import KILLED, Heard
 
 
 class RunHeard(Heard):
