@@ -132,20 +132,20 @@ class Waiting:
         return self.placed >= self.least
 
     def check(self) -> None:
-        """Tells a user, once, that there is no room; and gives up in the end.
+        """Tells a user, once, what is waited for: room, or a busy node to start a process; and gives up in the end.
 
         Raises:
-            PenjingError: there was none for too long.
+            PenjingError: too few were placed for too long.
         """
         waited = time.monotonic() - self.since
         if self.over or waited < self._PATIENCE_SECONDS:
             return
         if not self._told:
             self._told = True
-            self.note(f"engine: the cluster has no room for {self.wanted}; waiting")
+            self.note(f"engine: waiting for the cluster to place {self.wanted}")
         if self.seconds is not None and waited > self.seconds:
             raise PenjingError(
-                f"engine.wait_seconds: expected the cluster to have room for {self.wanted} within {self.seconds:g} s, "
+                f"engine.wait_seconds: expected the cluster to place {self.wanted} within {self.seconds:g} s, "
                 "got none. Add a node, end what else runs there, or ask for less."
             )
 

@@ -176,9 +176,9 @@ def test_room_for_some_workers_of_a_training_is_not_taken(
         with pytest.raises(PenjingError) as refused:
             team.train("train", 4)  # on three nodes of one processor
         assert {each["state"] for each in groups()} == {"REMOVED"}
-    assert heard.notes == [f"engine: the cluster has no room for {FOUR}; waiting"]
+    assert heard.notes == [f"engine: waiting for the cluster to place {FOUR}"]
     assert str(refused.value) == (
-        f"engine.wait_seconds: expected the cluster to have room for {FOUR} within 2 s, got none. Add a node, end what "
+        f"engine.wait_seconds: expected the cluster to place {FOUR} within 2 s, got none. Add a node, end what "
         "else runs there, or ask for less."
     )
 
@@ -279,7 +279,7 @@ def test_a_killed_node_s_trial_goes_on_elsewhere_to_the_same_bytes(nodes: tuple[
     own = ("train", made["train"].manifest.key)
     assert passed == {each for each in made["tune"].manifest.parents if each != own}
     assert list(exchange.glob(".scratch/*/*")) == []
-    assert until(lambda: workers(nodes[1]) == [], 10)
+    assert until(lambda: workers(nodes[1]) == [], 30)
     # What workers brought to the exchange needs no worker, nor a cluster, to be had again.
     shutil.rmtree(tmp_path / "ray" / "store" / "tune")
     for trial in made["tune"].manifest.parents[-3:]:
@@ -296,9 +296,10 @@ def test_two_workers_on_two_nodes_learn_what_two_here_do_though_one_node_is_kill
     listener = HostKiller(*nodes)
     there = trained(tmp_path / "there", f"{{kind: ray, address: '{nodes[0].address}'}}", listener)
     assert len(listener.at_work) == 2
-    (note,) = listener.notes
+    # Nodes that have much else to do may take a while to start the workers, which is told as well.
+    (note,) = (each for each in listener.notes if not each.startswith("engine: waiting for the cluster to place"))
     assert re.fullmatch(r"train: worker [01] was lost with its node; all 2 start again at epoch \d+", note)
     assert there.manifest.key == here.manifest.key
     learned = [SavedModel.open(made.folder, "train").load().get_weights() for made in (here, there)]
     assert [weight.tobytes() for weight in learned[1]] == [weight.tobytes() for weight in learned[0]]
-    assert until(lambda: workers(nodes[1], "member") == [], 10)
+    assert until(lambda: workers(nodes[1], "member") == [], 30)
