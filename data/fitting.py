@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from data.column_transforms import BooleanColumn, CategoricalColumn, NumericColumn, SignedLog, TableColumn
 from data.preprocessing import CLIP
-from data.row_blocks import distinct_values, mean_and_deviation, moments, row_blocks
+from data.row_blocks import mean_and_deviation, moments, row_blocks, takes_two_values
 from data.scratch import Scratch
 from data.sources.loaded import Column
 
@@ -171,7 +171,7 @@ def _edges(column: NumericColumn, present: NDArray[np.float32], num_bins: int) -
 def _signed_log(values: NDArray[np.float32]) -> SignedLog | None:
     """Returns the logarithm that best evens out a heavy tail; None where there is none or it helps nothing."""
     skewness, kurtosis = moments(values)
-    if (abs(skewness) <= HEAVY_SKEWNESS and kurtosis <= HEAVY_KURTOSIS) or distinct_values(values) <= 2:
+    if (abs(skewness) <= HEAVY_SKEWNESS and kurtosis <= HEAVY_KURTOSIS) or takes_two_values(values):
         return None
     if abs(skewness) <= HEAVY_SKEWNESS:
         center = _middle(values)  # both tails are heavy

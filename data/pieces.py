@@ -12,7 +12,7 @@ class Piece:
     """Whole rows of a file.
 
     Attributes:
-        content: bytes of text, or an Arrow batch.
+        content: bytes of text (anything with a buffer), or an Arrow batch.
         end: where the next piece starts: bytes of text, or rows.
         done: how much of the file is read, of `Pieces.total`.
         first: whether a CSV's header stands in it.

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from data.parallel import in_order, num_cores
+from data.row_blocks import MIX_FACTORS
 
 BLOCK_BYTES = 16 * 2**20
 """Arrays are written and hashed in blocks of about this size."""
@@ -19,9 +20,6 @@ BLOCK_BYTES = 16 * 2**20
 
 MIXED_NUMBERS = 4096
 """Rows of more numbers than this are digested one by one."""
-
-MIX_START, MIX_FACTOR = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD6E8FEB86659FD93)
-"""Odd numbers of even bits."""
 
 MOST_THREADS = 4
 """Blocks that are made at once: each takes a few times its size of memory."""
@@ -141,10 +139,10 @@ def _mixed(x: NDArray[np.float32] | Rows) -> NDArray[np.uint64]:
 
 def _mixed_block(block: NDArray[np.float32]) -> NDArray[np.uint64]:
     """Returns (rows,) uint64: for each number h = (h xor bits) * odd, h = h xor (h >> 29), each step reversible."""
-    digest = np.full(len(block), MIX_START, np.uint64)
+    digest = np.full(len(block), MIX_FACTORS[0], np.uint64)
     for column in np.ascontiguousarray((block + np.float32(0)).T):  # makes -0.0 a 0.0: equal numbers, equal bytes
         digest ^= column.view(np.uint32)
-        digest *= MIX_FACTOR
+        digest *= MIX_FACTORS[1]
         digest ^= digest >> np.uint64(29)
     return digest
 

@@ -17,6 +17,7 @@ from data.fitting import FittedColumn, RawRows, bins_for, fit_column
 from data.parallel import in_order, threads_for
 from data.preprocessing import Preprocessing
 from data.profile import column_profile, duplicate_columns
+from data.scratch import Scratch
 from data.sources.loaded import Column, LoadedImages, LoadedTable
 from data.splits import TRAIN
 from data.storage import digest_rows, num_threads, write_array
@@ -122,15 +123,19 @@ def store_table(
     digests, (lowest, highest) = _write_features(preprocessing, raw, assignment, folder, progress)
     write_c_source(preprocessing, folder)
     pairs = list(zip(loaded.columns, fitted, strict=True))
-    columns = []
-    for column, fit in pairs:
-        columns.append(column_profile(column, fit.why_left_out))
-        if loaded.scratch is not None and column.values is not None:
-            loaded.scratch.release(column.values)
+    columns = list(in_order(partial(_described, loaded.scratch), pairs, threads_for(8 * len(assignment))))
     same = duplicate_columns([column for column, fit in pairs if fit.values is not None])
     warnings = _constant_warnings(pairs)
     read = partial(_transformed, preprocessing, raw)
     return Stored(preprocessing, digests, columns, same, (lowest, highest), warnings, read)
+
+
+def _described(scratch: Scratch | None, pair: tuple[Column, FittedColumn]) -> dict[str, Any]:
+    column, fit = pair
+    found = column_profile(column, fit.why_left_out)
+    if scratch is not None and column.values is not None:
+        scratch.release(column.values)
+    return found
 
 
 def _transformed(preprocessing: Preprocessing, raw: RawRows, rows: NDArray[np.int64]) -> NDArray[np.float32]:

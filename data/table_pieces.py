@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import io
 import zlib
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -13,7 +12,7 @@ from typing import Any
 from data import table_text
 from data.contract import DataError
 from data.json_lines import explain_json_lines, parse_json_lines
-from data.parallel import in_order
+from data.parallel import in_order, num_cores
 from data.paths import table_format
 from data.pieces import MistypedError, Piece, Pieces
 from data.shared_types import common_schema, first_fitting
@@ -39,8 +38,8 @@ BLANK_BYTES = 256
 FEWEST_ROWS = 1024
 """Rows that a batch of a Parquet file has at least."""
 
-WORKERS = 3
-"""Pieces under way at once: Arrow's own threads share the parsing of each."""
+WORKERS = max(2, min(num_cores(), 8))
+"""Pieces that are parsed at once, each in a thread: one takes some three times its size of memory."""
 
 
 def open_pieces(path: Path, text_columns: Sequence[str]) -> Pieces:
@@ -76,14 +75,14 @@ class _LinePieces:
             with self.path.open("rb") as file, self._opened(file) as stream:
                 stream.seek(start)
                 while True:
-                    more = stream.read(PIECE_BYTES)
-                    block = rest + more
+                    block, more = _block(rest, stream)
                     size = self._whole(block) if more else len(block)
                     if more and size == 0:
-                        self._check_length(block, position)
-                    content, rest, position = block[:size], block[size:], position + size
-                    if content[:BLANK_BYTES].strip(self.blank) or content.strip(self.blank):
-                        yield Piece(content, position, file.tell(), first, content.count(b'"'))
+                        self._check_length(len(block), position)
+                    content, position = memoryview(block)[:size].toreadonly(), position + size
+                    rest = bytes(memoryview(block)[size:])
+                    if bytes(content[:BLANK_BYTES]).strip(self.blank) or bytes(content).strip(self.blank):
+                        yield Piece(content, position, file.tell(), first, block.count(b'"', 0, size))
                         first = False
                     if not more:
                         return
@@ -96,17 +95,27 @@ class _LinePieces:
     def _opened(self, file: Any) -> Any:
         return gzip.GzipFile(fileobj=file) if self.path.name.lower().endswith(".gz") else file
 
-    def _whole(self, block: bytes) -> int:
+    def _whole(self, block: bytearray) -> int:
         return block.rfind(b"\n") + 1
 
-    def _check_length(self, block: bytes, position: int) -> None:
-        if len(block) <= table_text.MOST_RECORD_BYTES:
+    def _check_length(self, size: int, position: int) -> None:
+        if size <= table_text.MOST_RECORD_BYTES:
             return
         with open_bytes(self.path) as stream:
             line = 1
             for start in range(0, position, PIECE_BYTES):
                 line += stream.read(min(PIECE_BYTES, position - start)).count(b"\n")
         raise table_text.long_record(self.path, line)
+
+
+def _block(rest: bytes, stream: Any) -> tuple[bytearray, bool]:
+    """Returns what was left of the last piece and what comes behind it, copied but once; and whether anything came."""
+    block = bytearray(len(rest) + PIECE_BYTES)
+    block[: len(rest)] = rest
+    with memoryview(block) as whole:
+        size = stream.readinto(whole[len(rest) :])
+    del block[len(rest) + size :]
+    return block, size > 0
 
 
 class TextPieces(_LinePieces):
@@ -160,7 +169,7 @@ class TextPieces(_LinePieces):
         if odd_quotes:
             explain_text(self.path, self._separator)
 
-    def _whole(self, block: bytes) -> int:
+    def _whole(self, block: bytearray) -> int:
         return whole_records(block, self._separator)
 
     def _found(self, piece: Piece) -> Any:
@@ -176,8 +185,12 @@ class TextPieces(_LinePieces):
         return found
 
     def _parsed(self, piece: Piece, types: dict[str, Any], only: Sequence[str] | None = None) -> Any:
+        import pyarrow
+
+        stream = pyarrow.BufferReader(pyarrow.py_buffer(piece.content))
         names = None if piece.first else self._names
-        return parse_text(io.BytesIO(piece.content), self._separator, types, names, only, quotes=piece.quotes > 0)
+        quotes = piece.quotes > 0
+        return parse_text(stream, self._separator, types, names, only, quotes=quotes, in_threads=False)
 
     def fits(self, name: str, kind: Any) -> bool:
         """Says whether the values of a column, in all pieces, are of a type."""
@@ -220,7 +233,7 @@ class JsonPieces(_LinePieces):
         import pyarrow
 
         try:
-            return parse_json_lines(piece.content, schema).select(schema.names)
+            return parse_json_lines(bytes(piece.content), schema).select(schema.names)
         except (pyarrow.ArrowException, UnicodeDecodeError) as error:
             self._found(piece)
             raise MistypedError(first_line(error)) from error
@@ -229,7 +242,7 @@ class JsonPieces(_LinePieces):
         import pyarrow
 
         try:
-            return parse_json_lines(piece.content).schema
+            return parse_json_lines(bytes(piece.content)).schema
         except (pyarrow.ArrowException, UnicodeDecodeError) as error:
             raise self._wrong(error) from error
 

@@ -22,6 +22,9 @@ EXTRA_MISSING = ("?", "None", "none", "NONE", "NaT", "nil")
 MOST_HEADER_BYTES = 2**20
 """Bytes of a header: pyarrow looks for its end in its first block, which is as long."""
 
+BLOCK_BYTES = 8 * 2**20
+"""Bytes of a piece that are parsed at a time: of fewer, a chunk of a column is hardly worth its handling."""
+
 MOST_RECORD_BYTES = 64 * 2**20
 """A longer record of a CSV is taken for a quote that is left open."""
 
@@ -64,23 +67,26 @@ def is_text(schema: Any) -> bool:
 
 
 def parse_text(
-    stream: IO[bytes],
+    stream: Any,
     separator: str,
     types: Mapping[str, Any],
     names: Sequence[str] | None = None,
     only: Sequence[str] | None = None,
     *,
     quotes: bool = True,
+    in_threads: bool = True,
 ) -> Any:
     """Parses CSV into an Arrow table.
 
     Args:
-        stream: whole rows.
+        stream: whole rows: a file that is open, Arrow's own or Python's.
         separator: what stands between the values.
         types: column -> Arrow type; the others are found.
         names: of the columns, where the rows have no header.
         only: columns that are looked at; all when left out.
         quotes: whether there may be quotes in the rows, and line breaks within them.
+        in_threads: whether Arrow shares the work among all cores, or does it in the thread that calls, in blocks of
+            `BLOCK_BYTES`.
 
     Raises:
         pyarrow.ArrowException: the rows are ragged, or a value is not of its column's type.
@@ -89,7 +95,11 @@ def parse_text(
 
     return pyarrow.csv.read_csv(
         stream,
-        read_options=pyarrow.csv.ReadOptions(column_names=None if names is None else list(names)),
+        read_options=pyarrow.csv.ReadOptions(
+            column_names=None if names is None else list(names),
+            block_size=None if in_threads else BLOCK_BYTES,
+            use_threads=in_threads,
+        ),
         parse_options=pyarrow.csv.ParseOptions(delimiter=separator, newlines_in_values=quotes),
         convert_options=pyarrow.csv.ConvertOptions(
             strings_can_be_null=True,
@@ -100,7 +110,7 @@ def parse_text(
     )
 
 
-def whole_records(block: bytes, separator: str) -> int:
+def whole_records(block: bytes | bytearray, separator: str) -> int:
     """Returns how many bytes of a block of CSV, that begins with a record, are whole records; 0 if none is whole.
 
     A line break within quotes ends no record. A quote opens a value at its beginning alone.
@@ -118,7 +128,7 @@ def whole_records(block: bytes, separator: str) -> int:
     return 0
 
 
-def _turns(block: bytes, separator: bytes) -> NDArray[np.int64]:
+def _turns(block: bytes | bytearray, separator: bytes) -> NDArray[np.int64]:
     """Returns the positions of the quotes that open and close values, in turn."""
     data = np.frombuffer(block, np.uint8)
     quotes = np.flatnonzero(data == ord('"'))

@@ -8,22 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.columns import (
-    COMMA_ADVICE,
-    as_categories,
-    as_numbers,
-    comma_numbers,
-    count_missing,
-    recognise,
-)
+from data.columns import as_categories, as_numbers, count_missing, recognise
 from data.config import TableData, label_use
 from data.contract import ConfigError, DataError, Progress
 from data.parallel import in_order, threads_for
 from data.paths import nearest
-from data.row_blocks import least_and_largest, mean_and_deviation
 from data.scratch import Scratch
 from data.source_files import table_files
 from data.sources.loaded import Column, LoadedTable, Targets, no_targets
+from data.sources.table_warnings import column_warnings, reading_warnings
 from data.table_scan import scan_table
 from data.targets import classes_from_names, classes_from_numbers
 
@@ -73,7 +66,7 @@ def load_table(config: TableData, task: str, scratch: Scratch, progress: Progres
         no_targets(int(keep.sum())) if target is None else _targets(frame[target][rows], target, task),
         description | {"target": target, "group": config.group, "missing": config.missing},
         np.flatnonzero(keep).astype(np.int64),
-        (*_reading_warnings(dropped, table.decimal_commas), *_column_warnings(columns, config.max_categories, scratch)),
+        (*reading_warnings(dropped, table.decimal_commas), *column_warnings(columns, config.max_categories, scratch)),
         groups=None if config.group is None else _groups(frame[config.group][rows], config.group),
         columns=tuple(columns),
         max_categories=config.max_categories,
@@ -249,49 +242,3 @@ def _groups(series: pandas.Series[Any], name: str) -> NDArray[np.int64]:
             "Fill them in, or remove these rows."
         )
     return codes.astype(np.int64)
-
-
-def _reading_warnings(dropped: dict[str, int], decimal_commas: tuple[str, ...]) -> list[str]:
-    """Returns what a user should know of how the file was read.
-
-    Args:
-        dropped: rows that each of `missing_target` and `missing` left out.
-        decimal_commas: columns that were read with decimal commas.
-    """
-    warnings = []
-    if dropped["missing_target"]:
-        rows = dropped["missing_target"]
-        warnings.append(f"{rows} rows without a target are left out (data.missing_target: drop_rows).")
-    if dropped["missing"]:
-        warnings.append(f"{dropped['missing']} rows with missing features are left out (data.missing: drop_rows).")
-    if decimal_commas:
-        warnings.append(
-            f"Numbers with decimal commas (1,5 for 1.5) are read in {', '.join(map(repr, decimal_commas))}; set "
-            "data.types to categorical where they are none."
-        )
-    return warnings
-
-
-def _column_warnings(columns: list[Column], max_categories: int, scratch: Scratch) -> list[str]:
-    warnings = []
-    for column in columns:
-        if column.why_left_out is not None and column.kind != "dropped":
-            warnings.append(f"Column {column.name!r} is left out: {column.why_left_out}.")
-        if comma_numbers(column):
-            warnings.append(
-                f"Column {column.name!r} is taken for categories, though its values are numbers written with commas "
-                f"({COMMA_ADVICE})."
-            )
-        if column.kind == "categorical" and column.distinct > max_categories:
-            warnings.append(
-                f"Column {column.name!r} has {column.distinct} categories; those beyond the {max_categories} "
-                "most frequent share one slot (data.max_categories)."
-            )
-        if column.kind == "numeric" and column.values is not None:
-            lost = least_and_largest(column.values, lambda block: np.abs(block - block.astype(np.float32)))
-            if lost is not None and lost[1] > 0.0 and lost[1] > 0.01 * mean_and_deviation(column.values)[1] > 0.0:
-                warnings.append(
-                    f"Column {column.name!r} loses precision in float32 (by up to {lost[1]:.3g}): subtract an offset."
-                )
-            scratch.release(column.values)
-    return warnings

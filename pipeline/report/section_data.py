@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from data.row_blocks import MOST_COUNTED, may_be_estimate
 from pipeline.report import wording
 from pipeline.report.figures import Plots
 from pipeline.report.line_plots import line_plot
@@ -167,12 +168,17 @@ def _columns(columns: Sequence[Mapping[str, Any]], aside: Sequence[str]) -> Mark
         rows = [[*row, _most_frequent(column)] for row, column in zip(rows, columns, strict=True)]
     total = len(columns) + len(aside)
     beside = f"; not listed: {wording.listed(list(aside))}" if aside else ""
+    beside += f"; distinct values of long columns are estimated beyond {MOST_COUNTED:,d}" if _estimates(columns) else ""
     whole = table(f"Columns of the source, {used} of {total} are inputs{beside}", heads, rows)
     if len(columns) > MAX_OPEN_COLUMNS:
         whole = disclosure(
             f"All {len(columns)} columns that may be inputs" if aside else f"All {len(columns)} columns", whole
         )
     return subsection("Columns", join([whole]))
+
+
+def _estimates(columns: Sequence[Mapping[str, Any]]) -> bool:
+    return any(may_be_estimate(column["distinct"]) for column in columns)
 
 
 def _most_frequent(column: Mapping[str, Any]) -> Content:

@@ -309,6 +309,31 @@ def test_figures_of_blocks_are_those_of_the_whole(monkeypatch):
     assert row_blocks.least_and_largest(np.full(3, np.nan)) is None
 
 
+@pytest.mark.parametrize("distinct", [1, 2, 5_000, 60_000, 100_000, 250_000])
+def test_distinct_values_of_a_long_column_are_counted_or_estimated_closely(distinct):
+    generator = np.random.default_rng(distinct)
+    values = generator.permutation(np.resize(np.arange(distinct) / 7.0 - 3.0, 300_000))
+    values[::2] *= -1.0  # -0.0 is no other value than 0.0
+    values[::9] = np.nan
+    expected = len(np.unique(values[~np.isnan(values)] + 0.0))
+    found = row_blocks.distinct_values(values)
+    assert found == expected if expected < 50_000 else found == pytest.approx(expected, rel=0.05)
+    assert found == float(f"{found:.3g}") or expected < 50_000
+
+
+def test_long_columns_whose_values_all_differ_are_counted_exactly():
+    values = np.random.default_rng(1).permutation(200_001).astype(np.float64)
+    assert row_blocks.distinct_values(values) == 200_001
+    values[0] = values[1]
+    assert row_blocks.distinct_values(values) == 200_000
+
+
+def test_columns_of_two_values():
+    assert row_blocks.takes_two_values(np.float32([2, 2, 5, 5, 2]))
+    assert row_blocks.takes_two_values(np.float32([2, 2]))
+    assert not row_blocks.takes_two_values(np.float32([2, 3, 5]))
+
+
 def test_duplicates_of_parts_are_those_of_the_whole(monkeypatch):
     generator = np.random.default_rng(0)
     rows = generator.integers(0, 4, (3000, 4)).astype(np.float32)

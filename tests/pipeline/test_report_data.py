@@ -57,3 +57,13 @@ def test_a_dropped_column_has_no_figures_and_the_target_is_counted() -> None:
     assert grouped.table("Columns of the source, 1 of 3 are inputs; not listed: rent (target) and city (group)")
     others = page(columns=[area], source={"source": "series", "group": "city"})
     assert others.table("Columns of the source, 1 of 1 are inputs")
+
+
+def test_estimates_of_distinct_values_are_said_to_be_some() -> None:
+    column = {"name": "area", "kind": "numeric", "missing": 0, "used": True}
+    estimated = page(columns=[column | {"distinct": 378_000}])
+    assert estimated.table(
+        "Columns of the source, 1 of 1 are inputs; distinct values of long columns are estimated beyond 65,536"
+    )
+    counted = page(columns=[column | {"distinct": 378_123}])
+    assert counted.table("Columns of the source, 1 of 1 are inputs")
