@@ -113,11 +113,27 @@ class ArrayBatches:
         Returns:
             x float32 (rows, *input_shape), divided by the divisor, and y (rows,): the rows of the part.
         """
-        if not 0 <= index < self.num_batches:
-            raise IndexError(f"batches.index: expected 0 to {self.num_batches - 1}, got {index}. Check num_batches.")
-        whole = self.order(epoch)[index * self._batch_size : (index + 1) * self._batch_size]
-        chosen = whole[slice(*self._part.rows(len(whole)))]
-        x = keep_inputs(self._x[chosen], self._kept_inputs).astype(np.float32)
-        if self._divisor != 1.0:
-            x /= self._divisor
-        return x, self._y[chosen]
+        x, y = self.stored(epoch, index, 1)
+        inputs = x.astype(np.float32, copy=False)
+        return inputs if self._divisor == 1.0 else inputs / self._divisor, y
+
+    @property
+    def divisor(self) -> float:
+        """What stored inputs are divided by."""
+        return float(self._divisor)
+
+    def stored(self, epoch: int, index: int, count: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Returns x (rows, *input_shape) as stored and y (rows,) of some batches, of one size, in their order.
+
+        Args:
+            epoch: number of the epoch, from 0.
+            index: number of the first batch.
+            count: how many; the last batch of an epoch, which may be smaller, comes by itself.
+        """
+        if not 0 <= index <= index + count - 1 < self.num_batches:
+            last = f"{self.num_batches - 1}, got {index}" + (f" to {index + count - 1}" if count > 1 else "")
+            raise IndexError(f"batches.index: expected 0 to {last}. Check num_batches.")
+        rows = self.order(epoch)[index * self._batch_size : (index + count) * self._batch_size]
+        whole = rows.reshape(count, len(rows) // count)
+        chosen = whole[:, slice(*self._part.rows(whole.shape[1]))].reshape(-1)
+        return keep_inputs(self._x[chosen], self._kept_inputs), self._y[chosen]

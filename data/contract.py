@@ -191,6 +191,16 @@ class Batches(Protocol):
         Of batches that are made for one of several processes, only its rows; their numbers are those of all.
         """
 
+    @property
+    def divisor(self) -> float:
+        """What stored inputs are divided by, in float32, before the model eats them."""
+
+    def stored(self, epoch: int, index: int, count: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Returns the rows of batches `index` to `index + count - 1`, of one size, one after the other, as stored.
+
+        Their x is (rows, *input_shape) of the type that is stored: that of `batch` is float32(x) / divisor.
+        """
+
 
 # --------------------------------------------------------------------- what a stage is lent to work
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from typing import Any
 
 import numpy as np
@@ -142,13 +142,14 @@ class _Training:
             done, shared = len(state.history), self.replicas is not None
             stream = BatchStream(self.batches, done, self.num_epochs, with_total=shared)
             every = FULL_BATCHES_PER_CHECKPOINT if self.batches.num_batches == 1 else 1
-            run_steps = compile_steps(self._step_of_all(), stream.iterator)
+            run_steps = compile_steps(self._step_of_all(), stream)
             answer = compile_predict(self.model)
-            while state.stopped_by is None:
-                self._epoch(state, stream, run_steps, answer)
-                due = state.stopped_by is not None or len(state.history) % every == 0
-                if self.checkpoints is not None and due and self.leads:
-                    save_state(self.checkpoints, state, self.variables, fingerprint)
+            with closing(stream):
+                while state.stopped_by is None:
+                    self._epoch(state, stream, run_steps, answer)
+                    due = state.stopped_by is not None or len(state.history) % every == 0
+                    if self.checkpoints is not None and due and self.leads:
+                        save_state(self.checkpoints, state, self.variables, fingerprint)
         self.model.set_weights(state.best_weights)
         return TrainingResult(tuple(state.history), state.stopped_by, state.best_epoch, state.best_score)
 

@@ -42,6 +42,17 @@ class InputsAsTargets:
         x, _ = self._batches.batch(epoch, index)
         return x, x.reshape(len(x), -1)
 
+    @property
+    def divisor(self) -> float:
+        """What stored inputs are divided by; targets are divided already."""
+        return self._batches.divisor
+
+    def stored(self, epoch: int, index: int, count: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Returns (x, y) of some batches: x as stored, y float32 (rows, entries) as the model eats them."""
+        x, _ = self._batches.stored(epoch, index, count)
+        y = x.reshape(len(x), -1).astype(np.float32)
+        return x, y if self.divisor == 1.0 else y / np.float32(self.divisor)
+
 
 def training_batches(
     dataset: Dataset,

@@ -44,3 +44,14 @@ def test_out_of_range():
         make().batch(0, 3)
     with pytest.raises(ValueError, match="expected as many inputs as targets"):
         ArrayBatches(np.zeros((2, 1)), np.zeros(3), 1, 1)
+
+
+def test_several_batches_at_once_are_theirs_in_order():
+    batches = make(rows=26)
+    x, y = batches.stored(1, 2, 3)
+    parts = [batches.batch(1, index) for index in (2, 3, 4)]
+    assert x.dtype == np.uint8
+    assert np.array_equal(np.float32(x) / np.float32(batches.divisor), np.concatenate([part[0] for part in parts]))
+    assert np.array_equal(y, np.concatenate([part[1] for part in parts]))
+    with pytest.raises(IndexError, match=r"batches.index: expected 0 to 6, got 5 to 7"):
+        batches.stored(0, 5, 3)

@@ -25,6 +25,12 @@ class MemoryBatches:
         chosen = order[index * self.batch_size : (index + 1) * self.batch_size]
         return self.x[chosen], self.y[chosen]
 
+    divisor = 1.0
+
+    def stored(self, epoch: int, index: int, count: int) -> tuple[Any, Any]:
+        x, y = zip(*(self.batch(epoch, each) for each in range(index, index + count)), strict=True)
+        return np.concatenate(x), np.concatenate(y)
+
 
 class Killed(Exception):  # noqa: N818 - what happens to a process, not an error
     """Stands for a process that ends right after a save."""
