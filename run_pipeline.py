@@ -176,18 +176,21 @@ def report(
 @app.command(cls=Command)
 def predict(
     name: Annotated[str, typer.Argument(metavar="RUN", help="Name of a run that has a bundle.")],
-    raw_input: Annotated[Path, typer.Argument(metavar="INPUT", help="Raw input in the source's own format.")],
+    raw_input: Annotated[
+        str, typer.Argument(metavar="INPUT", help="File or folder of this machine in the source's own format.")
+    ],
     as_json: JsonOption = False,
     workdir: WorkdirOption = DEFAULT_WORKDIR,
 ) -> None:
     """Predicts raw input with the exported model."""
     from pipeline.predict import predict as predict_input
     from pipeline.predict import prediction_table
+    from pipeline.remote.addresses import local_path
 
-    place = Workdir(workdir)
+    place, rows = Workdir(workdir), local_path(raw_input)
     if place.require(name).has_earlier_bundle:
         complain(f"note: {place.earlier_bundle(name)}")
-    predictions = predict_input(place.run_folder(name) / "export", raw_input, lambda text: complain(f"note: {text}"))
+    predictions = predict_input(place.run_folder(name) / "export", rows, lambda text: complain(f"note: {text}"))
     if as_json:
         from dataclasses import asdict
 

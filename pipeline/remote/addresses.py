@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from data.contract import PenjingError
+from data.contract import DataError, PenjingError
 from data.paths import is_url
 from pipeline.files import sha256_of_json
 
@@ -89,6 +89,17 @@ def addresses(sections: Mapping[str, Any]) -> list[Address]:
             kind = _value(owner, "source") if place[0] == "data" else "model"
             found.append(Address(place, written.rstrip("/"), str(kind)))
     return found
+
+
+def local_path(given: str) -> Path:
+    """Returns the path that a command is given.
+
+    Raises:
+        DataError: it is a URL: only sources of a config are copied.
+    """
+    if is_url(given):
+        raise DataError(f"INPUT: expected a file or folder of this machine, got {given!r}. Download it first.")
+    return Path(given)
 
 
 def _value(owner: Any, name: str) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 
 from pipeline.report import wording
 from pipeline.report.figures import Plots
+from pipeline.report.findings import section_of
 from pipeline.report.markup import (
     NOTHING,
     Content,
@@ -36,7 +37,8 @@ def training_section(record: RunRecord, plots: Plots) -> Markup:
         parts.append(subsection("The network", layers_table(build)))
     if train:
         title = "Learning curves of the refinement" if "clustering" in train else "Learning curves"
-        parts.append(learning_curves("train", title, train, record.metric, plots))
+        workers = int(section_of(record, "train").get("workers", 1))
+        parts.append(learning_curves("train", title, train, record.metric, plots, workers))
     return section("training", "Training", *parts) if parts else NOTHING
 
 
@@ -60,7 +62,9 @@ def _shape(shape: Any) -> str:
     return " × ".join(str(size) for size in shape if size is not None)
 
 
-def learning_curves(identifier: str, title: str, details: Mapping[str, Any], metric: str, plots: Plots) -> Markup:
+def learning_curves(
+    identifier: str, title: str, details: Mapping[str, Any], metric: str, plots: Plots, workers: int = 1
+) -> Markup:
     """Returns a training's curves, how it ended, and its figures folded away.
 
     Args:
@@ -69,6 +73,7 @@ def learning_curves(identifier: str, title: str, details: Mapping[str, Any], met
         details: of the stage: `history`, and `stopped_by` and `best_epoch` where it tells them.
         metric: name of the score.
         plots: where the plots are placed.
+        workers: processes that trained it together.
 
     Returns:
         The part; nothing where there is no history.
@@ -84,7 +89,10 @@ def learning_curves(identifier: str, title: str, details: Mapping[str, Any], met
     spent = sum(record.get("seconds") or 0.0 for record in history)
     return subsection(
         title,
-        paragraph(f"{ended}; {wording.seconds(spent)} of training.", class_="quiet"),
+        paragraph(
+            f"{ended}; {wording.seconds(spent)} of training{f' by {workers} workers' if workers > 1 else ''}.",
+            class_="quiet",
+        ),
         plots.place(*figures),
         disclosure("The epochs as a table", _epochs(title, history, metric)),
     )

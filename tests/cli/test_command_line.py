@@ -121,6 +121,13 @@ def test_gc_wants_a_work_directory(penjing: Run, config: Path) -> None:
     assert told.stderr.endswith("small.yaml, which is no folder. Check the path.\n")
 
 
+def test_predict_reads_no_urls(penjing: Run, tmp_path: Path) -> None:
+    told = penjing("predict", "small", "https://a.example/rows.csv", "--workdir", tmp_path)
+    assert told.returncode == 3
+    expected = "expected a file or folder of this machine, got 'https://a.example/rows.csv'. Download it first."
+    assert told.stderr == f"error: INPUT: {expected}\n"
+
+
 @pytest.mark.parametrize("command", ["report", "predict"])
 def test_path_is_no_name_of_a_run(penjing: Run, tmp_path: Path, command: str) -> None:
     for folder in ("runs", "other/mine"):

@@ -31,6 +31,7 @@ from pipeline.report.plots_result import MAX_SCATTER_POINTS, ledger_figure, scat
 from pipeline.report.plots_tuning import tuning_figure
 from pipeline.report.pruning_words import zeros_report
 from pipeline.report.record import RunRecord, StageRecord
+from pipeline.report.section_training import learning_curves
 from tests.pipeline.report_records import DIGIT, full_record, ledger_row, regression_record, trials
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
@@ -343,6 +344,12 @@ def test_learning_curves_hold_every_epoch_and_ring_the_kept_one(full: Page) -> N
     assert (score[1]["x"], score[1]["y"]) == ([26], [history[25]["score"]])
     assert len(full.table("Learning curves, epoch by epoch")) == 31
     assert "30 epochs, stopped early by the rule train.stop.patience" in full.text
+
+
+def test_workers_that_trained_together_are_told_of() -> None:
+    details = full_record().details("train")
+    assert "s of training by 3 workers." in str(learning_curves("train", "Curves", details, "accuracy", Plots(), 3))
+    assert "workers" not in str(learning_curves("train", "Curves", details, "accuracy", Plots()))
 
 
 def test_sparsity_and_schedule(full: Page) -> None:
