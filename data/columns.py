@@ -126,7 +126,7 @@ def as_numbers(series: pandas.Series[Any], name: str, place: Place = TABLE_COLUM
             row = int(np.flatnonzero(wrong)[0])
             raise DataError(
                 f"{field}: expected numbers in column {name!r}{where}, got {str(texts.iloc[row])[:40]!r} in row "
-                f"{_row(texts, row)} ({int(wrong.sum())} such rows). Correct them, or {place.otherwise}."
+                f"{_row(texts, row)} (one of {int(wrong.sum())}). Correct them, or {place.otherwise}."
             )
     else:
         raise DataError(f"{field}: expected numbers in column {name!r}{where}, got {arrow}. Convert or drop it.")
@@ -286,8 +286,9 @@ def _why_no_category(
     others = [word for word in vocabulary if not is_numeral(word) and not _has_comma(word)]
     if len(others) <= 0.5 * distinct:
         commas = f" written with commas ({COMMA_ADVICE})" if any(map(_has_comma, vocabulary)) else ""
-        also = f" (another: {others[0][:40]!r})" if others else ""
-        reason = f"text, though {1 - len(others) / distinct:.0%} of its distinct values are numbers{commas}{also}"
+        also = f" ({others[0][:40]!r} is none; `data.types: {{…: numeric}}` names its row)" if others else ""
+        numbers = "all" if not others else f"{distinct - len(others):,d} of {distinct:,d}"
+        reason = f"text, though {numbers} of its distinct values are numbers{commas}{also}"
         return "text", None, (), missing, distinct, reason
     words = sum(len(word.split()) for word in vocabulary) / distinct
     if words <= FREE_TEXT_WORDS and distinct_fraction >= IDENTIFIER_FRACTION:

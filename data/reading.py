@@ -16,6 +16,7 @@ from data.pictures import UnreadablePicture, read_picture, unreadable_error
 from data.preprocessing import Preprocessing
 from data.raw_rows import open_pixels, read_table, read_vectors, wrong_format
 from data.raw_windows import read_windows
+from data.source_files import table_files
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ def read_input(preprocessing: Preprocessing, path: Path) -> RawInput:
 
     Args:
         preprocessing: of the model; its source says what is read.
-        path: CSV, TSV, Parquet or JSON lines for tables; the same or a folder of them for series, which are cut into
+        path: CSV, TSV, Parquet or JSON lines, or a folder of them, for tables and for series, which are cut into
             windows; an image or a folder of images, .npy, .npz or IDX for images; .npy or .npz for arrays.
 
     Returns:
@@ -54,6 +55,8 @@ def read_input(preprocessing: Preprocessing, path: Path) -> RawInput:
         names, raw = read_windows(preprocessing, path)
     elif preprocessing.kind == "image":
         names, raw = _images(preprocessing, path)
+    elif path.is_dir() and preprocessing.source == "table":
+        names, raw = _tables(preprocessing, path)
     elif name.endswith(TABLE_SUFFIXES) and preprocessing.source in ("table", "builtin"):
         raw = read_table(preprocessing, path)
         names = _row_names(len(raw))
@@ -62,10 +65,19 @@ def read_input(preprocessing: Preprocessing, path: Path) -> RawInput:
         names = _row_names(len(raw))
     else:
         suffixes = TABLE_SUFFIXES if preprocessing.source == "table" else (".npy", ".npz")
-        raise wrong_format(path, ", ".join(suffixes))
+        kinds = ", ".join(suffixes)
+        raise wrong_format(path, f"{kinds} or a folder of them" if preprocessing.source == "table" else kinds)
     if len(raw) == 0:
         raise DataError(f"input: expected one or more rows, got none in {path.name!r}. Check the file.")
     return RawInput(names, preprocessing.transform(raw), raw)
+
+
+def _tables(preprocessing: Preprocessing, folder: Path) -> tuple[list[str], NDArray[np.float32]]:
+    names, parts = [], []
+    for file in table_files(folder):
+        parts.append(read_table(preprocessing, file))
+        names += [f"{file.relative_to(folder)} {row}" for row in _row_names(len(parts[-1]))]
+    return names, np.concatenate(parts)
 
 
 def _images(preprocessing: Preprocessing, path: Path) -> tuple[list[str], NDArray[np.uint8]]:

@@ -32,10 +32,10 @@ def engine_has_work(config: RunConfig) -> Iterator[Disagreement]:
     elif most == 0 and isinstance(engine, RayEngineConfig) and config.data.source in READ_BY_RAY:
         yield from _reads_alone(engine)
     elif most == 0:
-        where = "a section tune or search alone"
+        where = "a section tune or search"
         if isinstance(engine, RayEngineConfig):
             where = "a section tune or search, with train.workers above 1, or with images or a table to read"
-        message = f"expected it with {where}, got it without. Nothing would run there."
+        message = f"expected it together with {where}, got it without. Nothing would run there: take it out."
         yield Disagreement(("engine",), message, (("tune",), ("search",)))
     elif engine.workers != "auto" and engine.workers > most:
         searched = config.search is not None and config.target.max_latency_us is not None

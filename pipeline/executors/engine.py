@@ -28,6 +28,8 @@ def lent_engine(config: RunConfig, store: Store, progress: Progress) -> Iterator
         PenjingError: the cluster that is asked for does not answer, or the place where artifacts are to pass is none.
     """
     section, most = config.engine, config.trials_at_once
+    if section is not None and most == 1 and config.search is None:
+        progress.note("engine: one trial runs at a time; `tune: {batch_trials: N}` lets N of them run at once")
     with ExitStack() as stack:
         if section is None:
             yield None

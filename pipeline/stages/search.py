@@ -207,6 +207,7 @@ class _Search:
             figures |= {self.task.metric: float(trial.measured["min_score"] or 0), "bytes": file_bytes(trial)}
         total = self.config.search.candidates + len(self.config.search.precision) + self.config.search.refinements
         self.workspace.progress.step("search", len(self.trials), max(total, len(self.trials)), figures)
+        self.workspace.checkpoints("candidates").save({}, {"resumes_at": f"candidate {len(self.trials)}"})
         return trial
 
     def _steps(self, candidate: Candidate, *, final: bool = False) -> list[Step]:

@@ -401,7 +401,7 @@ def test_blocks_of_time_that_hold_no_window(ingested, tmp_path):
         ),
         (
             "a,b\n1,2\nx,4\n",
-            "data.channels: expected numbers in column 'a' of 'run/1.csv', got 'x' in row 2 (1 such rows). Correct "
+            "data.channels: expected numbers in column 'a' of 'run/1.csv', got 'x' in row 2 (one of 1). Correct "
             "them, or leave the column out of data.channels.",
         ),
         (
@@ -428,7 +428,7 @@ def test_text_among_numbers_is_no_reason_to_lose_a_channel(ingested, tmp_path):
     path = write(tmp_path / "log.csv", values, y=alternating(100))
     refused(
         ingested,
-        "data.channels: expected numbers in column 'b' of 'log.csv', got 'n.k.' in row 42 (1 such rows). Correct them, "
+        "data.channels: expected numbers in column 'b' of 'log.csv', got 'n.k.' in row 42 (one of 1). Correct them, "
         "or name the columns to learn from in data.channels.",
         path=str(path),
         target="y",

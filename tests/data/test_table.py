@@ -227,7 +227,7 @@ def test_decimal_commas_are_read_where_semicolons_separate(table, tmp_path):
     assert profile["warnings"][0].startswith("Numbers with decimal commas (1,5 for 1.5) are read in 'x', 'n', 'y'; set")
     (left_out,) = profile["left_out"]
     assert left_out["reason"] == (
-        "text, though 100% of its distinct values are numbers written with commas (write 1.5; 1,5 is read where "
+        "text, though all of its distinct values are numbers written with commas (write 1.5; 1,5 is read where "
         "semicolons separate the values)"
     )
     path = tmp_path / "new.csv"
@@ -246,7 +246,7 @@ def test_decimal_commas_stay_text_where_the_config_says_so_and_where_commas_sepa
     advice = "(write 1.5; 1,5 is read where semicolons separate the values)."
     assert profile["warnings"][:2] == [
         f"Column 'few' is taken for categories, though its values are numbers written with commas {advice}",
-        f"Column 'many' is left out: text, though 100% of its distinct values are numbers written with commas {advice}",
+        f"Column 'many' is left out: text, though all of its distinct values are numbers written with commas {advice}",
     ]
 
 
@@ -323,7 +323,7 @@ BAD = {
     "beyond float32": (simple() + "1e39,1,u\n", {}, r"expected numbers within ±3\.4e38, got larger in column 'a'"),
     "missing target": (simple() + "1,1,\n2,2,\n", {}, r"data\.target: .* got 2 missing in 'y'"),
     "quantities as classes": (simple(), {"target": "a"}, r"got 40 distinct numbers in 'a'.* Set task: regression"),
-    "text as numbers": (simple() + "x1,1,u\n", {"types": {"a": "numeric"}}, r"got 'x1' in row 41 \(1 such rows\)"),
+    "text as numbers": (simple() + "x1,1,u\n", {"types": {"a": "numeric"}}, r"got 'x1' in row 41 \(one of 1\)"),
     "numbers as yes or no": (simple(), {"types": {"a": "boolean"}}, "expected true or false, yes or no"),
     "one class": (simple().replace("v\n", "u\n"), {}, r"expected two or more classes, got 1 \('u' in all 40 rows\)"),
     "single row": (simple() + "1,1,w\n", {}, r"expected two or more rows of every class, got 1 of 'w'"),
@@ -391,7 +391,10 @@ def test_numbers_with_a_typo_are_reported_not_lost(table):
     profile = table(simple(60).replace("\n", "\n12x,1,u\n", 1)).profile
     (left_out,) = profile["left_out"]
     assert left_out["name"] == "a"
-    assert "of its distinct values are numbers (another: '12x')" in left_out["reason"]
+    assert left_out["reason"] == (
+        "text, though 60 of 61 of its distinct values are numbers ('12x' is none; `data.types: {…: numeric}` names its "
+        "row)"
+    )
 
 
 def test_lists_are_no_categories():

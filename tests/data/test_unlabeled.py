@@ -248,7 +248,7 @@ def test_pretraining_on_rows_of_the_test_split_is_told(table, tmp_path):
         (
             "width,color\n1,red\nwide,red\n",
             "impute",
-            r"data.unlabeled.path: expected numbers in column 'width', got 'wide' in row 2 \(1 such rows\), in "
+            r"data.unlabeled.path: expected numbers in column 'width', got 'wide' in row 2 \(one of 1\), in "
             r"'/.*/more.csv'. Correct the file: its values must be of the types that the labeled rows have.",
         ),
         (

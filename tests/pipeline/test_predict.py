@@ -107,6 +107,16 @@ def test_regression_answers_in_the_targets_unit(numbers: Path, tmp_path: Path) -
     assert {(each.label, each.probability, each.probabilities) for each in found} == {(None, None, None)}
 
 
+def test_a_folder_of_tables_is_one_table(numbers: Path, tmp_path: Path) -> None:
+    (tmp_path / "new" / "deep").mkdir(parents=True)
+    (tmp_path / "new" / "b.csv").write_text("width\n3\n30\n")
+    (tmp_path / "new" / "deep" / "c.csv").write_text("other,width\nx,7\n")
+    found = predict(numbers, tmp_path / "new")
+    assert [each.name for each in found] == ["b.csv row 1", "b.csv row 2", "deep/c.csv row 1"]
+    (tmp_path / "one.csv").write_text("width\n3\n30\n7\n")
+    assert [each.value for each in found] == [each.value for each in predict(numbers, tmp_path / "one.csv")]
+
+
 def test_classification_answers_label_and_probabilities(labels: Path, tmp_path: Path) -> None:
     (tmp_path / "new.csv").write_text("width\n2\n35\n")
     slim, broad = predict(labels, tmp_path / "new.csv")
@@ -460,7 +470,7 @@ def series(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         ),
         (
             _log([f"{step},{'two' if step in (2, 5) else 1},1,p" for step in range(8)]),
-            "input: expected numbers in column 'a' of 'new.csv', got 'two' in row 3 (2 such rows). Correct the input: "
+            "input: expected numbers in column 'a' of 'new.csv', got 'two' in row 3 (one of 2). Correct the input: "
             "each channel of the model must be a column of numbers.",
         ),
         (
@@ -493,7 +503,7 @@ def test_columns_that_the_model_does_not_know_are_passed_over(numbers: Path, tmp
 def test_what_is_no_file_is_refused_without_being_read(numbers: Path, tmp_path: Path, name: str) -> None:
     (tmp_path / "folder.csv").mkdir()
     os.mkfifo(tmp_path / "pipe.csv")  # to open it would be to wait for its other end
-    with pytest.raises(DataError, match=r"^input: expected .*, got (the folder 'folder|'.*pipe)\.csv'"):
+    with pytest.raises(DataError, match=r"^input: expected .*, got '.*(folder\.csv' without files|pipe\.csv')"):
         predict(numbers, tmp_path / name)
 
 

@@ -106,7 +106,8 @@ def test_cores_are_divided(workers: Any, most_at_once: int, cores: list[int], ex
     [
         (
             "engine: {}\n",
-            "engine: expected it with a section tune or search alone, got it without. Nothing would run there.",
+            "engine: expected it together with a section tune or search, got it without. Nothing would run "
+            "there: take it out.",
         ),
         (
             "engine: {workers: 2}\ntune: {}\n",
@@ -134,8 +135,8 @@ def test_cores_are_divided(workers: Any, most_at_once: int, cores: list[int], ex
         ),
         (
             "engine: {kind: ray}\n",
-            "engine: expected it with a section tune or search, with train.workers above 1, or with images or a table "
-            "to read, got it without. Nothing would run there.",
+            "engine: expected it together with a section tune or search, with train.workers above 1, or with images or "
+            "a table to read, got it without. Nothing would run there: take it out.",
         ),
         (
             "engine: {kind: ray, workers: 2}\ntrain: {workers: 2}\n",

@@ -111,6 +111,29 @@ def trials(made: dict[str, Artifact]) -> list[dict[str, Any]]:
     return [{**trial, "seconds": 0.0} for trial in made["tune"].manifest.details["trials"]]
 
 
+class Stopped(Exception):  # noqa: N818 - what happens to a run, not an error
+    """Ends a run in the middle."""
+
+
+class StopsTuning(Listener):
+    """Ends the run when some trials are told of."""
+
+    def step(self, label: str, done: int, total: int, figures: Mapping[str, float | str]) -> None:
+        super().step(label, done, total, figures)
+        if (label, done) == ("tune", 2):
+            raise Stopped
+
+
+def test_a_plan_says_at_which_trial_a_stopped_tuning_goes_on(begun: Path) -> None:
+    text = TEXT.replace("epochs: 100", "epochs: 1")
+    with pytest.raises(Stopped):
+        run(begun, "null", StopsTuning(), text)
+    config = load_config(begun / "small.yaml", ["engine=null"]).config
+    plan = make_plan(config, Store(begun / "store"), Scope(last="tune"), {}, rehash=False)
+    assert (plan.stages[-1].state, plan.stages[-1].reason) == ("resumes", "at trial 2")
+    run(begun, "null", Listener(), text)
+
+
 def test_two_workers_make_what_one_process_does(serial: tuple[Path, dict[str, Artifact]], begun: Path) -> None:
     listener = Listener()
     made = run(begun, "{workers: 2}", listener)
