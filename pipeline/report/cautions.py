@@ -30,9 +30,15 @@ def smaller_variants(record: RunRecord) -> str | None:
     better = [each for each in variants if each["bytes"] < own["bytes"] and each["score"] >= own["score"]]
     if not better:
         return None
-    named = [f"{each['precision']} ({each['bytes']:,d} bytes)" for each in better]
+    named = [f"{each['precision']} ({each['bytes']:,d} bytes{_unlike(own, each)})" for each in better]
     told = f"{chosen} is not the smallest: {wording.listed(named)} scored no less on validation."
     return f"{told} {_why_smaller(record, str(chosen), better)}"
+
+
+def _unlike(own: dict[str, Any], smaller: dict[str, Any]) -> str:
+    """Says of a smaller variant that a microcontroller, which runs the chosen one, does not run it."""
+    refused = smaller.get("arena_reason") is not None and own.get("arena_reason") is None
+    return "; TFLite Micro refuses it" if refused else ""
 
 
 def _why_smaller(record: RunRecord, chosen: str, better: list[dict[str, Any]]) -> str:

@@ -63,6 +63,15 @@ def test_a_float_model_is_told_how_to_take_the_smallest_variant() -> None:
     assert told.endswith("Add dynamic_range to search.precision to let the search hand it over.")
 
 
+def test_a_smaller_variant_that_no_microcontroller_runs_is_said_to_be_one() -> None:
+    record = converted("int8", {"dynamic_range": 2_000, "float32": 2_100, "int8": 2_560})
+    variants = [dict(each) for each in record.details("convert")["variants"]]
+    variants[0]["arena_reason"] = "no hybrid kernel"
+    told = smaller_variants(with_details(record, "convert", variants=variants))
+    assert told is not None
+    assert "dynamic_range (2,000 bytes; TFLite Micro refuses it) and float32 (2,100 bytes) scored no less" in told
+
+
 def test_why_fewer_bits_are_more_bytes() -> None:
     small = {"float32": 2_208, "float16": 2_400, "dynamic_range": 2_208, "int8": 2_560}
     told = smaller_variants(converted("int8", small))
