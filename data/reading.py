@@ -16,7 +16,9 @@ from data.pictures import UnreadablePicture, read_picture, unreadable_error
 from data.preprocessing import Preprocessing
 from data.raw_rows import open_pixels, read_table, read_vectors, wrong_format
 from data.raw_windows import read_windows
+from data.retelling import about_input
 from data.source_files import table_files
+from data.table_files import NoRowsError, no_rows
 
 
 @dataclass(frozen=True)
@@ -73,10 +75,18 @@ def read_input(preprocessing: Preprocessing, path: Path) -> RawInput:
 
 
 def _tables(preprocessing: Preprocessing, folder: Path) -> tuple[list[str], NDArray[np.float32]]:
-    names, parts = [], []
+    """Reads the rows of all files of a folder; errors are told of their file. Some may have no rows, not all."""
+    names, parts = list[str](), []
     for file in table_files(folder):
-        parts.append(read_table(preprocessing, file))
+        try:
+            parts.append(read_table(preprocessing, file))
+        except NoRowsError:
+            continue
+        except DataError as error:
+            raise about_input(error, file) from error
         names += [f"{file.relative_to(folder)} {row}" for row in _row_names(len(parts[-1]))]
+    if not parts:
+        raise no_rows(folder)
     return names, np.concatenate(parts)
 
 

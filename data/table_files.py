@@ -85,9 +85,13 @@ def check_names(names: Sequence[str], path: Path) -> None:
         )
 
 
-def no_rows(path: Path) -> DataError:
+class NoRowsError(DataError):
+    """A table has no rows."""
+
+
+def no_rows(path: Path) -> NoRowsError:
     """Returns the error for a table without rows."""
-    return DataError(f"data.path: expected one or more rows, got none in {path.name!r}. Check the file.")
+    return NoRowsError(f"data.path: expected one or more rows, got none in {path.name!r}. Check the file.")
 
 
 def _with_decimal_points(table: Any, text_columns: Collection[str]) -> tuple[Any, tuple[str, ...]]:

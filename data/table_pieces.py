@@ -75,7 +75,7 @@ class _LinePieces:
             with self.path.open("rb") as file, self._opened(file) as stream:
                 stream.seek(start)
                 while True:
-                    block, more = _block(rest, stream)
+                    block, more = _block(rest, stream, None if stream is not file else self.total - file.tell())
                     size = self._whole(block) if more else len(block)
                     if more and size == 0:
                         self._check_length(len(block), position)
@@ -108,12 +108,13 @@ class _LinePieces:
         raise table_text.long_record(self.path, line)
 
 
-def _block(rest: bytes, stream: Any) -> tuple[bytearray, bool]:
-    """Returns what was left of the last piece and what comes behind it, copied but once; and whether anything came."""
-    block = bytearray(len(rest) + PIECE_BYTES)
-    block[: len(rest)] = rest
-    with memoryview(block) as whole:
-        size = stream.readinto(whole[len(rest) :])
+def _block(rest: bytes, stream: Any, left: int | None) -> tuple[bytearray, bool]:
+    """Returns what was left of the last piece and what comes behind it; and whether anything came."""
+    if left is None:  # unpacked, nobody knows how much there is
+        return bytearray(rest + (more := stream.read(PIECE_BYTES))), bool(more)
+    # Copied but once; of a small file only as much as it has, or grew by: to make room takes time.
+    block = bytearray(rest).ljust(len(rest) + min(PIECE_BYTES, max(left, 2**16)), b" ")
+    size = stream.readinto(memoryview(block)[len(rest) :])
     del block[len(rest) + size :]
     return block, size > 0
 

@@ -86,7 +86,7 @@ class BatchStream:
         self._full = batches.num_rows // batches.batch_size
         self._most = max(1, min(GROUP_BATCHES, GROUP_BYTES // max(1, x.nbytes + y.nbytes), self._full))
         groups = -(-self._full // self._most) + (batches.num_batches > self._full)
-        ahead = max(2, min(PREFETCH_BATCHES, PREFETCH_BYTES // max(1, x.nbytes + y.nbytes)))
+        self._ahead = max(2, min(PREFETCH_BATCHES, PREFETCH_BYTES // max(1, x.nbytes + y.nbytes)))
 
         def gather(number: Any) -> tuple[Any, ...]:
             # A group is a pure function of its number: declared stateless, it may be gathered ahead of its use
@@ -105,7 +105,7 @@ class BatchStream:
 
         self._groups = groups
         dataset = tf.data.Dataset.range(first_epoch * groups, epochs * groups).map(gather)
-        dataset = dataset.take_while(has_rows).flat_map(one_by_one).prefetch(ahead)
+        dataset = dataset.take_while(has_rows).flat_map(one_by_one).prefetch(self._ahead)
         self._iterator = iter(dataset.with_options(_options()))
 
     def next(self) -> tuple[Any, ...]:
@@ -124,13 +124,14 @@ class BatchStream:
     def close(self) -> None:
         """Ends the gathering, and waits until it has ended; what was gathered ahead is thrown away."""
         self._closed = True
-        while True:
+        failed = 0
+        while failed <= self._ahead + 1:  # no more gatherings are ahead that may have failed, one under way included
             try:
                 next(self._iterator)
             except StopIteration:
                 return
-            except tf.errors.OpError:  # a gathering that failed before
-                continue
+            except tf.errors.OpError:
+                failed += 1
 
     def _group(self, number: int) -> tuple[int, int, int]:
         """Returns the epoch of a group of batches, its first batch and how many there are, all of one size."""

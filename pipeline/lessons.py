@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 import numpy as np
@@ -40,7 +41,7 @@ class InputsAsTargets:
     def batch(self, epoch: int, index: int) -> tuple[NDArray[np.float32], NDArray[Any]]:
         """Returns (x, y): x float32 (rows, *input_shape), y the same numbers as (rows, entries)."""
         x, _ = self._batches.batch(epoch, index)
-        return x, x.reshape(len(x), -1)
+        return x, _flat(x)
 
     @property
     def divisor(self) -> float:
@@ -50,8 +51,13 @@ class InputsAsTargets:
     def stored(self, epoch: int, index: int, count: int) -> tuple[NDArray[Any], NDArray[Any]]:
         """Returns (x, y) of some batches: x as stored, y float32 (rows, entries) as the model eats them."""
         x, _ = self._batches.stored(epoch, index, count)
-        y = x.reshape(len(x), -1).astype(np.float32)
+        y = _flat(x).astype(np.float32)
         return x, y if self.divisor == 1.0 else y / np.float32(self.divisor)
+
+
+def _flat(x: NDArray[Any]) -> NDArray[Any]:
+    """Returns (rows, entries) of (rows, ...), also where a worker has no row of a batch."""
+    return x.reshape(len(x), math.prod(x.shape[1:]))
 
 
 def training_batches(

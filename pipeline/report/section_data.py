@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from data.row_blocks import MOST_COUNTED, may_be_estimate
+from data.row_blocks import COUNTED_ROWS, MOST_COUNTED, may_be_estimate
 from pipeline.report import wording
 from pipeline.report.figures import Plots
 from pipeline.report.line_plots import line_plot
@@ -42,7 +42,7 @@ def data_section(record: RunRecord, plots: Plots) -> Markup:
         subsection("Warnings", bullets(warnings, "cautions") if warnings else paragraph("None.", class_="quiet")),
         _left_out(profile.get("left_out", [])),
         _windows(profile.get("series")),
-        _columns(profile.get("columns", []), _aside(profile.get("source", {}))),
+        _columns(profile.get("columns", []), profile.get("source", {})),
     ]
     return section("data", "Data", *parts)
 
@@ -156,9 +156,10 @@ def _aside(source: Mapping[str, Any]) -> list[str]:
     return [f"{name} ({role})" for role, name in roles.items() if name is not None]
 
 
-def _columns(columns: Sequence[Mapping[str, Any]], aside: Sequence[str]) -> Markup:
+def _columns(columns: Sequence[Mapping[str, Any]], source: Mapping[str, Any]) -> Markup:
     if not columns:
         return NOTHING
+    aside, rows_read = _aside(source), source.get("rows")
     used = sum(1 for column in columns if column["used"])
     heads = [TableColumn("Column"), TableColumn("Kind"), TableColumn("Input")]
     heads += [TableColumn(title, True) for title in ("Missing", "Distinct", "Min", "Max", "Mean", "Std")]
@@ -168,7 +169,11 @@ def _columns(columns: Sequence[Mapping[str, Any]], aside: Sequence[str]) -> Mark
         rows = [[*row, _most_frequent(column)] for row, column in zip(rows, columns, strict=True)]
     total = len(columns) + len(aside)
     beside = f"; not listed: {wording.listed(list(aside))}" if aside else ""
-    beside += f"; distinct values of long columns are estimated beyond {MOST_COUNTED:,d}" if _estimates(columns) else ""
+    beside += (
+        f"; distinct values of long columns are estimated beyond {MOST_COUNTED:,d}"
+        if _estimates(columns, rows_read)
+        else ""
+    )
     whole = table(f"Columns of the source, {used} of {total} are inputs{beside}", heads, rows)
     if len(columns) > MAX_OPEN_COLUMNS:
         whole = disclosure(
@@ -177,8 +182,12 @@ def _columns(columns: Sequence[Mapping[str, Any]], aside: Sequence[str]) -> Mark
     return subsection("Columns", join([whole]))
 
 
-def _estimates(columns: Sequence[Mapping[str, Any]]) -> bool:
-    return any(may_be_estimate(column["distinct"]) for column in columns)
+def _estimates(columns: Sequence[Mapping[str, Any]], rows: int | None) -> bool:
+    """Says whether some number of distinct values is an estimate; `rows` are those of the source, where it tells."""
+    guessed = [each for each in columns if each["kind"] == "numeric" and may_be_estimate(each["distinct"])]
+    if rows is None:
+        return bool(guessed)
+    return rows > COUNTED_ROWS and any(each["distinct"] < rows - each["missing"] for each in guessed)
 
 
 def _most_frequent(column: Mapping[str, Any]) -> Content:

@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import io
 import tempfile
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -292,6 +293,19 @@ def test_a_quote_that_is_left_open_is_refused_before_memory_is_full(tmp_path, mo
         DataError, match=r"^data\.path: expected rows of at most 0 MiB, got a longer one from line 32 of 't\.csv' on\."
     ):
         scan_table([tmp_path / "t.csv"], (), (), Scratch(tmp_path), Silence())
+
+
+def test_pieces_of_a_small_file_take_little_memory_and_see_what_it_grew_by(tmp_path):
+    (tmp_path / "table.csv").write_text("a,b\n" + "1,2\n" * 50)
+    pieces = table_pieces.open_pieces(tmp_path / "table.csv", [])
+    tracemalloc.start()  # a folder may have thousands of such files: a large buffer for each would take minutes
+    assert [bytes(piece.content).count(b"\n") for piece in pieces.starting(0)] == [51]
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < table_pieces.PIECE_BYTES / 16
+    with (tmp_path / "table.csv").open("a") as stream:
+        stream.write("3,4\n" * 50_000)
+    assert sum(bytes(piece.content).count(b"\n") for piece in pieces.starting(0)) == 50_051
 
 
 def test_figures_of_blocks_are_those_of_the_whole(monkeypatch):

@@ -86,3 +86,18 @@ def test_what_a_gathering_raised_is_known_and_the_stream_closes() -> None:
         given(stream, 2 * GROUP_BATCHES)
     assert isinstance(stream.failure(), ZeroDivisionError)
     stream.close()
+
+
+def test_a_stream_of_which_nothing_can_be_had_any_more_is_closed_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Lost:
+        def __next__(self) -> None:
+            raise tf.errors.UnavailableError(None, None, "the peer is gone")
+
+    stream = BatchStream(SlowBatches(), 0, 1_000)
+    with monkeypatch.context() as patch:
+        patch.setattr(stream, "_iterator", Lost())
+        closing = threading.Thread(target=stream.close, daemon=True)
+        closing.start()
+        closing.join(20)
+        assert not closing.is_alive()
+    stream.close()

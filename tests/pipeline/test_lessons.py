@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from data.contract import Part
 from data.dataset import Dataset
 from data.ingest import ingest
 from models.tasks import task_for
@@ -29,6 +30,12 @@ def test_labels_are_learned_and_judged_by(iris: Dataset) -> None:
     np.testing.assert_array_equal(y, plain_y)
     np.testing.assert_array_equal(validation(iris, task)[1], iris.split("validation").y)
     np.testing.assert_array_equal(reference(iris, "test", task), iris.split("test").y)
+
+
+def test_a_worker_without_a_row_of_a_batch_is_given_none_of_a_reconstruction(iris: Dataset) -> None:
+    batches = training_batches(iris, task_for("reconstruction"), 1, 3, part=Part(0, 2))
+    for x, y in (batches.batch(0, 0), batches.stored(0, 0, 1), batches.stored(0, 0, 4)):
+        assert (x.shape, y.shape) == ((0, *iris.schema.input_shape), (0, 4))
 
 
 def test_a_reconstruction_learns_its_inputs_which_are_not_copied(iris: Dataset) -> None:

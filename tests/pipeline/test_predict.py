@@ -117,6 +117,20 @@ def test_a_folder_of_tables_is_one_table(numbers: Path, tmp_path: Path) -> None:
     assert [each.value for each in found] == [each.value for each in predict(numbers, tmp_path / "one.csv")]
 
 
+def test_tables_of_a_folder_may_have_no_rows_and_errors_name_the_file(numbers: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "new"
+    folder.mkdir()
+    (folder / "a.csv").write_text("width\n")
+    with pytest.raises(DataError, match=r"^input: expected one or more rows, got none in 'new'\. Check the file\."):
+        predict(numbers, folder)
+    (folder / "b.csv").write_text("width\n3\n")
+    assert [each.name for each in predict(numbers, folder)] == ["b.csv row 1"]
+    (folder / "c.csv").write_text("width\n3\nwide\n")
+    message = r"^input: expected numbers in column 'width', got 'wide' in row 2 .*, in '.*new/c\.csv'\. Correct"
+    with pytest.raises(DataError, match=message):
+        predict(numbers, folder)
+
+
 def test_classification_answers_label_and_probabilities(labels: Path, tmp_path: Path) -> None:
     (tmp_path / "new.csv").write_text("width\n2\n35\n")
     slim, broad = predict(labels, tmp_path / "new.csv")

@@ -67,3 +67,11 @@ def test_estimates_of_distinct_values_are_said_to_be_some() -> None:
     )
     counted = page(columns=[column | {"distinct": 378_123}])
     assert counted.table("Columns of the source, 1 of 1 are inputs")
+    few = page(columns=[column | {"distinct": 100_000}], source={"source": "table", "file": "t.csv", "rows": 100_001})
+    assert few.table("Columns of the source, 1 of 1 are inputs")
+    all_differ = {"source": "table", "file": "t.csv", "rows": 200_000}
+    whole = page(
+        columns=[column | {"distinct": 200_000}, column | {"distinct": 70_000, "kind": "categorical"}],
+        source=all_differ,
+    )
+    assert whole.table("Columns of the source, 2 of 2 are inputs")
