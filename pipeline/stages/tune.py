@@ -130,7 +130,8 @@ def _try_all(search: _Search, config: Config, chain: Chain, task: Task) -> None:
         judged = task.metric if search.objective == "score" else f"pruned {task.metric}"
         figures = {"tried": described(entry), judged: "failed" if merit is None else merit}
         progress.step("tune", entry["trial"], total, figures | {"best": search.best_merit})
-        chain.workspace.checkpoints("trials").save({}, {"resumes_at": f"trial {entry['trial'] + 1}"})  # told by `plan`
+        following = min(entry["trial"] + 1, total)
+        chain.workspace.checkpoints("trials").save({}, {"resumes_at": f"trial {following}"})  # told by `plan`
     if put_out < total:
         progress.note(f"tune: the search space is exhausted after {put_out} trials")
 
