@@ -136,7 +136,7 @@ def test_predict_reads_a_table(table, tmp_path):
         read_input(dataset.preprocessing, tmp_path / "wrong.csv")
     with pytest.raises(DataError, match=r"input: expected a file or folder, got .*missing\.csv"):
         read_input(dataset.preprocessing, tmp_path / "missing.csv")
-    with pytest.raises(DataError, match=r"input: expected \.csv"):
+    with pytest.raises(DataError, match=r"expected a file that ends in \.csv"):
         read_input(dataset.preprocessing, tmp_path)
 
 
