@@ -12,6 +12,12 @@ from data.contract import Part, derive_seed
 from data.kept_inputs import keep_inputs
 
 
+def as_eaten(x: NDArray[Any], divisor: float) -> NDArray[np.float32]:
+    """Returns stored inputs (rows, ...) as a model eats them: float32(x) / divisor; x itself where that is the same."""
+    inputs = x.astype(np.float32, copy=False)
+    return inputs if divisor == 1.0 else inputs / np.float32(divisor)
+
+
 class JoinedRows:
     """Rows of several arrays, one after the other, gathered without a copy of them all.
 
@@ -114,8 +120,7 @@ class ArrayBatches:
             x float32 (rows, *input_shape), divided by the divisor, and y (rows,): the rows of the part.
         """
         x, y = self.stored(epoch, index, 1)
-        inputs = x.astype(np.float32, copy=False)
-        return inputs if self._divisor == 1.0 else inputs / self._divisor, y
+        return as_eaten(x, self.divisor), y
 
     @property
     def divisor(self) -> float:

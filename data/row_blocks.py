@@ -124,7 +124,7 @@ def distinct_values(values: NDArray[Any]) -> int:
 
 def may_be_estimate(distinct: int) -> bool:
     """Says whether a number that `distinct_values` gave looks like an estimate."""
-    return distinct >= MOST_COUNTED - 100 and _rounded(distinct) == distinct
+    return distinct >= _rounded(MOST_COUNTED) and _rounded(distinct) == distinct
 
 
 def _rounded(distinct: int) -> int:

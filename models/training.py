@@ -140,11 +140,10 @@ class _Training:
         if state.stopped_by is None:
             tf.random.set_seed(self.settings.seed)
             done, shared = len(state.history), self.replicas is not None
-            stream = BatchStream(self.batches, done, self.num_epochs, with_total=shared)
             every = FULL_BATCHES_PER_CHECKPOINT if self.batches.num_batches == 1 else 1
-            run_steps = compile_steps(self._step_of_all(), stream)
             answer = compile_predict(self.model)
-            with closing(stream):
+            with closing(BatchStream(self.batches, done, self.num_epochs, with_total=shared)) as stream:
+                run_steps = compile_steps(self._step_of_all(), stream)
                 while state.stopped_by is None:
                     self._epoch(state, stream, run_steps, answer)
                     due = state.stopped_by is not None or len(state.history) % every == 0

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from data.batches import as_eaten
 from data.contract import Batches, Part
 from data.dataset import Dataset
 from models.tasks import Task
@@ -51,8 +52,7 @@ class InputsAsTargets:
     def stored(self, epoch: int, index: int, count: int) -> tuple[NDArray[Any], NDArray[Any]]:
         """Returns (x, y) of some batches: x as stored, y float32 (rows, entries) as the model eats them."""
         x, _ = self._batches.stored(epoch, index, count)
-        y = _flat(x).astype(np.float32)
-        return x, y if self.divisor == 1.0 else y / np.float32(self.divisor)
+        return x, as_eaten(_flat(x), self.divisor)
 
 
 def _flat(x: NDArray[Any]) -> NDArray[Any]:

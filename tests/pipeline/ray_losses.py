@@ -13,16 +13,10 @@ from pipeline.planner import Scope, make_plan
 from pipeline.runner import Runner
 from pipeline.store import Artifact, Store
 from tests.pipeline.ray_nodes import workers
+from tests.pipeline.test_training_workers import SMALL
 from tests.pipeline.test_worker_processes import Listener
 
-TEAM = """\
-name: small
-seed: 3
-task: classification
-data: {source: builtin, name: digits}
-model: {family: cnn, blocks: [{filters: 4, pool: 2}], head: dense, dropout_fraction: 0.1}
-train: {workers: 2, epochs: 20, batch_size: 200, optimizer: {learning_rate: 0.01}}
-"""
+TEAM = f"{SMALL}train: {{workers: 2, epochs: 20, batch_size: 200, optimizer: {{learning_rate: 0.01}}}}\n"
 
 
 class NodeKiller(Listener):

@@ -20,18 +20,20 @@ from pipeline.runner import Runner
 from pipeline.store import Artifact, Store
 from tests.pipeline.test_worker_processes import workers
 
-TEXT = """\
+SMALL = """\
 name: small
 seed: 3
 task: classification
 data: {source: builtin, name: digits}
 model: {family: cnn, blocks: [{filters: 4, pool: 2}], head: dense, dropout_fraction: 0.1}
-train:
+"""
+TEXT = f"""\
+{SMALL}train:
   workers: 2
   epochs: 12
   batch_size: 50
-  optimizer: {learning_rate: 0.01}
-  regularization: {l1: 0.0001, l2: 0.0001}
+  optimizer: {{learning_rate: 0.01}}
+  regularization: {{l1: 0.0001, l2: 0.0001}}
   class_weights: balanced
 """
 EPOCHS = 12
