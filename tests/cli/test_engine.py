@@ -54,7 +54,7 @@ def alive(processes: list[int]) -> list[int]:
     return found
 
 
-def test_interrupted_or_killed_a_run_leaves_no_process_behind(tmp_path: Path) -> None:
+def test_interrupted_or_killed_a_run_leaves_no_process_behind(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     config = tmp_path / "small.yaml"
     config.write_text(CONFIG)
     command = [sys.executable, str(ROOT / "run_pipeline.py"), "run", str(config), "--workdir", str(tmp_path / "runs")]
@@ -64,6 +64,7 @@ def test_interrupted_or_killed_a_run_leaves_no_process_behind(tmp_path: Path) ->
         process = subprocess.Popen(
             command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
         )
+        request.addfinalizer(process.kill)  # its workers end with it
         deadline = time.monotonic() + 200
         while time.monotonic() < deadline and process.poll() is None:
             lines = log.read_text()[told:] if log.exists() else ""
